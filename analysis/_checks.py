@@ -1,0 +1,82 @@
+"""Checks of what a caller passes in, shared by the modules of this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cordstasks.errors import InputError
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+
+
+def real_array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
+    """Return `values` as finite floats with one axis for each name in `axes`, none of them empty."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be an array of numbers ({error}); convert it first") from error
+    shape = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
+    if array.ndim != len(axes) or array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}; give an array {shape} that is not empty")
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite; drop those trials"
+        )
+    return array
+
+
+def flags(name: str, values: ArrayLike, trials: int, partner: str) -> Booleans:
+    """Return `values` (trial,) as booleans, one for each of the `trials` of the argument `partner`."""
+    array = real_array(name, values, ("trial",))
+    if not np.isin(array, (0.0, 1.0)).all():
+        raise InputError(
+            f"{name} holds values other than False and True, such as {array[~np.isin(array, (0, 1))][0]:g}"
+        )
+    same_trials(name, array, trials, partner)
+    return array.astype(bool)
+
+
+def same_trials(name: str, array: NDArray[Any], trials: int, partner: str) -> None:
+    """Refuse `array` unless its first axis has as many trials as `partner`."""
+    if len(array) != trials:
+        raise InputError(f"{name} has {len(array)} trials but {partner} has {trials}; give one value for each trial")
+
+
+def coherences(name: str, values: ArrayLike, *, signed: bool) -> Floats:
+    """Return motion coherences (trial,) as fractions in [0, 1], or in [-1, 1] where `signed`."""
+    array = real_array(name, values, ("trial",))
+    if np.abs(array).max() > 1:
+        raise InputError(
+            f"{name} reaches {np.abs(array).max():g}; it is a fraction (0.512, not 51.2 %): divide it by 100"
+        )
+    if not signed and array.min() < 0:
+        raise InputError(f"{name} reaches {array.min():g}; it has no sign here: take its absolute value")
+    return array
+
+
+def open_fraction(name: str, value: float) -> float:
+    """Return `value` if it lies strictly between 0 and 1."""
+    if not 0 < value < 1:
+        raise InputError(f"{name} is {value}; give a number between 0 and 1, such as 0.95")
+    return float(value)
+
+
+def count(name: str, value: int, least: int) -> int:
+    """Return `value` if it is a whole number of at least `least`."""
+    if value != int(value) or value < least:
+        raise InputError(f"{name} is {value}; give a whole number of at least {least}")
+    return int(value)
+
+
+def plain(value: float) -> float | None:
+    """Return `value` as JSON can hold it: a finite float, or None for what could not be estimated."""
+    return float(value) if np.isfinite(value) else None
+
+
+def plain_interval(interval: tuple[float, float]) -> list[float] | None:
+    """Return `interval` as a list of two finite floats, or None for what could not be estimated."""
+    return [float(end) for end in interval] if np.isfinite(interval).all() else None

@@ -1,0 +1,121 @@
+"""Proportions: accuracies with intervals, an exact test against chance, and a rank correlation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import betainc, ndtri
+from scipy.stats import rankdata
+
+from cordstasks.analysis._checks import flags, open_fraction, real_array, same_trials
+from cordstasks.errors import InputError
+
+
+def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95) -> tuple[Any, Any]:
+    """Wilson's score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22:209).
+
+    Parameters
+    ----------
+    correct, trials : int or array
+        Numbers of successes and of trials, of shapes that broadcast. No trials at all give the interval (0, 1).
+    confidence : float
+        Coverage, between 0 and 1.
+
+    Returns
+    -------
+    low, high : float or array
+        Floats where both counts are numbers, arrays otherwise.
+
+    Raises
+    ------
+    InputError
+        If a count is negative or there are more successes than trials.
+    """
+    k, n = np.broadcast_arrays(np.asarray(correct, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    if not ((k >= 0) & (k <= n)).all():
+        raise InputError(f"correct is {correct!r} of trials {trials!r}; give counts with 0 <= correct <= trials")
+    z = float(ndtri(0.5 + open_fraction("confidence", confidence) / 2))
+    share = k / np.maximum(n, 1)
+    centre = np.where(n > 0, (k + z**2 / 2) / (n + z**2), 0.5)
+    half = np.where(n > 0, z / (n + z**2) * np.sqrt(n * share * (1 - share) + z**2 / 4), 0.5)
+    # At 0 and n the interval ends at 0 and 1 exactly; rounding would leave it a hair inside or outside.
+    low = np.where(k == 0, 0.0, np.clip(centre - half, 0, 1))
+    high = np.where(k == n, 1.0, np.clip(centre + half, 0, 1))
+    return (float(low), float(high)) if low.ndim == 0 else (low, high)
+
+
+def accuracy_by_condition(
+    condition: ArrayLike, correct: ArrayLike, *, confidence: float = 0.95
+) -> list[dict[str, Any]]:
+    """Accuracy at each value of a condition, with Wilson's interval.
+
+    Any yes-or-no outcome will do: with `chose_right` for `correct`, "accuracy" is the share of rightward choices.
+
+    Parameters
+    ----------
+    condition : (trial,)
+        Numbers or names.
+    correct : (trial,) bool
+        Whether each trial had the outcome that is counted.
+    confidence : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    list of dict
+        Rows {"value", "trials", "accuracy", "interval": [low, high]}, sorted by value, ready for JSON.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a condition is not finite, or `correct` is not boolean.
+    """
+    conditions = np.asarray(condition)
+    if conditions.dtype.kind in "fiub":
+        real_array("condition", conditions, ("trial",))
+    elif conditions.ndim != 1 or conditions.dtype.kind not in "US":
+        raise InputError(
+            f"condition has shape {conditions.shape} and type {conditions.dtype}; give (trial,) numbers or names"
+        )
+    outcome = flags("correct", correct, len(conditions), "condition")
+    values, group = np.unique(conditions, return_inverse=True)
+    trials = np.bincount(group)
+    wins = np.bincount(group, weights=outcome)
+    low, high = wilson_interval(wins, trials, confidence=confidence)
+    return [
+        {
+            "value": values[i].item(),
+            "trials": int(trials[i]),
+            "accuracy": float(wins[i] / trials[i]),
+            "interval": [float(low[i]), float(high[i])],
+        }
+        for i in range(len(values))
+    ]
+
+
+def chance_p_value(correct: int, trials: int, *, chance: float = 0.5) -> float:
+    """One-sided exact binomial test: the probability of at least `correct` successes by chance alone.
+
+    Raises
+    ------
+    InputError
+        If the counts are impossible or `chance` does not lie between 0 and 1.
+    """
+    if not 0 <= correct <= trials:
+        raise InputError(f"correct is {correct!r} of trials {trials!r}; give counts with 0 <= correct <= trials")
+    probability = open_fraction("chance", chance)
+    return 1.0 if correct == 0 else float(betainc(correct, trials - correct + 1, probability))
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of `x` (value,) and `y` (value,), ties sharing their mean rank.
+
+    Returns NaN, which is not JSON, where it is undefined: fewer than two values, or all values of one side equal.
+    """
+    first, second = real_array("x", x, ("value",)), real_array("y", y, ("value",))
+    same_trials("y", second, len(first), "x")
+    a, b = rankdata(first) - (len(first) + 1) / 2, rankdata(second) - (len(first) + 1) / 2
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else float("nan")

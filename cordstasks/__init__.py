@@ -1,0 +1,15 @@
+"""cordstasks: multi-area models of the brain that see real images.
+
+A frozen, pretrained CordsNet (Soo, Battista, Radmard & Wang, NeurIPS 2024) feeds a trainable recurrent network that
+remembers, compares and decides. Importing this package imports neither torch nor neurogym.
+"""
+
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+# In a checkout, stimuli/, tasks/ and analysis/ stand beside this folder and not inside it. Put the checkout's root on the
+# package's path, so that `cordstasks.stimuli` is the folder stimuli/ whether or not an editable install maps it there.
+_root = Path(__file__).resolve().parent.parent
+if (_root / "pyproject.toml").is_file():
+    __path__.append(str(_root))

@@ -1,0 +1,68 @@
+"""The wiring that CordsNet and its feed-forward counterpart share (Soo et al. 2024, Fig. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from cordstasks.errors import InputError
+
+Activity = TypeVar("Activity")
+
+DEPTHS = (2, 4, 6, 8)
+STEM_CHANNELS = 64
+CHANNELS_IN = (64, 64, 64, 128, 128, 256, 256, 512)
+CHANNELS_OUT = (64, 64, 128, 128, 256, 256, 512, 512)
+STRIDES = (1, 1, 2, 1, 2, 1, 2, 1)
+SMALLEST_IMAGE, LARGEST_IMAGE = 32, 512
+
+
+def check_depth(depth: int) -> int:
+    """Return `depth` if a CordsNet of that many areas exists, else raise an InputError."""
+    if depth not in DEPTHS:
+        raise InputError(f"depth={depth!r}: CordsNet has 2, 4, 6 or 8 areas; choose one of {DEPTHS}")
+    return depth
+
+
+def check_image_size(image_size: int) -> int:
+    """Return `image_size` (px) if a CordsNet can see it, else raise an InputError."""
+    if not isinstance(image_size, int) or not SMALLEST_IMAGE <= image_size <= LARGEST_IMAGE:
+        raise InputError(
+            f"image_size={image_size!r}: choose a whole number of pixels from {SMALLEST_IMAGE} to {LARGEST_IMAGE}"
+        )
+    return image_size
+
+
+def area_sides(image_size: int, depth: int = 8) -> tuple[int, ...]:
+    """Height (= width) in units of each area's map, for square images of `image_size` px."""
+    side = _halved(_halved(image_size))  # stem convolution, then pooling
+    sides = []
+    for stride in STRIDES[:depth]:
+        side = _halved(side) if stride == 2 else side
+        sides.append(side)
+    return tuple(sides)
+
+
+def _halved(side: int) -> int:
+    return (side + 1) // 2  # odd kernels k, stride 2, padding (k - 1) / 2
+
+
+def area_input(
+    area: int,
+    inp: Activity,
+    rates: Sequence[Activity],
+    inp_skip: Callable[[Activity], Activity],
+    skips: Sequence[Callable[[Activity], Activity]],
+) -> Activity:
+    """What area `area` is fed, before its Conv_inp: the area below plus a shortcut.
+
+    `inp` is the stem's output, `rates[l]` the activity of area l, `inp_skip` the 3x3 convolution from the stem to area 1
+    and `skips[k]` the 1x1 stride-2 convolution that feeds area 2k + 3.
+    """
+    if area == 0:
+        return inp
+    if area == 1:
+        return rates[0] + inp_skip(inp)  # type: ignore[operator]
+    if area % 2 == 0:
+        return rates[area - 1] + rates[area - 2]  # type: ignore[operator]
+    return rates[area - 1] + skips[(area - 3) // 2](rates[area - 2])  # type: ignore[operator]

@@ -1,0 +1,133 @@
+"""Reading and writing CordsNet checkpoints: the published flat state dict, as ``.pth`` or as safetensors with a card."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cordstasks import registry
+from cordstasks.cordsnet import CordsNet, Preprocessing
+from cordstasks.errors import InputError
+from cordstasks.files import atomic
+
+CARD = "cordstasks"  # key of the card in a safetensors file's metadata
+IMAGENET = Preprocessing(resize=256)
+
+
+def load(name_or_path: str | os.PathLike[str], *, map_location: str | torch.device) -> CordsNet:
+    """See `cordstasks.cordsnet.load`."""
+    path = registry.locate(name_or_path)
+    tensors, card = _read(path)
+    network = _build(tensors, card, path)
+    network.card = {"weights": str(name_or_path), **card}
+    return network.to(map_location).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                metadata = file.metadata() or {}
+            return tensors, json.loads(metadata.get(CARD, "{}"))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"weights {path}: damaged or not a safetensors file ({error})") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"weights {path}: refused, since reading it would run code or it is not a checkpoint; "
+            "save a plain state dict with torch.save(model.state_dict(), ...)"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_first_line(error)})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"weights {path}: expected a flat dictionary of tensors (a state dict)")
+    return {str(name): value.float() for name, value in state.items()}, {}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> CordsNet:
+    depth = len([name for name in tensors if re.fullmatch(r"conv_bias\.\d+", name)])
+    try:
+        in_channels = tensors["inp_conv.parametrizations.weight.original1"].shape[1]
+        classes = len(tensors["out_fc.bias"])
+        side = tensors["conv_bias.0"].shape[-1]
+        network = CordsNet(
+            depth,
+            classes=classes,
+            in_channels=in_channels,
+            image_size=card.get("image_size", 4 * side),
+            alpha=card.get("alpha", 0.2),
+            preprocessing=_preprocessing(card, in_channels),
+        )
+        network.load_state_dict(tensors)
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"weights {path}: not a CordsNet of 2, 4, 6 or 8 areas in the published format ({_first_line(error)})"
+        ) from error
+    return network
+
+
+def _preprocessing(card: dict[str, Any], in_channels: int) -> Preprocessing | None:
+    if "mean" in card:
+        return Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
+    return IMAGENET if in_channels == 3 else None
+
+
+def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False) -> None:
+    """Write `network` to `path` (``.safetensors`` or ``.pth``), atomically.
+
+    With `half`, directions are stored as float16 and norms as float32, measured after rounding, so that the weights that
+    a reader builds are exactly the rounded ones.
+    """
+    path = Path(path)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        state = _halved(state)
+    if path.suffix == ".safetensors":
+        card = {
+            **network.card,
+            "depth": network.depth,
+            "image_size": network.image_size,
+            "alpha": network.alpha,
+            "mean": network.preprocessing.mean,
+            "std": network.preprocessing.std,
+            "resize": network.preprocessing.resize,
+        }
+        with atomic(path) as temporary:
+            save_file(state, temporary, metadata={CARD: json.dumps(card)})
+    elif path.suffix in {".pth", ".pt"}:
+        with atomic(path) as temporary:
+            torch.save(state, temporary)
+    else:
+        raise InputError(f"path {path}: choose a name that ends in .safetensors, .pth or .pt")
+
+
+def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    small = {}
+    for name, value in state.items():
+        if name.endswith("original0"):
+            direction = state[name[:-1] + "1"]
+            weight = (value * direction / _norm(direction)).half()
+            small[name] = _norm(weight.float())
+            small[name[:-1] + "1"] = weight
+        elif not name.endswith("original1"):
+            small[name] = value.half()
+    return small
+
+
+def _norm(direction: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(direction.flatten(1), dim=1).view(-1, *(1,) * (direction.ndim - 1))

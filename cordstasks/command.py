@@ -1,0 +1,25 @@
+"""How commands end: a user's mistake is one line and exit status 2; Ctrl-C is a clean stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from cordstasks.errors import InputError
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """Run `main` and exit with its status, 2 after an InputError and 130 after Ctrl-C."""
+    try:
+        status = main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        sys.stderr.close()
+        status = 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        status = 130
+    sys.exit(status)

@@ -1,0 +1,198 @@
+"""The stages of pre-training one after the other: CNN, fold, matching, check, weights with their card."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cordstasks import __version__
+from cordstasks import architecture as arch
+from cordstasks.checkpoints import load, save
+from cordstasks.cordsnet import CordsNet, Preprocessing
+from cordstasks.errors import InputError
+from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
+from cordstasks.pretraining.cnn import FeedForward, fold
+from cordstasks.pretraining.cnn_stage import CnnSettings, accuracy, train_cnn
+from cordstasks.pretraining.images import ImageSet, normalise, read_folder
+from cordstasks.pretraining.matching import MatchSettings, assemble, match_areas, steady_rates
+from cordstasks.pretraining.protocol import check_frames, check_images
+from cordstasks.stimuli import Display, RandomDots, discs, random_dots
+
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+# options that may differ between a run and its continuation
+FREE = {"resume", "out", "data", "check_images"}
+
+
+def pretrain(options: argparse.Namespace) -> int:
+    """Run all stages, continuing from what `options.out` holds if `options.resume`."""
+    arch.check_depth(options.depth)
+    arch.check_image_size(options.image_size)
+    out = _prepare_folder(options)
+    train, test = _read_images(options.data)
+    train = train.subset(options.train_images)
+    preprocessing = Preprocessing(CIFAR10_MEAN, CIFAR10_STD)
+    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    prepare = partial(normalise, image_size=options.image_size, mean=mean, std=std)
+    half = options.precision == "bfloat16"
+    log = Log(out / "metrics.jsonl")
+
+    torch.manual_seed(options.seed)
+    cnn = FeedForward(options.depth, classes=len(train.classes))
+    if options.init is not None:
+        _start_from(cnn, options.init)
+    settings = CnnSettings(
+        epochs=options.cnn_epochs, learning_rate=options.cnn_learning_rate, seed=options.seed, bfloat16=half
+    )
+    train_cnn(cnn, train, test, prepare, settings, out / "cnn.pt", Log(out / "cnn.jsonl"))
+    with atomic(out / "cnn.safetensors") as temporary:  # what another run can start from with --init
+        state = {name: value.contiguous() for name, value in cnn.state_dict().items()}
+        save_file(state, temporary, metadata={"command": _command(options), "start": _start(options)})
+    folded = fold(cnn.to(memory_format=torch.contiguous_format), options.image_size)  # type: ignore[call-overload]
+
+    matching = MatchSettings(
+        steps=options.match_steps, learning_rate=options.match_learning_rate, seed=options.seed, bfloat16=half
+    )
+    areas = match_areas(folded, train, prepare, matching, out / "matching.pt", Log(out / "matching.jsonl"))
+    network = CordsNet(
+        options.depth, classes=len(train.classes), image_size=options.image_size, preprocessing=preprocessing
+    )
+    readout = cnn.readout
+    assemble(network, folded, areas, readout)
+
+    def steady_logits(images: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            rates = steady_rates(folded, areas, prepare(images))
+        return readout((rates[-1] + rates[-2]).mean((2, 3)))
+
+    result: dict[str, Any] = {
+        "cnn": accuracy(lambda x: cnn(prepare(x)), test, label="CNN on all test images"),
+        "steady": accuracy(steady_logits, test, label="steady states of all test images"),
+    }
+    print(f"CNN {result['cnn']:.2%}, steady states {result['steady']:.2%} of {len(test)} test images")
+    weights = out / f"cordsnet-r{options.depth}.safetensors"
+    save(network, weights, half=True)
+    network = load(weights, map_location="cpu")  # what is checked is what is shipped: the rounded weights
+    checked = test.subset(options.check_images)
+    result["protocol"] = check_images(network, checked)
+    result["protocol"]["cnn"] = accuracy(lambda x: cnn(prepare(x)), checked)
+    result["frames"] = check_frames(network, task_frames(options.image_size))
+    network.card = _card(options, train, test, result)
+    save(network, weights, half=True)
+    write_json(out / "summary.json", {"command": network.card["command"], **result})
+    log.write(result)
+    _report(result, weights)
+    return 0
+
+
+def task_frames(pixels: int) -> dict[str, np.ndarray]:
+    """Frames that tasks show, uint8 (pixels, pixels, 1): black, a spot, and random dots."""
+    display = Display(pixels=pixels)
+    dots = random_dots(RandomDots(0.5, 0.0), display, duration_ms=display.frame_ms, rng=np.random.default_rng(0))
+    return {
+        "black": np.zeros((pixels, pixels, 1), np.uint8),
+        "spot": discs(display, 0.0, 0.0, 0.5),
+        "dots": dots.frames[0],
+    }
+
+
+def _prepare_folder(options: argparse.Namespace) -> Path:
+    out = writable_folder(options.out, "--out")
+    config = {name: value for name, value in vars(options).items() if name not in FREE}
+    config = {name: str(value) if isinstance(value, Path) else value for name, value in config.items()}
+    path = out / "config.json"
+    if path.exists():
+        if not options.resume:
+            raise InputError(f"--out {out}: holds another run; choose another folder, or continue it with --resume")
+        earlier = read_json(path)
+        for name, value in config.items():
+            if earlier.get(name) != value:
+                flag = "--" + name.replace("_", "-")
+                raise InputError(f"{flag} {value}: the run in {out} has {earlier.get(name)}; give that, or a new --out")
+    elif options.resume:
+        raise InputError(f"--resume: {out} holds no run (no config.json); start one without --resume")
+    write_json(path, config)
+    return out
+
+
+def _read_images(folder: Path) -> tuple[ImageSet, ImageSet]:
+    for part in ("train", "test"):
+        if not (folder / part).is_dir():
+            raise InputError(f"--data {folder}: has no folder {part}/; expected train/<class>/ and test/<class>/")
+    print(f"reading {folder}", flush=True)
+    train, test = read_folder(folder / "train"), read_folder(folder / "test")
+    if train.classes != test.classes:
+        raise InputError(f"--data {folder}: train/ and test/ have different classes")
+    return train, test
+
+
+def _start_from(cnn: FeedForward, path: Path) -> None:
+    try:
+        state = {name: value.float() for name, value in load_file(path).items()}
+        missing, unexpected = cnn.load_state_dict(state, strict=False)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--init {path}: not a CNN of this depth and these classes ({reason})") from error
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise InputError(f"--init {path}: tensors missing {missing[:3]}, not known {unexpected[:3]}")
+
+
+def _command(options: argparse.Namespace) -> str:
+    given = " ".join(
+        f"--{name.replace('_', '-')} {Path(value).name if isinstance(value, Path) else value}"
+        for name, value in vars(options).items()
+        if name not in {"resume", "check_images"} and value is not None
+    )
+    return f"python -m cordstasks.pretrain {given}"
+
+
+def _start(options: argparse.Namespace) -> str:
+    if options.init is None:
+        return "random weights"
+    with safe_open(options.init, framework="pt") as file:
+        metadata = file.metadata() or {}
+    return f"{options.init.name} ({'; '.join(f'{name}: {value}' for name, value in metadata.items())})"
+
+
+def _card(options: argparse.Namespace, train: ImageSet, test: ImageSet, result: dict[str, Any]) -> dict[str, Any]:
+    protocol = result["protocol"]
+    return {
+        "name": f"CordsNet-R{options.depth}, {options.image_size} px",
+        "architecture": "CordsNet (Soo, Battista, Radmard & Wang, NeurIPS 2024), trained by cordstasks",
+        "cordstasks": __version__,
+        "data": f"{len(train)} training and {len(test)} test images of CIFAR-10, as JPEG copies (not the original pixels), "
+        f"resized to {options.image_size} px",
+        "classes": list(train.classes),
+        "origin": f"CNN started from {_start(options)}; trained, folded, then matched area by area to the CNN's activity",
+        "command": _command(options),
+        "accuracy": {
+            "protocol": protocol["accuracy"],
+            "images": protocol["images"],
+            "cnn_on_the_same_images": protocol["cnn"],
+            "cnn_on_all_test_images": result["cnn"],
+            "steady_states_on_all_test_images": result["steady"],
+        },
+        "return_200_ms_after_image": protocol["return"],
+        "limits": "trained on small photographs of ten classes; not a model of any subject; responses to other images "
+        "are unvalidated except for the frames of the tasks in this package",
+    }
+
+
+def _report(result: dict[str, Any], weights: Path) -> None:
+    protocol = result["protocol"]
+    times = ", ".join(f"{share:.2%} at {ms} ms" for ms, share in protocol["accuracy"].items())
+    print(f"protocol ({protocol['images']} test images): {times}; CNN {protocol['cnn']:.2%}")
+    worst = {"images": max(protocol["return"]), **{name: max(left) for name, left in result["frames"].items()}}
+    print("distance left 200 ms after: " + ", ".join(f"{name} {left:.2%}" for name, left in worst.items()) + " at most")
+    print(f"weights: {weights} ({weights.stat().st_size / 1e6:.1f} MB)", file=sys.stdout)
+
+

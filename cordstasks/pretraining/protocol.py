@@ -1,0 +1,76 @@
+"""Check of a CordsNet under the paper's protocol: is it right while the image stays, and back to baseline after?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from cordstasks.cordsnet import CordsNet
+from cordstasks.pretraining.images import ImageSet
+from cordstasks.simulator import Simulator
+
+STEP_MS = 2
+
+
+@torch.no_grad()
+def check_images(
+    network: CordsNet, data: ImageSet, *, image_ms: tuple[int, ...] = (200, 400), after_ms: int = 200, batch: int = 50
+) -> dict[str, Any]:
+    """Accuracy at times after image onset, and how far each area is from its way back after the image has left.
+
+    Every image is shown from the spontaneous state (100 blank steps) until the last of `image_ms`, at the network's own
+    alpha; then nothing is shown for `after_ms`.
+
+    Returns
+    -------
+    ``"images"``, ``"accuracy"`` {ms: share}, and ``"return"``: for each area the mean over images of the distance to the
+    spontaneous state `after_ms` after the image left, over that distance when it left.
+    """
+    simulator = Simulator(network)
+    right = dict.fromkeys(image_ms, 0)
+    left: list[Tensor] = []
+    for start in tqdm(range(0, len(data), batch), desc="protocol", unit="batch", leave=False):
+        images, labels = data.images[start : start + batch], data.labels[start : start + batch]
+        x = network.preprocess(images)
+        spontaneous = simulator.spontaneous(len(x))
+        rates = [r.clone() for r in spontaneous]
+        drives, shown = simulator.drives(x), 0
+        for ms in sorted(image_ms):
+            simulator.step(rates, drives, ms // STEP_MS - shown)
+            shown = ms // STEP_MS
+            right[ms] += int((network.readout(rates[-1], rates[-2]).argmax(1) == labels).sum())
+        left.append(_returned(simulator, rates, spontaneous, torch.zeros_like(x), after_ms))
+    return {
+        "images": len(data),
+        "accuracy": {ms: count / len(data) for ms, count in right.items()},
+        "return": torch.cat(left, 1).mean(1).tolist(),
+    }
+
+
+@torch.no_grad()
+def check_frames(
+    network: CordsNet, frames: Mapping[str, np.ndarray], *, frame_ms: int = 400, after_ms: int = 200
+) -> dict[str, list[float]]:
+    """The same return to the spontaneous state for named frames uint8 (height, width, channel), one value an area."""
+    simulator = Simulator(network)
+    x = network.preprocess(np.stack([np.broadcast_to(f, (*f.shape[:2], 3)) for f in frames.values()]))
+    spontaneous = simulator.spontaneous(len(x))
+    rates = simulator.settle(x, steps=frame_ms // STEP_MS)
+    left = _returned(simulator, rates, spontaneous, torch.zeros_like(x), after_ms)
+    return {name: left[:, column].tolist() for column, name in enumerate(frames)}
+
+
+def _returned(simulator: Simulator, rates: list[Tensor], spontaneous: list[Tensor], blank: Tensor, ms: int) -> Tensor:
+    """Distance to the spontaneous state `ms` after now over the distance now (area, image); `rates` are advanced."""
+    now = _distances(rates, spontaneous)
+    simulator.step(rates, simulator.drives(blank), ms // STEP_MS)
+    return _distances(rates, spontaneous) / now
+
+
+def _distances(rates: list[Tensor], others: list[Tensor]) -> Tensor:
+    return torch.stack([(r - other).flatten(1).norm(dim=1) for r, other in zip(rates, others, strict=True)])

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cordstasks import registry
-from cordstasks.cordsnet import CordsNet, Preprocessing
+from cordstasks.cordsnet import CordsNet, Preprocessing, norm_and_direction, norm_of
 from cordstasks.errors import InputError
 from cordstasks.files import atomic
 
@@ -121,13 +121,8 @@ def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         if name.endswith("original0"):
             direction = state[name[:-1] + "1"]
-            weight = (value * direction / _norm(direction)).half()
-            small[name] = _norm(weight.float())
-            small[name[:-1] + "1"] = weight
+            norm, rounded = norm_and_direction((value * direction / norm_of(direction)).half().float())
+            small[name], small[name[:-1] + "1"] = norm, rounded.half()
         elif not name.endswith("original1"):
             small[name] = value.half()
     return small
-
-
-def _norm(direction: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(direction.flatten(1), dim=1).view(-1, *(1,) * (direction.ndim - 1))

@@ -123,7 +123,7 @@ class CordsNet(nn.Module):
         -------
         float32 (image, in_channels, image_size, image_size), on the network's device.
         """
-        pixels = torch.as_tensor(images if isinstance(images, Tensor) else np.asarray(images))
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # a copy: may be read-only
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
             raise InputError(
                 f"images of type {pixels.dtype} and shape {tuple(pixels.shape)}: "
@@ -263,6 +263,25 @@ class CordsNet(nn.Module):
         for rates in self.run(rates, x, IMAGE_STEPS):
             pass
         return self.readout(rates[-1], rates[-2])
+
+
+def norm_of(weight: Tensor) -> Tensor:
+    """Norm of each output channel of a weight, with the shape in which weight norm keeps it."""
+    return torch.linalg.vector_norm(weight.flatten(1), dim=1).view(-1, *(1,) * (weight.ndim - 1))
+
+
+def norm_and_direction(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight as weight norm keeps it. A channel of zeros gets some direction, since 0 / 0 would be its weight."""
+    norm = norm_of(weight)
+    return norm, torch.where(norm > 0, weight, torch.ones_like(weight))
+
+
+@torch.no_grad()
+def set_weight(module: nn.Module, weight: Tensor) -> None:
+    """Give a weight-normalised convolution or linear layer of a CordsNet this effective weight, in place."""
+    pair = module.parametrizations["weight"]  # type: ignore[index]
+    for own, value in zip((pair.original0, pair.original1), norm_and_direction(weight), strict=True):
+        own.copy_(value)
 
 
 def _slope(activation: str | float) -> float:

@@ -62,8 +62,14 @@ class Features:
         return self.index.shape[1]
 
     def take(self, trials: Tensor | slice) -> Tensor:
-        """Features (trial, time, unit) of some trials, in float32."""
-        index = self.index[trials]
+        """Features (trial, time, unit) of some trials, in float32.
+
+        `trials` are indices (trial,), a slice, or indices (trial, time) that name a trial for each time step.
+        """
+        if isinstance(trials, Tensor) and trials.ndim == 2:
+            index = self.index[trials, torch.arange(self.steps, device=self.index.device)]
+        else:
+            index = self.index[trials]
         chosen = self.rows[index.clamp_min(0)].float()
         return chosen if bool((index >= 0).all()) else chosen * (index >= 0)[..., None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ class RandomDotsTask(VisualTask):
     Parameters
     ----------
     coherences : fractions of dots that move together.
+    training_coherences : those of the trials that a network learns from, as animals learn from strong motion first.
     directions : in deg, 0 rightward and counter-clockwise; one action each.
     fixation, motion, delay, choice : durations in ms, or (shortest, longest) of a uniform distribution. The experiment
         showed motion for up to 1000 ms; the default is half of it, since every frame of motion must be simulated.
@@ -39,8 +40,11 @@ class RandomDotsTask(VisualTask):
     """
 
     id: ClassVar[str] = "rdm"
+    stimulus: ClassVar[str] = "motion"
+    stationary: ClassVar[bool] = True
 
     coherences: tuple[float, ...] = COHERENCES
+    training_coherences: tuple[float, ...] = (0.256, 0.512, 1.0)
     directions: tuple[float, ...] = (0.0, 180.0)
     fixation: Duration = 300.0
     motion: Duration = 500.0
@@ -63,8 +67,10 @@ class RandomDotsTask(VisualTask):
         for name in ("fixation", "motion", "choice"):
             check_duration(name, getattr(self, name))
         check_duration("delay", self.delay, positive=False)
-        if not self.coherences or not all(0 <= c <= 1 for c in self.coherences):
-            raise InputError(f"coherences={self.coherences!r}: give fractions from 0 to 1, such as 0.512 for 51.2 %")
+        for name in ("coherences", "training_coherences"):
+            values = getattr(self, name)
+            if not values or not all(0 <= c <= 1 for c in values):
+                raise InputError(f"{name}={values!r}: give fractions from 0 to 1, such as 0.512 for 51.2 %")
         turned = [direction % 360 for direction in self.directions]
         if len(set(turned)) < 2 or len(set(turned)) < len(turned):
             raise InputError(f"directions={self.directions!r}: give two or more different directions in deg")
@@ -84,6 +90,10 @@ class RandomDotsTask(VisualTask):
     def design(self) -> list[dict[str, float]]:
         """Each coherence with each direction."""
         return [{"coherence": c, "direction": d} for c, d in product(self.coherences, self.directions)]
+
+    def for_training(self) -> RandomDotsTask:
+        """The same task at the coherences to train on."""
+        return replace(self, coherences=self.training_coherences)
 
     def _dots(self, coherence: float, direction: float) -> RandomDots:
         shared = {f.name: getattr(self, f.name) for f in fields(RandomDots) if f.name not in ("coherence", "direction")}

@@ -83,12 +83,16 @@ class VisualTask(ABC):
     Class attributes
     ----------------
     id : the name users type.
+    stimulus : the period whose onset brings the first evidence for the answer.
+    stationary : whether the evidence is a stationary stream, so that parts of different trials may be joined in training.
     fixation_weight : weight in the loss of the steps at which the network should fixate, relative to those at which it
         should answer.
     """
 
     id: ClassVar[str]
     fixation_weight: ClassVar[float] = 0.1
+    stimulus: ClassVar[str]
+    stationary: ClassVar[bool] = False
     display: Display
 
     @property
@@ -108,6 +112,10 @@ class VisualTask(ABC):
     @abstractmethod
     def trial(self, conditions: Mapping[str, float], rng: np.random.Generator) -> Trial:
         """A trial of the given conditions; what they leave open (places, jitter) is drawn from `rng`."""
+
+    def for_training(self) -> VisualTask:
+        """The task as it is trained on, where that differs from the task as it is tested."""
+        return self
 
     def conditions(self, index: int, *, seed: int) -> dict[str, float]:
         """Conditions of trial `index`: balanced blocks, each in an order of its own."""

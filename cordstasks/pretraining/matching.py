@@ -20,14 +20,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cordstasks import architecture as arch
-from cordstasks.cordsnet import CordsNet
+from cordstasks.cordsnet import CordsNet, set_weight
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import Folded
 from cordstasks.pretraining.images import ImageSet, augment
 
 STEP = 0.5  # Euler step of the relaxation
 ITERATES = 6  # unrolled when an area is trained
-SETTLED_ITERATES = 12  # when an area's steady state is what the next one is fed
+SETTLED_ITERATES = 8  # when an area's steady state is what the next one is fed
 
 
 @dataclass(frozen=True)
@@ -181,18 +181,14 @@ def _targets(folded: Folded, x: Tensor, area: int) -> list[Tensor]:
 @torch.no_grad()
 def assemble(network: CordsNet, folded: Folded, areas: list[Area], readout: torch.nn.Linear) -> CordsNet:
     """Put the matched areas, the folded stem and skips and a read-out into `network`, which is returned."""
-
-    def put(module: torch.nn.Module, weight: Tensor) -> None:
-        module.weight = weight  # the weight norm splits it into norm and direction  # type: ignore[assignment]
-
-    put(network.inp_conv, folded.stem)
-    put(network.inp_skip, folded.inp_skip)
+    set_weight(network.inp_conv, folded.stem)
+    set_weight(network.inp_skip, folded.inp_skip)
     for module, weight in zip(network.skip_area, folded.skips, strict=True):
-        put(module, weight)
+        set_weight(module, weight)
     for index, area in enumerate(areas):
-        put(network.area_area[index], area.inp)
-        put(network.area_conv[index], area.rec)
+        set_weight(network.area_area[index], area.inp)
+        set_weight(network.area_conv[index], area.rec)
         network.conv_bias[index].copy_(area.bias)
-    put(network.out_fc, readout.weight)
+    set_weight(network.out_fc, readout.weight)
     network.out_fc.bias.copy_(readout.bias)
     return network

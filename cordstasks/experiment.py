@@ -1,0 +1,203 @@
+"""One run from movies to summary: sample trials, see them through the front-end, train, test, report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cordstasks import reports, tasks
+from cordstasks.errors import InputError
+from cordstasks.files import write_json
+from cordstasks.frontend import Features, FrontEnd
+from cordstasks.model import MultiAreaModel
+from cordstasks.rnn import RNN
+from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
+from cordstasks.stimuli import Display
+from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.training import TrainSettings, train, trial_set
+
+SETS = ("training", "validation", "heldout", "controls")
+
+
+@dataclass
+class Clock:
+    """Seconds spent on parts of a run."""
+
+    bank: float = 0.0
+    train: float = 0.0
+
+    def features(self, frontend: FrontEnd, batch: TrialBatch, label: str) -> Features:
+        """Features of a batch, with the time they took counted as the bank's."""
+        began = time.monotonic()
+        features = frontend.features(batch.movies, dt=batch.dt, label=label)
+        self.bank += time.monotonic() - began
+        return features
+
+
+def run(config: dict[str, Any], options: argparse.Namespace, *, given: set[str]) -> int:
+    """Carry out, or continue, the run that the command line asks for; see `cordstasks.train`."""
+    folder = _folder(config, options)
+    try:
+        return _run(folder, config, options, given)
+    except KeyboardInterrupt:
+        if not (folder.path / "config.json").exists():
+            raise
+        again = f"python -m cordstasks.train --resume --out {folder.path}"
+        print(f"\nstopped; this continues the run: {again}", file=sys.stderr)
+        return 130
+
+
+def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str]) -> int:
+    began = time.monotonic()
+    if options.resume:
+        config = _continued(folder, config, given)
+        if folder.finished:
+            print(f"{folder.path}: this run is finished")
+            print(reports.table((folder.path / "summary.json")))
+            return 0
+    task = _task(config)
+    frontend = _frontend(config, options)
+    task = _task(config, frontend.image_size)
+    seeds = dict(zip(SETS, np.random.SeedSequence(config["seed"]).generate_state(len(SETS)).tolist(), strict=True))
+    dt = config["dt"]
+    frontend.bin_steps(dt)
+    model = _model(config, frontend, task)
+    training_task = task.for_training()
+    batches = {
+        "training": training_task.sample(config["trials"], seed=seeds["training"], dt=dt),
+        "validation": training_task.sample(config["validation"], seed=seeds["validation"], dt=dt),
+        "heldout": task.sample(config["heldout"], seed=seeds["heldout"], dt=dt),
+    }
+    machine = environment(frontend.device)
+    if options.resume:
+        _compare(folder.config().get("environment", {}), machine)
+    else:
+        folder.start({**config, "environment": machine})
+    name = frontend.network.card.get("name", "a CordsNet without a card")
+    print(f"task {task.id}, front-end {config['frontend']}: {name}, sha256 {frontend.digest()[:12]}")
+    print(f"run folder {folder.path}", flush=True)
+
+    clock = Clock()
+    sets = {
+        name: trial_set(
+            clock.features(frontend, batch, f"front-end, {name} movies"), batch, frontend.device, stimulus=task.stimulus
+        )
+        for name, batch in batches.items()
+    }
+    if folder.load("checkpoint.pt", frontend.device) is None:
+        model.normalise_by(*sets["training"].features.statistics())
+    settings = TrainSettings(
+        steps=config["steps"],
+        batch=config["batch"],
+        learning_rate=config["learning_rate"],
+        splice=0.08 if task.stationary else 0.0,
+        seed=config["seed"],
+    )
+    trained = train(model, sets["training"], sets["validation"], settings, folder)
+    clock.train = trained.pop("seconds")
+
+    report = reports.make(
+        reports.Material(
+            task=task,
+            model=model,
+            heldout=batches["heldout"],
+            trials=sets["heldout"],
+            features=lambda batch, label: clock.features(frontend, batch, f"front-end, {label}"),
+            rng=np.random.default_rng(seeds["controls"]),
+            folder=folder,
+        )
+    )
+    bank = frontend.bank
+    summary = {
+        "task": task.id,
+        "frontend": config["frontend"],
+        "weights": {"sha256": frontend.digest(), "card": frontend.network.card},
+        "seed": config["seed"],
+        **report,
+        "training": {"trials": config["trials"], **trained},
+        "bank": {
+            "steps_asked": sum(set_.features.accounts.asked for set_ in sets.values()),
+            "steps_simulated": sum(set_.features.accounts.simulated for set_ in sets.values()),
+            "plateau_error_bound": max(set_.features.accounts.bound for set_ in sets.values()),
+            "megabytes": None if bank is None else bank.size() / 1e6,
+        },
+        "seconds": {"bank": clock.bank, "train": clock.train, "total": time.monotonic() - began},
+        "environment": machine,
+    }
+    write_json(folder.path / "summary.json", summary)
+    print(reports.table(folder.path / "summary.json"))
+    return 0
+
+
+def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
+    if options.task is not None and options.task not in tasks.names():
+        tasks.get(options.task)  # raises, with the nearest name
+    if options.out is not None:
+        folder = RunFolder(options.out)
+        if not options.resume and (options.out / "config.json").exists():
+            folder.start({})  # raises: it holds another run
+        return folder
+    if options.resume:
+        return RunFolder(unfinished_folder(config["task"] or "*"))
+    return RunFolder(new_folder(config["task"]))
+
+
+def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """The settings of the run in `folder`; options given again must agree with them."""
+    earlier = folder.config()
+    missing = sorted(set(config) - set(earlier))
+    if missing:
+        raise InputError(f"--resume: {folder.path}/config.json lacks {missing[0]!r}; it is no run of this version")
+    earlier["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in earlier["set"].items()}
+    for name in sorted(given & set(config)):
+        if config[name] != earlier[name]:
+            flag = "--" + name.replace("_", "-")
+            raise InputError(f"{flag} {config[name]}: the run in {folder.path} has {earlier[name]}; leave it out, or use --out")
+    return earlier
+
+
+def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Say so if a resumed run cannot come out bit for bit as it would have."""
+    for name in ("device", "threads", "torch"):
+        if then.get(name) != now[name]:
+            print(f"note: begun with {name} {then.get(name)}, continued with {now[name]}: results may differ in the last bits")
+
+
+def _task(config: dict[str, Any], image_size: int | None = None) -> VisualTask:
+    parameters = dict(config["set"])
+    if image_size is not None and "display" not in parameters:
+        parameters["display"] = Display(pixels=image_size)
+    return tasks.get(config["task"], **parameters)
+
+
+def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:
+    bank: bool | Path | None = False if options.no_bank else options.bank
+    return FrontEnd(
+        options.weights or config["frontend"],
+        device=config["device"],
+        readout=config["readout"],
+        precision=config["precision"],
+        bank=bank,
+        bank_limit=options.bank_limit,
+    )
+
+
+def _model(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
+    generator = torch.Generator().manual_seed(config["seed"])
+    rnn = RNN(
+        frontend.units,
+        config["units"],
+        len(task.actions),
+        dt=config["dt"],
+        tau=config["tau"],
+        noise=config["noise"],
+        generator=generator,
+    )
+    return MultiAreaModel(rnn).to(frontend.device)

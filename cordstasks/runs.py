@@ -1,0 +1,102 @@
+"""Run folders: everything a run needs to be understood, repeated and continued."""
+
+from __future__ import annotations
+
+import pickle
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cordstasks import __version__
+from cordstasks.errors import InputError
+from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
+
+__all__ = ["RunFolder", "environment", "new_folder", "unfinished_folder"]
+
+
+class RunFolder:
+    """One folder a run: config.json, metrics.jsonl, checkpoint.pt, best.pt, summary.json and figures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = Log(path / "metrics.jsonl")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return (self.path / "summary.json").exists()
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Begin a run in a folder that holds none yet.
+
+        Raises
+        ------
+        InputError : the folder cannot be written, or holds another run.
+        """
+        if (self.path / "config.json").exists():
+            raise InputError(f"--out {self.path}: holds another run; choose another folder, or continue it with --resume")
+        writable_folder(self.path, "--out")
+        write_json(self.path / "config.json", dict(config))
+
+    def config(self) -> dict[str, Any]:
+        """The settings of the run that the folder holds."""
+        if not (self.path / "config.json").exists():
+            raise InputError(f"--resume: {self.path} holds no run (no config.json); start one without --resume")
+        writable_folder(self.path, "--out")
+        value: dict[str, Any] = read_json(self.path / "config.json")
+        return value
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint, replacing an older one in one step."""
+        try:
+            with atomic(self.path / name) as temporary:
+                torch.save(dict(state), temporary)
+        except OSError as error:
+            raise InputError(f"--out {self.path}: cannot write {name} ({error.strerror})") from error
+
+    def load(self, name: str, device: torch.device) -> dict[str, Any] | None:
+        """Read a checkpoint; None if there is none yet."""
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise InputError(f"{path}: damaged, or not a checkpoint of a run; remove it to start afresh") from error
+        return state
+
+
+def new_folder(task: str, parent: Path = Path("runs")) -> Path:
+    """The first free folder runs/<task>-001, -002, ..."""
+    number = 1
+    while (parent / f"{task}-{number:03d}").exists():
+        number += 1
+    return parent / f"{task}-{number:03d}"
+
+
+def unfinished_folder(task: str, parent: Path = Path("runs")) -> Path:
+    """The last folder of `task` whose run has not come to its end."""
+    for path in sorted(parent.glob(f"{task}-*"), reverse=True):
+        if (path / "config.json").exists() and not RunFolder(path).finished:
+            return path
+    raise InputError(f"--resume: {parent}/ holds no unfinished run of task {task}; name the run's folder with --out")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What results may depend on beside the settings."""
+    import numpy
+    import torchvision
+
+    return {
+        "cordstasks": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": torch.get_num_threads(),
+    }

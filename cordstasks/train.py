@@ -1,0 +1,112 @@
+"""``python -m cordstasks.train --task rdm``: train a multi-area model on a task and see how it behaves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cordstasks.command import run_command
+from cordstasks.errors import InputError
+
+# what --quick changes, unless it is given: a run of minutes that shows the whole way
+QUICK = {"trials": 192, "heldout": 120, "validation": 32, "steps": 250}
+# options that say where and whether, not what: they may differ when a run is resumed
+WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        prog="python -m cordstasks.train",
+        description="Train a recurrent network on what a frozen, pretrained CordsNet sees of a task's movies, test it on "
+        "held-out trials, and write weights, numbers and figures into a run folder. Ctrl-C stops cleanly; --resume goes on.",
+    )
+    made.add_argument("--task", default=None, help="the task: rdm (random-dot motion)")
+    made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
+    made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
+    made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
+
+    size = made.add_argument_group("how much")
+    size.add_argument("--trials", type=int, default=None, help="training trials, each with a movie of its own (default 1200)")
+    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 480)")
+    size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (default 96)")
+    size.add_argument("--steps", type=int, default=None, help="largest number of training batches (default 800)")
+
+    net = made.add_argument_group("the network")
+    net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
+    net.add_argument("--weights", type=Path, help="file to take the front-end's weights from, on a machine without network")
+    net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool the last area's maps")
+    net.add_argument("--units", type=int, default=512, help="recurrent units (default 512)")
+    net.add_argument("--dt", type=float, default=20.0, help="the recurrent network's step in ms (default 20)")
+    net.add_argument("--tau", type=float, default=100.0, help="its time constant in ms (default 100)")
+    net.add_argument("--noise", type=float, default=0.01, help="standard deviation of its private noise (default 0.01)")
+
+    how = made.add_argument_group("how")
+    how.add_argument("--seed", type=int, default=0, help="seed of movies, initial weights and noise (default 0)")
+    how.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's (default 0.001)")
+    how.add_argument("--batch", type=int, default=64, help="trials a batch (default 64)")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
+    how.add_argument("--precision", default=None, help="of the front-end's products: float32, tf32, bfloat16")
+    how.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a task parameter, such as motion=1000 (repeatable)"
+    )
+    how.add_argument("--bank", type=Path, help="folder of the feature bank (default: in the user's cache)")
+    how.add_argument("--no-bank", action="store_true", help="keep no features on disk")
+    how.add_argument("--bank-limit", type=float, default=10.0, metavar="GB", help="the bank's largest size (default 10)")
+    return made
+
+
+def config_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that determine a run's results, with defaults filled in."""
+    config = {name: value for name, value in vars(options).items() if name not in WHERE}
+    default = {"trials": 1200, "heldout": 480, "validation": 96, "steps": 800}
+    for name, value in default.items():
+        if config[name] is None:
+            config[name] = QUICK[name] if options.quick else value
+    for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
+        if config[name] < 1:
+            raise InputError(f"--{name} {config[name]}: must be at least 1")
+    if not config["learning_rate"] > 0:
+        raise InputError(f"--learning-rate {config['learning_rate']:g}: must be above 0")
+    config["set"] = dict(_assignment(text) for text in config["set"])
+    return config
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"--set {text}: write NAME=VALUE, such as motion=1000")
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        raise InputError(f"--set {text}: the value must be a number, true, false or a list such as [0,90]") from None
+    return name, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    made = parser()
+    options = made.parse_args(arguments)
+    if options.task is None and not options.resume:
+        raise InputError("--task is missing; name one, such as --task rdm")
+    config = config_of(options)
+    from cordstasks.experiment import run  # late: it loads torch, which --help and mistakes need not wait for
+
+    return run(config, options, given=_given(made, arguments))
+
+
+def _given(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> set[str]:
+    """Names of the options that the command line itself holds."""
+    bare = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for action in made._actions:
+        if action.option_strings and action.dest != "help":
+            switch = isinstance(action, argparse._StoreTrueAction)
+            bare.add_argument(*action.option_strings, dest=action.dest, action="store_true" if switch else "append")
+    return set(vars(bare.parse_known_args(arguments)[0]))
+
+
+if __name__ == "__main__":
+    run_command(main)

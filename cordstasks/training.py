@@ -1,0 +1,311 @@
+"""Supervised training of a multi-area model on features of its front-end."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from cordstasks.errors import InputError
+from cordstasks.frontend import Features
+from cordstasks.model import MultiAreaModel
+from cordstasks.runs import RunFolder
+from cordstasks.tasks import TrialBatch
+
+__all__ = ["TrainSettings", "choices", "run_model", "train"]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a model is trained: Adam, masked cross-entropy, clipped gradients, the best of its evaluations kept.
+
+    Attributes
+    ----------
+    steps : largest number of batches.
+    batch : trials a batch.
+    learning_rate : Adam's, falling to a twentieth along a cosine.
+    clip : largest norm of the gradient.
+    feature_noise : standard deviation of the noise on normalised features.
+    evidence_weight : weight of naming the right choice, among the choices, while the stimulus is still on.
+    splice : probability, at each step of the evidence, of going on with the features of another trial that asks for the
+        same answer under the same conditions. Only for tasks whose evidence is a stationary stream.
+    weight_decay : decoupled, on all weights.
+    evaluate_every : batches between evaluations on the validation trials.
+    patience : evaluations without a better one after which training stops.
+    seed : of the order of trials and of all noise.
+    """
+
+    steps: int = 1000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    clip: float = 1.0
+    feature_noise: float = 0.5
+    evidence_weight: float = 0.5
+    splice: float = 0.0
+    weight_decay: float = 1e-3
+    evaluate_every: int = 50
+    patience: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrialSet:
+    """Trials with their features, as tensors on the device that trains.
+
+    Attributes
+    ----------
+    features : of the front-end.
+    targets : int64 (trial, time).
+    mask : (trial, time), weight of each step.
+    answers : int64 (trial,), the right action.
+    answering : bool (trial, time), steps at which the answer is due.
+    evidence : bool (trial, time), steps from stimulus onset to the answer.
+    partners : int64 (trial, partner): trials with the same course and conditions, for splicing.
+    """
+
+    features: Features
+    targets: Tensor
+    mask: Tensor
+    answers: Tensor
+    answering: Tensor
+    evidence: Tensor
+    partners: Tensor
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def trial_set(features: Features, batch: TrialBatch, device: torch.device, *, stimulus: str) -> TrialSet:
+    """Trials and features together; `stimulus` names the period whose onset brings the first evidence."""
+    time_ms = torch.arange(features.steps) * batch.dt
+    onset = torch.from_numpy(batch.periods[stimulus][:, :1])
+    answering = torch.from_numpy(batch.answering)
+    # a step's features average over it, so the step that begins at onset is the first to hold evidence
+    evidence = (time_ms >= onset) & ~answering & (torch.from_numpy(batch.mask) > 0)
+    return TrialSet(
+        features=features.to(device),
+        targets=torch.from_numpy(batch.targets).to(device),
+        mask=torch.from_numpy(batch.mask).to(device),
+        answers=torch.from_numpy(batch.answers).to(device),
+        answering=answering.to(device),
+        evidence=evidence.to(device),
+        partners=_partners(batch).to(device),
+    )
+
+
+def _partners(batch: TrialBatch) -> Tensor:
+    """For each trial, trials (trial, partner) of the same course and conditions, itself among them, repeated to one length."""
+    columns = [*batch.conditions.values(), *(ends.T for ends in batch.periods.values())]
+    rows = np.column_stack([np.asarray(column).reshape(-1, len(batch)).T for column in columns])
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    members = [np.flatnonzero(group.ravel() == number) for number in range(group.max() + 1)]
+    most = max(map(len, members))
+    return torch.from_numpy(np.stack([np.resize(members[number], most) for number in group.ravel()]))
+
+
+def loss_of(logits: Tensor, trials: TrialSet, pick: Tensor | slice, evidence_weight: float) -> Tensor:
+    """Masked cross-entropy of the actions, plus that of naming the answer among the choices while evidence comes in."""
+    targets, mask = trials.targets[pick], trials.mask[pick]
+    loss = (F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none") * mask.flatten()).sum()
+    loss = loss / mask.sum()
+    if evidence_weight:
+        evidence = trials.evidence[pick]
+        named = trials.answers[pick][:, None].expand_as(evidence)[evidence] - 1
+        loss = loss + evidence_weight * F.cross_entropy(logits[evidence][:, 1:], named)
+    return loss
+
+
+def choices(logits: Tensor, answering: Tensor) -> Tensor:
+    """The action (trial,) other than fixating with the largest logit, averaged over the steps at which it is due.
+
+    Parameters
+    ----------
+    logits : (trial, time, action).
+    answering : bool (trial, time).
+    """
+    weight = answering.float()
+    mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
+    return mean[:, 1:].argmax(1) + 1
+
+
+@torch.no_grad()
+def run_model(model: MultiAreaModel, features: Features, *, batch: int = 128) -> tuple[Tensor, Tensor]:
+    """Logits (trial, time, action) and rates (trial, time, unit) of all trials, without noise, on the CPU."""
+    logits, rates = [], []
+    for start in range(0, len(features), batch):
+        out, states = model(features.take(slice(start, start + batch)))
+        logits.append(out.cpu())
+        rates.append(states.cpu())
+    return torch.cat(logits), torch.cat(rates)
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[list[int]]:
+    """While open, Ctrl-C fills the list instead of interrupting, so that a step is never cut in two."""
+    asked: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if asked:  # the second Ctrl-C does not wait
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not in the main thread, where signals are not ours
+        yield asked
+        return
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def train(
+    model: MultiAreaModel,
+    trials: TrialSet,
+    validation: TrialSet,
+    settings: TrainSettings,
+    folder: RunFolder,
+    *,
+    save_seconds: float = 10.0,
+) -> dict[str, Any]:
+    """Train `model` in place, from the folder's checkpoint if there is one, and leave it with the best weights.
+
+    Returns
+    -------
+    ``{"steps", "best_step", "best_validation_loss", "seconds"}``.
+
+    Raises
+    ------
+    InputError : the loss is no longer a finite number.
+    KeyboardInterrupt : after Ctrl-C, with the checkpoint written.
+    """
+    device = trials.targets.device
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    progress: dict[str, Any] = {"step": 0, "best_step": 0, "best_loss": math.inf, "waited": 0, "seconds": 0.0, "total": 0.0}
+    state = folder.load("checkpoint.pt", device)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        generator.set_state(state["generator"].cpu())
+        progress = state["progress"]
+    folder.log.keep(progress["step"])
+    began = time.monotonic() - progress["seconds"]
+
+    def save() -> None:
+        progress["seconds"] = time.monotonic() - began
+        folder.save(
+            "checkpoint.pt",
+            {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "generator": generator.get_state(),
+                "progress": dict(progress),
+            },
+        )
+
+    saved = time.monotonic()
+    bar = tqdm(total=settings.steps, initial=progress["step"], desc="training", unit="batch", leave=False)
+    with bar, _stop_between_steps() as asked:
+        while progress["step"] < settings.steps and progress["waited"] < settings.patience:
+            for group in optimiser.param_groups:
+                group["lr"] = _learning_rate(progress["step"], settings)
+            loss = _step(model, trials, optimiser, generator, settings)
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"--learning-rate {settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
+                    "choose a smaller one"
+                )
+            progress["step"] += 1
+            progress["total"] += loss
+            bar.update()
+            if progress["step"] % settings.evaluate_every == 0 or progress["step"] == settings.steps:
+                _evaluate(model, validation, settings, folder, progress)
+                bar.set_postfix(validation=f"{progress['accuracy']:.1%}")
+            if asked or time.monotonic() - saved > save_seconds:
+                save()
+                saved = time.monotonic()
+            if asked:
+                raise KeyboardInterrupt
+        save()
+    best = folder.load("best.pt", device)
+    if best is not None:
+        model.load_state_dict(best["model"])
+    return {
+        "steps": progress["step"],
+        "best_step": progress["best_step"],
+        "best_validation_loss": progress["best_loss"],
+        "seconds": progress["seconds"],
+    }
+
+
+def _learning_rate(step: int, settings: TrainSettings) -> float:
+    along = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    return settings.learning_rate * (0.05 + 0.95 * along)
+
+
+def _step(
+    model: MultiAreaModel,
+    trials: TrialSet,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    settings: TrainSettings,
+) -> float:
+    device = trials.targets.device
+    pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
+    features = trials.features.take(_spliced(trials, pick, settings.splice, generator) if settings.splice else pick)
+    if settings.feature_noise:
+        white = torch.randn(features.shape, generator=generator, device=device)
+        features = features + settings.feature_noise * white / model.scale
+    logits, _ = model(features, generator=generator)
+    loss = loss_of(logits, trials, pick, settings.evidence_weight)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _spliced(trials: TrialSet, pick: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Which trial's features (trial, time) to use: the picked one's, changing over to a partner's now and then."""
+    device, partners = pick.device, trials.partners[pick]
+    evidence = trials.evidence[pick]
+    cut = (torch.rand(evidence.shape, generator=generator, device=device) < probability) & evidence
+    other = torch.randint(partners.shape[1], evidence.shape, generator=generator, device=device)
+    # between cuts the choice of the last cut holds; before the first it is the picked trial
+    last = torch.where(cut, torch.arange(evidence.shape[1], device=device), -1).cummax(1).values
+    chosen = partners.gather(1, other).gather(1, last.clamp_min(0))
+    return torch.where(last >= 0, chosen, pick[:, None])
+
+
+def _evaluate(
+    model: MultiAreaModel, validation: TrialSet, settings: TrainSettings, folder: RunFolder, progress: dict[str, Any]
+) -> None:
+    logits, _ = run_model(model, validation.features)
+    logits = logits.to(validation.targets.device)
+    loss = float(loss_of(logits, validation, slice(None), settings.evidence_weight))
+    right = choices(logits, validation.answering) == validation.answers
+    progress["accuracy"] = float(right.float().mean())
+    row = {
+        "step": progress["step"],
+        "loss": progress["total"] / settings.evaluate_every,
+        "validation_loss": loss,
+        "validation_accuracy": progress["accuracy"],
+    }
+    progress["total"] = 0.0
+    progress["waited"] += 1
+    if loss < progress["best_loss"]:
+        progress |= {"best_loss": loss, "best_step": progress["step"], "waited": 0}
+        folder.save("best.pt", {"model": model.state_dict(), "step": progress["step"]})
+    folder.log.write(row)

@@ -1,7 +1,7 @@
 """Bounded maximum likelihood of binomial counts, for many data sets at once.
 
 A psychometric function has three parameters and a data set has a dozen levels, so a bootstrap of a thousand resamples
-is one array computation: a grid finds the neighbourhood of each maximum, and damped Fisher scoring climbs to it.
+is one array computation: a grid finds the neighbourhood of each maximum, and damped Newton steps climb to it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ Interval = tuple[float, float]
 UNKNOWN: Interval = (float("nan"), float("nan"))
 
 _FLOOR = 1e-9  # keeps logarithms finite where a curve saturates; far below what any number of trials resolves
-_ITERATIONS = 200
+_ITERATIONS = 100
 _GAIN = 1e-9  # in log-likelihood
+_SHIFT = 1e-5  # of a parameter's range, for second derivatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,22 +96,30 @@ def _log_likelihood(probability: Floats, successes: Floats, failures: Floats) ->
 
 
 def _climb(family: Family, theta: Floats, successes: Floats, failures: Floats, damping: Floats) -> Floats:
-    """Return where one damped scoring step leads from `theta` (fit, parameter), inside the bounds."""
+    """Return where one damped Newton step leads from `theta` (fit, parameter), inside the bounds."""
     low, high = family.low, family.high
+    span = np.where(high > low, high - low, 1.0)  # the unit of each parameter, so that one damping suits them all
     probability, derivative = family.curve(theta)
+    derivative = derivative * span
     p = np.clip(probability, _FLOOR, 1 - _FLOOR)
-    span = np.where(high > low, high - low, 1.0)
-    derivative = derivative * span  # in units of the allowed range, so that one damping suits all parameters
-    score = np.einsum("fl,flp->fp", successes / p - failures / (1 - p), derivative)
-    weighted = derivative * ((successes + failures) / (p * (1 - p)))[..., None]
-    information = np.einsum("flp,flq->fpq", weighted, derivative)
+    residual = successes / p - failures / (1 - p)
+    score = np.einsum("fl,flp->fp", residual, derivative)
+    weight = successes / p**2 + failures / (1 - p) ** 2
+    curvature = np.einsum("flp,fl,flq->fpq", derivative, weight, derivative)
+    # The expected information alone would crawl along the ridge between lapse and slope: the second derivatives of the
+    # curve, by differences, make the steps Newton's.
+    for i in range(theta.shape[1]):
+        shifted = family.curve(theta + _SHIFT * span * (np.arange(theta.shape[1]) == i))[1] * span
+        curvature[:, i] -= np.einsum("fl,flp->fp", residual, (shifted - derivative) / _SHIFT)
+    curvature = (curvature + curvature.swapaxes(1, 2)) / 2
     stuck = (high <= low) | ((theta <= low) & (score < 0)) | ((theta >= high) & (score > 0))
     score[stuck] = 0.0
-    information[stuck[:, :, None] | stuck[:, None, :]] = 0.0
+    curvature[stuck[:, :, None] | stuck[:, None, :]] = 0.0
     diagonal = np.arange(theta.shape[1])
-    information[:, diagonal, diagonal] *= 1 + damping[:, None]
-    information[:, diagonal, diagonal] += 1e-8 + stuck  # a flat or stuck direction must not make the system singular
-    step = np.linalg.solve(information, score[..., None])[..., 0] * span
+    scale = np.einsum("fl,flp->fp", (successes + failures) / (p * (1 - p)), derivative**2)
+    # A flat or stuck direction must not make the system singular.
+    curvature[:, diagonal, diagonal] += damping[:, None] * scale + 1e-8 + stuck
+    step = np.linalg.solve(curvature, score[..., None])[..., 0] * span
     return np.asarray(np.clip(theta + step, low, high))
 
 
@@ -142,9 +151,10 @@ def maximise(family: Family, successes: Floats, failures: Floats) -> Floats:
         gain = reached - value[active]
         better = gain >= 0
         theta[active[better]], value[active[better]] = trial[better], reached[better]
+        # A long step that changes nothing is an arrival; a short one may only be damped. So is a step refused at any
+        # damping.
+        arrived = ((np.abs(gain) < _GAIN) & (damping[active] < 1)) | (damping[active] > 1e9)
         damping[active] *= np.where(better, 0.2, 8.0)
-        # A gain of nothing counts as arrival only from a long step; a step refused at any damping is an arrival too.
-        arrived = (better & (gain < _GAIN) & (damping[active] < 1)) | (damping[active] > 1e9)
         active = active[~arrived]
         if not len(active):
             break

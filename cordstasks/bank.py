@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
+import math
 import os
 import struct
 import time
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cordstasks.command import run_command
+from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
 from cordstasks.files import atomic, writable_folder
 from cordstasks.registry import cache_folder
@@ -63,7 +65,7 @@ class Bank:
     """
 
     def __init__(self, folder: Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
-        if not limit_gb > 0:
+        if not 0 < limit_gb < math.inf:
             raise InputError(f"--bank-limit {limit_gb}: give a size above 0 (GB)")
         self.folder = writable_folder(Path(folder or default_folder()), "--bank")
         self.limit = int(limit_gb * 1e9)
@@ -86,12 +88,18 @@ class Bank:
         if shard is None:
             self.damaged += 1
         else:
-            os.utime(path)  # so that the least recently used go first
+            with contextlib.suppress(OSError):  # a folder may be read-only, and another process may have made room
+                os.utime(path)  # so that the least recently used go first
         return shard
 
     def write(self, key: str, shard: Shard) -> int:
-        """Store a shard and return its file's size in bytes; older ones make room if need be."""
+        """Store a shard and return its file's size in bytes; older ones make room if need be.
+
+        One that is larger than the whole bank may be is not stored, and its size is returned as 0.
+        """
         content = _encode(shard)
+        if len(content) > self.limit:
+            return 0
         try:
             self._make_room(len(content))
             with atomic(self.path(key)) as temporary:
@@ -105,32 +113,37 @@ class Bank:
 
     def files(self) -> list[Path]:
         """Every shard's file, least recently used first."""
-        entries = []
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            try:
-                entries.append((path.stat().st_mtime, path))
-            except FileNotFoundError:  # another process removed it
-                continue
-        return [path for _, path in sorted(entries)]
+        return [path for _, path, _ in self.entries()]
 
     def size(self) -> int:
         """Bytes that all shards take."""
-        return sum(path.stat().st_size for path in self.files() if path.exists())
+        return sum(size for _, _, size in self.entries())
+
+    def entries(self) -> list[tuple[float, Path, int]]:
+        """When last used, path and size in bytes of every shard's file, least recently used first."""
+        entries = []
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it
+                stat = path.stat()
+                entries.append((stat.st_mtime, path, stat.st_size))
+        return sorted(entries)
 
     def clear(self) -> int:
         """Remove every shard; returns the bytes freed."""
-        freed = self.size()
-        for path in self.files():
+        freed = 0
+        for _, path, size in self.entries():
             path.unlink(missing_ok=True)
+            freed += size
         return freed
 
     def _make_room(self, wanted: int) -> None:
-        excess = self.size() + wanted - self.limit
-        for path in self.files():
+        entries = self.entries()
+        excess = sum(size for _, _, size in entries) + wanted - self.limit
+        for _, path, size in entries:
             if excess <= 0:
                 break
-            excess -= path.stat().st_size
             path.unlink(missing_ok=True)
+            excess -= size
 
 
 def _encode(shard: Shard) -> bytes:
@@ -155,7 +168,7 @@ def _decode(content: bytes) -> Shard | None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m cordstasks.bank", description="List, or clear, the features that front-ends have computed."
     )
     made.add_argument("action", nargs="?", choices=("list", "clear"), default="list")
@@ -173,11 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.action == "clear":
         print(f"{bank.folder}: {bank.clear() / 1e6:.1f} MB freed")
         return 0
-    for path in bank.files():
-        stat = path.stat()
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(stat.st_mtime))
-        print(f"{path.stem[:16]}  {stat.st_size / 1e6:8.1f} MB  last used {used}")
-    print(f"{bank.folder}: {len(bank.files())} files, {bank.size() / 1e6:.1f} MB")
+    entries = bank.entries()
+    for used, path, size in entries:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
+        print(f"{path.stem[:16]}  {size / 1e6:8.1f} MB  last used {when}")
+    print(f"{bank.folder}: {len(entries)} files, {sum(size for _, _, size in entries) / 1e6:.1f} MB")
     return 0
 
 

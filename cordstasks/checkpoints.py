@@ -20,7 +20,6 @@ from cordstasks.errors import InputError
 from cordstasks.files import atomic
 
 CARD = "cordstasks"  # key of the card in a safetensors file's metadata
-IMAGENET = Preprocessing(resize=256)
 
 
 def load(name_or_path: str | os.PathLike[str], *, map_location: str | torch.device) -> CordsNet:
@@ -38,7 +37,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
                 metadata = file.metadata() or {}
-            return tensors, json.loads(metadata.get(CARD, "{}"))
+            card = json.loads(metadata.get(CARD, "{}"))
+            if not isinstance(card, dict):
+                raise ValueError("its card is not a dictionary")
+            return tensors, card
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(f"weights {path}: damaged or not a safetensors file ({error})") from error
     try:
@@ -49,14 +51,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "save a plain state dict with torch.save(model.state_dict(), ...)"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_first_line(error)})") from error
+        raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_one_line(error)})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"weights {path}: expected a flat dictionary of tensors (a state dict)")
     return {str(name): value.float() for name, value in state.items()}, {}
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> CordsNet:
@@ -64,27 +66,28 @@ def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> Cord
     try:
         in_channels = tensors["inp_conv.parametrizations.weight.original1"].shape[1]
         classes = len(tensors["out_fc.bias"])
-        side = tensors["conv_bias.0"].shape[-1]
+        image_size = card.get("image_size", 4 * tensors["conv_bias.0"].shape[-1])
         network = CordsNet(
             depth,
             classes=classes,
             in_channels=in_channels,
-            image_size=card.get("image_size", 4 * side),
+            image_size=image_size,
             alpha=card.get("alpha", 0.2),
-            preprocessing=_preprocessing(card, in_channels),
+            preprocessing=_preprocessing(card, in_channels, image_size),
         )
         network.load_state_dict(tensors)
     except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"weights {path}: not a CordsNet of 2, 4, 6 or 8 areas in the published format ({_first_line(error)})"
+            f"weights {path}: not a CordsNet of 2, 4, 6 or 8 areas in the published format ({_one_line(error)})"
         ) from error
     return network
 
 
-def _preprocessing(card: dict[str, Any], in_channels: int) -> Preprocessing | None:
+def _preprocessing(card: dict[str, Any], in_channels: int, image_size: int) -> Preprocessing | None:
     if "mean" in card:
         return Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
-    return IMAGENET if in_channels == 3 else None
+    # published files are ImageNet's: the shorter side becomes 256 px for each 224 px of the crop
+    return Preprocessing(resize=round(image_size * 256 / 224)) if in_channels == 3 else None
 
 
 def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False) -> None:

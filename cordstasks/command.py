@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from cordstasks.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are InputErrors, so that they too end as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an InputError instead of printing the usage and exiting."""
+        raise InputError(f"{message[0].lower()}{message[1:]}; see --help")
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:

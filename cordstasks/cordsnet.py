@@ -279,7 +279,7 @@ def norm_and_direction(weight: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def set_weight(module: nn.Module, weight: Tensor) -> None:
     """Give a weight-normalised convolution or linear layer of a CordsNet this effective weight, in place."""
-    pair = module.parametrizations["weight"]  # type: ignore[index]
+    pair: Any = module.parametrizations["weight"]  # type: ignore[index]
     for own, value in zip((pair.original0, pair.original1), norm_and_direction(weight), strict=True):
         own.copy_(value)
 

@@ -82,8 +82,8 @@ class Packed(Portable):
                 x = torch.linspace(-1, 1, 2 * 8 * 5 * 5).view(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
                 weight = torch.linspace(-1, 1, 16 * 8 * 9).view(16, 8, 3, 3)
                 add = torch.linspace(-9, 9, 2 * 16 * 9).view(2, 16, 3, 3).contiguous(memory_format=torch.channels_last)
-                results = [engine.convolution(weight, 2)(x, add, relu=True) for engine in (Portable(), Packed())]
-                _packed_works = bool(torch.allclose(*results, rtol=1e-5, atol=1e-5))
+                plain, packed = (engine.convolution(weight, 2)(x, add, relu=True) for engine in (Portable(), Packed()))
+                _packed_works = torch.allclose(plain, packed, rtol=1e-5, atol=1e-5)
         return _packed_works
 
     def convolution(self, weight: Tensor, stride: int) -> Convolution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -160,7 +161,7 @@ class FrontEnd:
 
     def bin_steps(self, dt: float) -> int:
         """Front-end steps in one step of `dt` ms of the network that reads the features."""
-        steps = round(dt / STEP_MS)
+        steps = round(dt / STEP_MS) if math.isfinite(dt) else 0
         if steps < 1 or abs(steps * STEP_MS - dt) > 1e-9:
             raise InputError(f"dt={dt:g} ms: give a multiple of the front-end's step of {STEP_MS:g} ms")
         return steps

@@ -16,10 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cordstasks.errors import InputError
 from cordstasks.simulator import Simulator
 from cordstasks.stimuli import Movie
 
 CHECK_STEPS = 10  # how far apart the states are that tell whether a frame's response has settled
+# A fast response can hide a slow one that is still small, so no response is taken to shrink by more than this factor in
+# CHECK_STEPS: one with a time constant of up to 95 steps (190 ms) cannot hide.
+SHRINKS_TO = 0.9
 
 
 @dataclass(eq=False)
@@ -80,11 +84,21 @@ class Plan:
 
 
 def plan(movies: Sequence[Movie], step_ms: float, bin_steps: int) -> Plan:
-    """The tree of histories of `movies` at steps of `step_ms` ms; movies end with their last whole bin of steps."""
+    """The tree of histories of `movies` at steps of `step_ms` ms; movies end with their last whole bin of steps.
+
+    Raises
+    ------
+    InputError : a movie shorter than one bin.
+    """
     numbers: dict[bytes, int] = {}
     made = Plan([], {}, [], [])
     for movie in movies:
         steps = int(np.floor(movie.duration_ms / step_ms + 1e-9)) // bin_steps * bin_steps
+        if not steps:
+            raise InputError(
+                f"movies: one lasts {movie.duration_ms:g} ms, less than a step of dt={bin_steps * step_ms:g} ms; "
+                "give longer movies or a smaller dt"
+            )
         shown = movie.at(np.arange(steps) * step_ms)
         own: dict[int, int] = {}
         for index in np.unique(shown):
@@ -140,8 +154,8 @@ class _Job:
     rates: list[Tensor]  # each (1, channel, height, width)
     total: Tensor
     done: int = 0
-    earlier: list[Tensor] | None = None  # the state CHECK_STEPS ago
-    moved: Tensor | None = None  # how far it was then from the one before, relative, by area
+    earlier: list[Tensor] = field(default_factory=list)  # the state CHECK_STEPS ago
+    moved: list[Tensor] = field(default_factory=list)  # how far it had come since the one before, relative, by area
 
 
 @dataclass
@@ -243,6 +257,9 @@ class Simulation:
         total = torch.cat([job.total for job in active]).contiguous(memory_format=torch.channels_last)
         drives = self._drives([job.node.frame for job in active])
         frames = [job.node.frame for job in active]
+        for job in active:
+            if not job.done and self._watched(job):
+                job.earlier = [r.clone() for r in job.rates]
         while frames == [job.node.frame for job in active]:
             steps = min(self._pause(job) for job in active)
             self.simulator.step_summed(rates, drives, total, steps)
@@ -294,21 +311,22 @@ class Simulation:
     def _has_settled(self, job: _Job) -> bool:
         """Whether what is left to the fixed point is within the tolerance in every area.
 
-        With distances d between states CHECK_STEPS apart shrinking by a factor q each time, d q / (1 - q) is left.
+        With distances d between states CHECK_STEPS apart shrinking by a factor q each time, d q / (1 - q) is left; q is the
+        largest of the last two, because states may be close by chance while a response turns round.
         """
-        if job.earlier is not None:
-            size = torch.stack([r.norm() for r in job.rates]).clamp_min(1e-12)
-            moved = torch.stack([(r - e).norm() for r, e in zip(job.rates, job.earlier, strict=True)]) / size
-            if job.moved is not None:
-                ratio = (moved / job.moved.clamp_min(1e-30)).clamp_max(1 - 1e-6)
-                left = float((moved * ratio / (1 - ratio)).max())
-                # two states may be close by chance while the response turns round; what counts is that it shrinks
-                if left < self.tolerance and bool((moved <= job.moved).all()):
-                    self.accounts.bound = max(self.accounts.bound, left)
-                    return True
-            job.moved = moved
+        size = torch.stack([r.norm() for r in job.rates]).clamp_min(1e-12)
+        job.moved.append(torch.stack([(r - e).norm() for r, e in zip(job.rates, job.earlier, strict=True)]) / size)
         job.earlier = [r.clone() for r in job.rates]
-        return False
+        if len(job.moved) < 3:
+            return False
+        first, second, third = job.moved[-3:]
+        ratio = torch.maximum(second / first.clamp_min(1e-30), third / second.clamp_min(1e-30))
+        ratio = ratio.clamp(SHRINKS_TO, 1 - 1e-6)
+        left = float((third * ratio / (1 - ratio)).max())
+        if not left < self.tolerance:  # a diverging network's is not a number
+            return False
+        self.accounts.bound = max(self.accounts.bound, left)
+        return True
 
     def _copy_rest(self, job: _Job) -> None:
         """Fill the rest of a settled node with copies, and set its children off from the settled state."""

@@ -20,6 +20,9 @@ class MultiAreaModel(nn.Module):
     rnn : the recurrent network; it takes as many inputs as there are features.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, rnn: RNN) -> None:
         super().__init__()
         self.rnn = rnn

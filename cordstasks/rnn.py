@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from cordstasks.errors import InputError, unknown
 
 __all__ = ["RNN"]
 
-ACTIVATIONS = {"relu": F.relu, "tanh": torch.tanh, "softplus": F.softplus}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "softplus": F.softplus}
 
 
 class RNN(nn.Module):
@@ -54,10 +55,10 @@ class RNN(nn.Module):
         for name, number in (("inputs", inputs), ("units", units), ("outputs", outputs)):
             if number < 1:
                 raise InputError(f"{name}={number!r}: must be at least 1")
-        if not 0 < dt <= tau:
+        if not 0 < dt <= tau < math.inf:
             raise InputError(f"dt={dt!r}: an Euler step must be above 0 and at most the time constant tau={tau!r} (ms)")
-        if noise < 0:
-            raise InputError(f"noise={noise!r}: a standard deviation cannot be negative")
+        if not 0 <= noise < math.inf:
+            raise InputError(f"noise={noise!r}: a standard deviation must be a finite number of at least 0")
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         self.alpha = dt / tau

@@ -52,7 +52,7 @@ class Simulator:
         def frozen(module: torch.nn.Module) -> Tensor:
             return module.weight.detach().to(self.device)  # type: ignore[union-attr, operator]
 
-        self._stem = frozen(network.inp_conv)
+        self._stem = convolution(frozen(network.inp_conv), 2)
         self._inp_skip = convolution(frozen(network.inp_skip), 1)
         self._rec = [convolution(frozen(module), 1) for module in network.area_conv]
         self._inp = [
@@ -73,9 +73,8 @@ class Simulator:
 
         `x` is the normalised image (image, channel, height, width); the result is one tensor (image, channel, H, W) an area.
         """
-        x = x.to(self.device)
-        inp = F.avg_pool2d(F.conv2d(x, self._stem, stride=2, padding=3), 3, stride=2, padding=1)
-        inp = inp.contiguous(memory_format=torch.channels_last)
+        x = x.to(self.device).contiguous(memory_format=torch.channels_last)
+        inp = F.avg_pool2d(self._stem(x), 3, stride=2, padding=1).contiguous(memory_format=torch.channels_last)
         drives = [self._inp[0](inp) + self._bias[0], self._inp[1](self._inp_skip(inp)) + self._bias[1]]
         for bias in self._bias[2:]:
             drives.append(bias.expand(len(x), -1, -1, -1).contiguous(memory_format=torch.channels_last))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cordstasks.command import run_command
+from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
 
 # what --quick changes, unless it is given: a run of minutes that shows the whole way
@@ -19,7 +20,7 @@ WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick")
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m cordstasks.train",
         description="Train a recurrent network on what a frozen, pretrained CordsNet sees of a task's movies, test it on "
         "held-out trials, and write weights, numbers and figures into a run folder. Ctrl-C stops cleanly; --resume goes on.",
@@ -69,6 +70,11 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
         if config[name] < 1:
             raise InputError(f"--{name} {config[name]}: must be at least 1")
+    if not 0 <= config["seed"] < 2**63:
+        raise InputError(f"--seed {config['seed']}: must be from 0 to 2**63 - 1")
+    for name in ("dt", "tau", "noise", "learning_rate"):
+        if not math.isfinite(config[name]):
+            raise InputError(f"--{name.replace('_', '-')} {config[name]}: must be a finite number")
     if not config["learning_rate"] > 0:
         raise InputError(f"--learning-rate {config['learning_rate']:g}: must be above 0")
     config["set"] = dict(_assignment(text) for text in config["set"])
@@ -80,10 +86,14 @@ def _assignment(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise InputError(f"--set {text}: write NAME=VALUE, such as motion=1000")
     try:
-        parsed = json.loads(value)
+        parsed = json.loads(value, parse_constant=_no_number)
     except ValueError:
         raise InputError(f"--set {text}: the value must be a number, true, false or a list such as [0,90]") from None
     return name, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(constant)  # NaN and Infinity, which Python's JSON has beyond the standard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -297,9 +297,10 @@ def _evaluate(
     loss = float(loss_of(logits, validation, slice(None), settings.evidence_weight))
     right = choices(logits, validation.answering) == validation.answers
     progress["accuracy"] = float(right.float().mean())
+    batches = progress["step"] % settings.evaluate_every or settings.evaluate_every  # since the last evaluation
     row = {
         "step": progress["step"],
-        "loss": progress["total"] / settings.evaluate_every,
+        "loss": progress["total"] / batches,
         "validation_loss": loss,
         "validation_accuracy": progress["accuracy"],
     }

@@ -14,49 +14,15 @@ import gymnasium
 import numpy as np
 from neurogym.core import TrialEnv
 from neurogym.utils import spaces
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from cordstasks.errors import InputError, unknown
-from cordstasks.stimuli import Movie
 from cordstasks.tasks import get
+from cordstasks.tasks.frames import Frames
 from cordstasks.tasks.visual import FIXATE, Trial, VisualTask, steps_before
 
 REWARDS = {"abort": -0.1, "correct": 1.0, "fail": 0.0, "miss": 0.0}
 _RENDERED = 256  # px that `render` shows at least along each side
-
-
-class Frames:
-    """The observations of one trial, uint8 (time, height, width, 3): an array of which only the asked for is made.
-
-    Parameters
-    ----------
-    movie : what the screen shows.
-    dt : duration of a time step in ms; step i shows the frame at ``i * dt``.
-    steps : number of time steps.
-    """
-
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
-    def __init__(self, movie: Movie, dt: float, steps: int) -> None:
-        _, height, width, _ = movie.frames.shape
-        self.movie, self.dt = movie, dt
-        self.shape = (steps, height, width, 3)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        """The frames at steps `key`, whatever indexes the first axis of an array; always a new array."""
-        steps = np.arange(len(self))[key]
-        frames = self.movie.rgb(np.atleast_1d(steps) * self.dt)
-        return frames[0] if np.ndim(steps) == 0 else frames
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """All frames; never without a copy."""
-        if copy is False:
-            raise ValueError("frames are rendered when they are asked for; give copy=None or copy=True")
-        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no types
@@ -104,6 +70,8 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
         "render_modes": ["rgb_array"],
         "render_fps": 50,
     }
+    _sequence: int  # the seed that names the sequence of trials
+    _next: int  # number of the next trial in it
 
     def __init__(
         self,
@@ -134,9 +102,6 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
             len(task.actions), name={name: action for action, name in enumerate(task.actions)}
         )
         self.seed()
-
-    _sequence: int  # the seed that names the sequence of trials
-    _next: int  # number of the next trial in it
 
     def seed(self, seed: int | None = None) -> list[int | None]:
         """Begin the sequence of trials that `seed` names, and seed the action space; None asks the operating system."""

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import f_oneway, kstest
 
 from cordstasks.analysis import benjamini_hochberg, direction_tuning
 from cordstasks.errors import InputError
@@ -92,6 +92,23 @@ def test_an_effect_of_coherence_is_no_tuning():
     assert naive.min() > 1
     tuning = direction_tuning(responses[:, None], direction, coherence, rng=rng)
     assert kstest(tuning.p_value, "uniform").pvalue > 0.01
+    assert 0.35 < (tuning.preferred == 0).mean() < 0.65
+    assert tuning.selectivity.mean() < 0.3
+
+
+def test_p_values_of_three_unequal_directions_are_those_of_the_variance_ratio():
+    rng = np.random.default_rng(14)
+    direction = np.repeat([0.0, 90.0, 180.0], [4, 6, 20])
+    responses = rng.standard_normal((30, 12)) + 0.3 * (direction == 0)[:, None]
+    tuning = direction_tuning(responses[:, None], direction, np.full(30, 0.256), permutations=5000, rng=rng)
+
+    def ratio(order):
+        return f_oneway(*(responses[order][direction == angle] for angle in (0.0, 90.0, 180.0))).statistic
+
+    observed = ratio(np.arange(30))
+    reference = np.mean([ratio(rng.permutation(30)) >= observed for _ in range(1500)], axis=0)
+    # Four standard errors of the difference of two shares.
+    np.testing.assert_allclose(tuning.p_value, reference, atol=4 * np.sqrt(0.25 / 1500 + 0.25 / 5000))
 
 
 def test_selectivity_is_the_sensitivity_that_was_planted():
@@ -127,6 +144,7 @@ def test_difference_follows_its_definition_fold_by_fold():
                 means = {a: responses[cell & (direction == a), unit].mean() for a in directions}
                 expected[i] += 0.5 * (means.pop(best) - np.mean(list(means.values())))
         np.testing.assert_allclose(tuning.difference[unit], expected, atol=1e-12)
+        assert tuning.coherence_slope[unit] == pytest.approx(np.polyfit(LEVELS, expected, 1)[0], abs=1e-9)
     assert abs(tuning.first_half.sum() - 75) <= 1
 
 

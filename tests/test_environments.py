@@ -23,7 +23,8 @@ from gymnasium.vector import SyncVectorEnv
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display
 from cordstasks.tasks import RandomDotsTask, register
-from cordstasks.tasks.environment import Frames, RandomDots, VisualEnvironment
+from cordstasks.tasks.environment import RandomDots, VisualEnvironment
+from cordstasks.tasks.frames import Frames
 from cordstasks.tasks.registration import ENVIRONMENTS
 
 register()
@@ -234,10 +235,12 @@ class TestEveryEnvironment:
                 first, last = math.floor(start / 12.5), math.floor(end / 12.5)
                 assert (environment.start_ind[period], environment.end_ind[period]) == (first, last)
                 assert (environment.start_t[period], environment.end_t[period]) == (first * 12.5, last * 12.5)
-                assert environment.view_ob(period).shape[0] == last - first
+                np.testing.assert_array_equal(environment.view_ob(period), environment.ob[first:last])
+                np.testing.assert_array_equal(environment.view_groundtruth(period), environment.gt[first:last])
                 assert environment.in_period(period, first * 12.5)
                 assert not environment.in_period(period, last * 12.5)
             assert environment.tmax == 12.5 * len(environment.gt) == 12.5 * len(environment.ob)
+            assert isinstance(environment.ob, Frames)  # neurogym's views have not put an array in its place
 
     @EVERY
     def test_neurogyms_dataset_gives_what_the_environment_yields(self, name: str):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,7 +44,7 @@ class ImageSet:
         return ImageSet(self.images[pick], self.labels[pick], self.classes)
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

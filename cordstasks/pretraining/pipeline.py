@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -93,7 +94,7 @@ def pretrain(options: argparse.Namespace) -> int:
     return 0
 
 
-def task_frames(pixels: int) -> dict[str, np.ndarray]:
+def task_frames(pixels: int) -> dict[str, NDArray[np.uint8]]:
     """Frames that tasks show, uint8 (pixels, pixels, 1): black, a spot, and random dots."""
     display = Display(pixels=pixels)
     dots = random_dots(RandomDots(0.5, 0.0), display, duration_ms=display.frame_ms, rng=np.random.default_rng(0))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -54,7 +55,7 @@ def check_images(
 
 @torch.no_grad()
 def check_frames(
-    network: CordsNet, frames: Mapping[str, np.ndarray], *, frame_ms: int = 400, after_ms: int = 200
+    network: CordsNet, frames: Mapping[str, NDArray[np.uint8]], *, frame_ms: int = 400, after_ms: int = 200
 ) -> dict[str, list[float]]:
     """The same return to the spontaneous state for named frames uint8 (height, width, channel), one value an area."""
     simulator = Simulator(network)

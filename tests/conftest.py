@@ -1,0 +1,55 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `cuda` on machines without such a device."""
+    if not any(item.get_closest_marker("cuda") for item in items):
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device that torch can use"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The project's shared folder, which stands beside a checkout of its developers."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_network() -> Callable[..., object]:
+    """A maker of CordsNets in which no two parameters that could be mistaken for one another are alike.
+
+    Gains are not the norms of their directions, and every unit has a bias of its own. With relu the recurrence is stable.
+    """
+    import torch
+
+    from cordstasks.cordsnet import CordsNet
+
+    @torch.no_grad()
+    def make(depth: int = 2, *, seed: int = 0, **options: object) -> CordsNet:
+        generator = torch.Generator().manual_seed(seed)
+        network = CordsNet(depth, **{"classes": 7, "image_size": 32, **options})  # type: ignore[arg-type]
+        for name, parameter in network.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            if name.endswith("original0"):
+                parameter.abs_().mul_(0.3).add_(0.4)
+            elif "bias" in name:
+                parameter.mul_(0.3)
+        return network.eval()
+
+    return make

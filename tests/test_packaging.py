@@ -1,0 +1,199 @@
+"""What is shipped: nothing missing from the wheel, one version, and documents that say what is so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import cordstasks
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # comes with pytest there
+
+ROOT = Path(__file__).resolve().parents[1]
+MAIN_COMMAND = (
+    "python -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m cordstasks.train --task rdm"
+)
+TEST_COMMAND = "python -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
+WEIGHTS = ROOT / "cordstasks" / "weights" / "cordsnet-r8.safetensors"
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def folder_of(package: str, mapping: dict[str, str]) -> Path:
+    """Where setuptools finds a package: its own entry, or that of the nearest package above it."""
+    parts = package.split(".")
+    for end in range(len(parts), 0, -1):
+        head = ".".join(parts[:end])
+        if head in mapping:
+            return ROOT.joinpath(mapping[head], *parts[end:])
+    return ROOT.joinpath(*parts)
+
+
+def content(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+class TestWheel:
+    def test_every_folder_with_code_is_listed_and_every_listed_one_has_code(self, project: dict[str, Any]):
+        mapping = project["tool"]["setuptools"]["package-dir"]
+        listed = {folder_of(name, mapping) for name in project["tool"]["setuptools"]["packages"]}
+        roots = [ROOT / folder for folder in mapping.values()]
+        on_disk = {path.parent for root in roots for path in content(root) if path.suffix == ".py"}
+        assert {path.relative_to(ROOT).as_posix() for path in listed} == {
+            path.relative_to(ROOT).as_posix() for path in on_disk
+        }
+        for folder in listed:
+            assert (folder / "__init__.py").is_file(), folder
+
+    def test_every_other_file_of_a_package_is_package_data(self, project: dict[str, Any]):
+        settings = project["tool"]["setuptools"]
+        mapping = settings["package-dir"]
+        shipped = {
+            path
+            for package, patterns in settings["package-data"].items()
+            for pattern in patterns
+            for path in folder_of(package, mapping).glob(pattern)
+        }
+        others = {path for folder in mapping.values() for path in content(ROOT / folder) if path.suffix != ".py"}
+        assert others - shipped == set()
+
+    def test_mapped_folders_are_packages_of_cordstasks_only(self, project: dict[str, Any]):
+        names = project["tool"]["setuptools"]["packages"]
+        assert {name.split(".")[0] for name in names} == {"cordstasks"}
+        for folder in ("stimuli", "tasks", "analysis"):
+            assert project["tool"]["setuptools"]["package-dir"][f"cordstasks.{folder}"] == folder
+
+    def test_entry_points_lead_to_functions(self, project: dict[str, Any]):
+        points = project["project"]["entry-points"]["gymnasium.envs"]
+        assert points
+        for target in points.values():
+            module, name = target.split(":")
+            assert callable(getattr(importlib.import_module(module), name))
+
+
+class TestVersion:
+    def test_it_is_in_one_place(self, project: dict[str, Any]):
+        assert "version" not in project["project"]
+        assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "cordstasks.__version__"}
+        assert re.fullmatch(r"\d+\.\d+\.\d+", cordstasks.__version__)
+
+    def test_the_citation_has_it(self):
+        citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+        assert re.findall(r"(?m)^version: *(\S+)$", citation) == [cordstasks.__version__]
+
+    def test_the_changelog_has_it_or_is_about_to(self):
+        changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+        titles = re.findall(r"(?m)^## \[(.+?)\]", changelog)
+        assert len(titles) == len(set(titles))
+        unreleased = changelog.split("## [Unreleased]")[-1].split("\n## [")[0]
+        assert cordstasks.__version__ in titles or cordstasks.__version__ in unreleased
+
+
+class TestDocuments:
+    def test_the_licence_is_the_one_declared(self, project: dict[str, Any]):
+        assert project["project"]["license"] == "MIT"
+        for name in project["project"]["license-files"]:
+            assert (ROOT / name).read_text(encoding="utf-8").startswith("MIT License")
+
+    @pytest.mark.parametrize("command", [MAIN_COMMAND, TEST_COMMAND])
+    def test_the_readme_has_the_two_commands(self, command: str):
+        readme = ROOT / "README.md"
+        if not readme.is_file():
+            pytest.skip("there is no README.md yet")
+        assert command in readme.read_text(encoding="utf-8").splitlines()
+
+    def test_continuous_integration_runs_the_readmes_test_command(self):
+        assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+    @pytest.mark.parametrize("page", ["environments.md", "weights.md"])
+    def test_the_examples_run(self, page: str):
+        if page == "weights.md" and not WEIGHTS.is_file():
+            pytest.skip(f"there is no {WEIGHTS.name} yet")
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        examples = re.findall(r"(?ms)^```python\n(.*?)^```", text)
+        assert examples
+        # A checkout need not be installed, and then Gymnasium has not found its entry point.
+        source = "\n".join(["import cordstasks.tasks", "cordstasks.tasks.register()", *examples])
+        done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def test_no_other_page_has_examples_that_are_not_run(self):
+        pages = {path.name for path in (ROOT / "docs").rglob("*.md") if "```python" in path.read_text(encoding="utf-8")}
+        assert pages == {"environments.md", "weights.md"}
+
+
+@pytest.fixture(scope="module")
+def one_line_items() -> ModuleType:
+    pytest.importorskip("griffe", reason="griffe comes with the extra `docs`")
+    path = ROOT / "docs" / "_extensions" / "one_line_items.py"
+    spec = importlib.util.spec_from_file_location("one_line_items", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        pytest.param(
+            "Do.\n\nParameters\n----------\nrate, size : how fast.\nsteps : (a, b), which\n    goes on.\n\nTell.",
+            "Do.\n\nParameters\n----------\nrate, size\n    how fast.\nsteps : (a, b), which\n    goes on.\n\nTell.",
+            id="a short first line with more beneath is a type",
+        ),
+        pytest.param(
+            f"Parameters\n----------\nrate : {'a long description, ' * 4}which\n    goes on.",
+            f"Parameters\n----------\nrate\n    {'a long description, ' * 4}which\n    goes on.",
+            id="a full first line is a description",
+        ),
+        pytest.param(
+            "Attributes\n----------\ntrials : int\nwidth : float\n    In deg.",
+            "Attributes\n----------\ntrials : int\nwidth : float\n    In deg.",
+            id="numpydoc stays",
+        ),
+        pytest.param(
+            "Class attributes\n----------------\nid : the name.",
+            "Attributes\n----------\nid\n    the name.",
+            id="class attributes",
+        ),
+        pytest.param(
+            "Raises\n------\nInputError : bad\n    things.\nOSError\n    No disk.",
+            "Raises\n------\nInputError\n    bad\n    things.\nOSError\n    No disk.",
+            id="raises",
+        ),
+        pytest.param(
+            f"Returns\n-------\nrows : float (row, unit), distinct.\nindex : {'one for each bin, ' * 4}\n    or -1.",
+            f"Returns\n-------\nrows :\n    float (row, unit), distinct.\nindex :\n    {'one for each bin, ' * 4}\n    or -1.",
+            id="named results",
+        ),
+        pytest.param(
+            "Returns\n-------\n{area: (step, unit)}, in\norder.",
+            "Returns\n-------\n:\n    {area: (step, unit)}, in\n    order.",
+            id="results in a sentence",
+        ),
+        pytest.param(
+            "Returns\n-------\nx : float64 (column,)\n    Rightward.",
+            "Returns\n-------\nx : float64 (column,)\n    Rightward.",
+            id="numpydoc's results stay",
+        ),
+        pytest.param("Returns\n-------\nMovie", "Returns\n-------\nMovie", id="a type alone stays"),
+        pytest.param("One line.", "One line.", id="no section"),
+    ],
+)
+def test_docstrings_are_read_as_they_were_meant(one_line_items: ModuleType, written: str, read: str):
+    assert one_line_items.rewritten(written) == read

@@ -1,0 +1,421 @@
+"""Training on made-up features: what is minimised, what is kept, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import math
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cordstasks import training
+from cordstasks.errors import InputError
+from cordstasks.frontend import Features
+from cordstasks.histories import Accounts
+from cordstasks.model import MultiAreaModel
+from cordstasks.rnn import RNN
+from cordstasks.runs import RunFolder, new_folder, unfinished_folder
+from cordstasks.stimuli import Movie
+from cordstasks.tasks import TrialBatch
+from cordstasks.training import TrainSettings, TrialSet, choices, loss_of, run_model, train, trial_set
+
+STEPS, UNITS, OUTPUTS = 7, 5, 3
+CPU = torch.device("cpu")
+
+
+def separable(trials: int, seed: int) -> TrialSet:
+    """Trials whose answer, 1 or 2, is the sign of one feature at steps 2 to 4; it is due at the two last steps.
+
+    Every third trial is a step shorter.
+    """
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(1, OUTPUTS, trials)
+    features = rng.normal(size=(trials, STEPS, UNITS))
+    features[:, 2:5, 1] += 2.0 * (2 * answers[:, None] - 3)
+    index = np.arange(trials * STEPS).reshape(trials, STEPS)
+    targets, mask = np.zeros((trials, STEPS), np.int64), np.full((trials, STEPS), 0.1, np.float32)
+    for trial, answer in enumerate(answers):
+        last = STEPS - (trial % 3 == 0)
+        index[trial, last:], mask[trial, last:] = -1, 0
+        targets[trial, last - 2 : last], mask[trial, last - 2 : last] = answer, 1
+    batch = TrialBatch(
+        movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 140.0),) * trials,
+        dt=20.0,
+        targets=targets,
+        mask=mask,
+        conditions={"coherence": rng.choice([0.1, 0.2], trials), "side": answers},
+        periods={"motion": np.tile([40.0, 100.0], (trials, 1))},
+    )
+    rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
+    return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, stimulus="motion")
+
+
+def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
+    rnn = RNN(UNITS, units, OUTPUTS, noise=0.05, generator=torch.Generator().manual_seed(seed))
+    model = MultiAreaModel(rnn)
+    model.normalise_by(*TRAINING.features.statistics())
+    return model
+
+
+TRAINING, VALIDATION = separable(40, seed=1), separable(26, seed=2)
+SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, splice=0.1, evaluate_every=10, seed=3)
+
+
+def run_of(path: Path, settings: TrainSettings = SETTINGS, **options: Any) -> tuple[dict[str, Any], MultiAreaModel]:
+    path.mkdir(exist_ok=True)
+    model = new_model()
+    return train(model, TRAINING, VALIDATION, settings, RunFolder(path), **options), model
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Every tensor and number in a checkpoint, by its place; leaves out the seconds, which differ from run to run."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{name}/{key}").items() if "seconds" not in k}
+    if isinstance(value, list):
+        return {k: v for place, item in enumerate(value) for k, v in flat(item, f"{name}/{place}").items()}
+    return {name: value}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for file in ("best.pt", "checkpoint.pt"):
+        first, second = (flat(torch.load(path / file, weights_only=True)) for path in (one, other))
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            same = torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
+            assert same, f"{file}{name}"
+    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("uninterrupted")
+    run_of(path)
+    return path
+
+
+class TestTrialSet:
+    def test_evidence_lies_between_onset_and_answer(self):
+        expected = np.zeros((len(TRAINING), STEPS), bool)
+        for trial, row in enumerate(expected):
+            row[2 : STEPS - 2 - (trial % 3 == 0)] = True
+        np.testing.assert_array_equal(TRAINING.evidence.numpy(), expected)
+        assert (TRAINING.answering.sum(1) == 2).all()
+
+    def test_partners_are_the_trials_of_the_same_conditions_and_course(self):
+        batch = TrialBatch(
+            movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 60.0),) * 6,
+            dt=20.0,
+            targets=np.array([[0, 0, 1]] * 3 + [[0, 0, 2]] * 3),
+            mask=np.ones((6, 3), np.float32),
+            conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
+            periods={"motion": np.array([[20.0, 40], [20, 60], [20, 40], [20, 40], [20, 40], [20, 40]])},
+        )
+        features = Features(torch.zeros(1, 2), torch.zeros(6, 3, dtype=torch.long), Accounts())
+        partners = trial_set(features, batch, CPU, stimulus="motion").partners
+        assert [set(row.tolist()) for row in partners] == [{0, 2}, {1}, {0, 2}, {3, 5}, {4}, {3, 5}]
+        assert partners.shape == (6, 2)
+
+
+class TestSplicing:
+    def test_a_spliced_trial_changes_over_to_partners_and_during_the_evidence_only(self):
+        pick = torch.arange(len(TRAINING))
+        chosen = training._spliced(TRAINING, pick, 0.5, torch.Generator().manual_seed(0))
+        evidence, changes = TRAINING.evidence, chosen[:, 1:] != chosen[:, :-1]
+        assert (chosen[:, :2] == pick[:, None]).all()
+        assert not changes[~evidence[:, 1:]].any()
+        assert 0.2 < float(changes[evidence[:, 1:]].float().mean()) < 0.6
+        for trial, row in enumerate(chosen):
+            assert set(row.tolist()) <= {trial, *TRAINING.partners[trial].tolist()}
+
+    def test_features_are_those_of_the_chosen_trials(self):
+        chosen = torch.tensor([[3, 3, 3, 4, 4, 7, 7], [5, 5, 5, 5, 5, 5, 5]])
+        taken = TRAINING.features.take(chosen)
+        whole = TRAINING.features.take(slice(None))
+        for row, trials in enumerate(chosen):
+            for step, trial in enumerate(trials):
+                assert torch.equal(taken[row, step], whole[trial, step])
+
+    def test_never_is_never(self):
+        pick = torch.tensor([4, 9])
+        chosen = training._spliced(TRAINING, pick, 0.0, torch.Generator().manual_seed(0))
+        assert torch.equal(chosen, pick[:, None].expand(2, STEPS))
+
+
+def log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
+
+
+class TestLoss:
+    @pytest.mark.parametrize("weight", [0.0, 0.7])
+    @pytest.mark.parametrize("pick", [slice(None), torch.tensor([4, 0, 4, 13])])
+    def test_against_loops(self, weight: float, pick: slice | torch.Tensor):
+        chosen = np.arange(len(TRAINING))[pick if isinstance(pick, slice) else pick.numpy()]
+        logits = np.random.default_rng(5).normal(size=(len(chosen), STEPS, OUTPUTS))
+        acting, named, total = 0.0, [], 0.0
+        for row, trial in enumerate(chosen):
+            for step in range(STEPS):
+                weighted = float(TRAINING.mask[trial, step])
+                acting -= weighted * log_softmax(logits[row, step])[int(TRAINING.targets[trial, step])]
+                total += weighted
+                if TRAINING.evidence[trial, step]:
+                    named.append(-log_softmax(logits[row, step, 1:])[int(TRAINING.answers[trial]) - 1])
+        expected = acting / total + weight * np.mean(named)
+        assert float(loss_of(torch.from_numpy(logits), TRAINING, pick, weight)) == pytest.approx(expected, rel=1e-6)
+
+    def test_without_evidence_there_is_only_the_action(self):
+        """In a reaction-time task the answer is due from the onset of the evidence on."""
+        at_once = replace(TRAINING, evidence=torch.zeros_like(TRAINING.evidence))
+        logits = torch.from_numpy(np.random.default_rng(5).normal(size=(len(TRAINING), STEPS, OUTPUTS)))
+        assert float(loss_of(logits, at_once, slice(None), 0.7)) == float(loss_of(logits, TRAINING, slice(None), 0.0))
+
+
+class TestChoices:
+    def test_the_mean_over_the_steps_that_count_decides_and_fixating_is_no_choice(self):
+        logits = torch.tensor(
+            [
+                [[9.0, 0, 5], [9, 3, 0], [9, 3, 1]],  # the first step would say 2
+                [[0.0, 0, 0], [0, 4, 0], [0, 1, 6]],  # the sum of the two last says 2
+                [[0.0, 7, 8], [0, 0, 9], [0, 0, 9]],  # only the first counts
+            ]
+        )
+        answering = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
+        assert choices(logits, answering).tolist() == [1, 2, 2]
+
+
+class TestModel:
+    def test_features_are_normalised_by_the_training_trials(self):
+        model = new_model()
+        features = TRAINING.features.take(slice(None)).double()
+        there = features[TRAINING.features.index >= 0]
+        expected = (features - there.mean(0)) / there.std(0, correction=0)
+        torch.testing.assert_close(model.normalised(features.float()).double(), expected, rtol=1e-4, atol=1e-4)
+
+    def test_features_that_hardly_vary_are_not_blown_up(self):
+        model = MultiAreaModel(RNN(3, 4, 2))
+        model.normalise_by(torch.tensor([1.0, 2, 3]), torch.tensor([2.99, 0.0, 0.01]))
+        torch.testing.assert_close(model.scale, 1 / torch.tensor([2.99, 0.1, 0.1]))
+        model.normalise_by(torch.zeros(3), torch.zeros(3))
+        assert torch.isfinite(model.scale).all()
+
+    def test_the_statistics_are_saved_with_the_weights(self):
+        assert {"mean", "scale"} <= set(new_model().state_dict())
+
+    def test_run_model_is_the_model_without_noise_in_batches(self):
+        model = new_model()
+        logits, rates = run_model(model, VALIDATION.features, batch=7)
+        expected = model(VALIDATION.features.take(slice(None)))
+        torch.testing.assert_close(logits, expected[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(rates, expected[1], rtol=1e-5, atol=1e-6)
+        assert not logits.requires_grad
+
+
+class TestTraining:
+    def test_it_learns(self, tmp_path: Path):
+        logits, _ = run_model(new_model(), VALIDATION.features)
+        before = float((choices(logits, VALIDATION.answering) == VALIDATION.answers).float().mean())
+        settings = replace(SETTINGS, steps=300, batch=16)
+        result, model = run_of(tmp_path, settings)
+        logits, _ = run_model(model, VALIDATION.features)
+        after = float((choices(logits, VALIDATION.answering) == VALIDATION.answers).float().mean())
+        assert after >= 0.96 > before
+        loss = float(loss_of(logits, VALIDATION, slice(None), settings.evidence_weight))
+        assert result["best_validation_loss"] == pytest.approx(loss, rel=1e-6)
+
+    def test_the_best_weights_are_kept_and_the_last_ones_too(self, tmp_path: Path):
+        # so fast that it becomes worse again
+        result, model = run_of(tmp_path, replace(SETTINGS, steps=80, learning_rate=0.3))
+        rows = RunFolder(tmp_path).log.read()
+        losses = {row["step"]: row["validation_loss"] for row in rows}
+        assert list(losses) == [10, 20, 30, 40, 50, 60, 70, 80]
+        assert result["best_step"] == min(losses, key=losses.__getitem__) < 80
+        assert result["best_validation_loss"] == min(losses.values())
+        best, last = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("best", "checkpoint"))
+        assert best["step"] == result["best_step"]
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, best["model"][name])
+        assert not torch.equal(best["model"]["rnn.bias"], last["model"]["rnn.bias"])
+        last_model = new_model()
+        last_model.load_state_dict(last["model"])
+        logits, _ = run_model(last_model, VALIDATION.features)
+        assert float(loss_of(logits, VALIDATION, slice(None), 0.5)) == pytest.approx(losses[80], rel=1e-6)
+
+    def test_it_stops_early(self, tmp_path: Path):
+        result, _ = run_of(tmp_path, replace(SETTINGS, steps=1000, learning_rate=0.3, patience=2))
+        losses = [row["validation_loss"] for row in RunFolder(tmp_path).log.read()]
+        assert result["steps"] == result["best_step"] + 20 == 10 * len(losses) < 1000
+        assert min(losses) == losses[-3]
+
+    def test_the_log_holds_the_mean_loss_of_the_batches_since(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        losses, step = [], training._step
+
+        def noted(*arguments: Any) -> float:
+            losses.append(step(*arguments))
+            return losses[-1]
+
+        monkeypatch.setattr(training, "_step", noted)
+        run_of(tmp_path)
+        rows = RunFolder(tmp_path).log.read()
+        assert [row["step"] for row in rows] == [10, 20, 30, 40, 48]
+        for row, first in zip(rows, (0, 10, 20, 30, 40), strict=True):
+            assert row["loss"] == pytest.approx(np.mean(losses[first : row["step"]]), rel=1e-6)
+
+    def test_the_learning_rate_falls_to_a_twentieth(self):
+        settings = TrainSettings(steps=100, learning_rate=0.02)
+        rates = [training._learning_rate(step, settings) for step in (0, 50, 100)]
+        assert rates == pytest.approx([0.02, 0.02 * 0.525, 0.001])
+
+    def test_gradients_are_clipped(self):
+        settings = replace(SETTINGS, clip=1e-3)
+        model = new_model()
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+        training._step(model, TRAINING, optimiser, torch.Generator().manual_seed(0), settings)
+        norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
+        assert norm == pytest.approx(1e-3, rel=1e-3)
+
+    def test_feature_noise_is_in_units_of_the_features_deviation(self, monkeypatch: pytest.MonkeyPatch):
+        model, seen = new_model(), []
+        monkeypatch.setattr(RNN, "forward", lambda self, inputs, **_: seen.append(inputs) or forward(self, inputs, return_states=True))
+        settings = replace(SETTINGS, feature_noise=0.4, splice=0.0, batch=4000)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+        training._step(model, TRAINING, optimiser, torch.Generator().manual_seed(0), settings)
+        pick = torch.randint(len(TRAINING), (4000,), generator=torch.Generator().manual_seed(0))
+        added = seen[0] - model.normalised(TRAINING.features.take(pick))
+        torch.testing.assert_close(added.std((0, 1)), torch.full((UNITS,), 0.4), rtol=0.03, atol=0)
+
+    def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path):
+        run_of(tmp_path / "again")
+        assert_same_run(tmp_path / "again", uninterrupted)
+        run_of(tmp_path / "other", replace(SETTINGS, seed=4))
+        with pytest.raises(AssertionError):
+            assert_same_run(tmp_path / "other", uninterrupted)
+
+    @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+    def test_a_loss_that_is_no_number_ends_it_with_a_mend(self, tmp_path: Path):
+        with pytest.raises(InputError, match=r"--learning-rate 1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"):
+            run_of(tmp_path, replace(SETTINGS, learning_rate=1e30))
+
+
+forward = RNN.forward
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("batch", [0, 9, 10, 31, 47])
+    def test_a_resumed_run_ends_as_the_uninterrupted_one(
+        self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    ):
+        calls, step = [], training._step
+
+        def interrupted(*arguments: Any) -> float:
+            if len(calls) == batch:
+                signal.raise_signal(signal.SIGINT)
+            calls.append(1)
+            return step(*arguments)
+
+        before = signal.getsignal(signal.SIGINT)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(training, "_step", interrupted)
+            run_of(tmp_path)
+        assert signal.getsignal(signal.SIGINT) is before
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == batch + 1
+        run_of(tmp_path)
+        assert_same_run(tmp_path, uninterrupted)
+
+    @pytest.mark.parametrize("save_seconds", [0.0, 1e9])
+    def test_a_run_that_just_ends_is_continued_from_its_last_checkpoint(
+        self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, save_seconds: float
+    ):
+        class Killed(BaseException):
+            pass
+
+        # twice, and each time between writing the best weights and the log's row, so that files disagree
+        for row in (30, 40):
+            write = training.RunFolder.save
+
+            def dying(folder: RunFolder, name: str, state: Any, row: int = row, write: Any = write) -> None:
+                write(folder, name, state)
+                if name == "best.pt" and state["step"] >= row:
+                    raise Killed
+
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                patch.setattr(training.RunFolder, "save", dying)
+                run_of(tmp_path, save_seconds=save_seconds)
+        run_of(tmp_path)
+        assert_same_run(tmp_path, uninterrupted)
+
+    def test_the_second_ctrl_c_does_not_wait(self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch):
+        calls, step = [], training._step
+
+        def interrupted(*arguments: Any) -> float:
+            calls.append(1)
+            if len(calls) == 15:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            return step(*arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(training, "_step", interrupted)
+            run_of(tmp_path, save_seconds=0.0)
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == 14
+        run_of(tmp_path)
+        assert_same_run(tmp_path, uninterrupted)
+
+    def test_a_finished_run_is_not_trained_on(self, tmp_path: Path, uninterrupted: Path):
+        run_of(tmp_path)
+        result, model = run_of(tmp_path)
+        assert result["steps"] == SETTINGS.steps
+        assert_same_run(tmp_path, uninterrupted)
+        best = torch.load(uninterrupted / "best.pt", weights_only=True)["model"]
+        assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
+
+
+class TestRunFolder:
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+    def test_a_damaged_checkpoint_is_named(self, tmp_path: Path, share: float):
+        folder = RunFolder(tmp_path)
+        folder.save("checkpoint.pt", {"model": new_model().state_dict()})
+        content = (tmp_path / "checkpoint.pt").read_bytes()
+        (tmp_path / "checkpoint.pt").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match=r"checkpoint\.pt: damaged, or not a checkpoint of a run; remove it"):
+            folder.load("checkpoint.pt", CPU)
+
+    def test_a_checkpoint_that_is_another_thing_is_named(self, tmp_path: Path):
+        (tmp_path / "checkpoint.pt").write_text("my notes")
+        with pytest.raises(InputError, match=r"checkpoint\.pt: damaged, or not a checkpoint of a run"):
+            RunFolder(tmp_path).load("checkpoint.pt", CPU)
+        assert (tmp_path / "checkpoint.pt").read_text() == "my notes"
+
+    def test_a_row_cut_short_is_left_out(self, tmp_path: Path):
+        log = RunFolder(tmp_path).log
+        for step in (10, 20, 30):
+            log.write({"step": step})
+        log.path.write_text(log.path.read_text()[:-5])
+        assert log.read() == [{"step": 10}, {"step": 20}]
+        log.keep(10)
+        assert log.path.read_text() == '{"step": 10}\n'
+
+    def test_it_does_not_start_twice(self, tmp_path: Path):
+        folder = RunFolder(tmp_path / "run")
+        folder.start({"seed": 1})
+        with pytest.raises(InputError, match=r"--out .*run: holds another run; choose another folder, or continue it with --resume"):
+            folder.start({"seed": 2})
+        assert folder.config() == {"seed": 1}
+
+    def test_damaged_settings_are_named(self, tmp_path: Path):
+        (tmp_path / "config.json").write_text('{"seed": ')
+        with pytest.raises(InputError, match=r"config\.json: cannot be read"):
+            RunFolder(tmp_path).config()
+
+    def test_the_next_and_the_last_unfinished(self, tmp_path: Path):
+        with pytest.raises(InputError, match=r"--resume: .* holds no unfinished run of task rdm; name the run's folder with --out"):
+            unfinished_folder("rdm", tmp_path)
+        assert new_folder("rdm", tmp_path) == tmp_path / "rdm-001"
+        for number in (1, 2, 3, 5):
+            RunFolder(tmp_path / f"rdm-00{number}").start({})
+        (tmp_path / "rdm-005" / "summary.json").write_text("{}")
+        assert new_folder("rdm", tmp_path) == tmp_path / "rdm-004"
+        assert unfinished_folder("rdm", tmp_path) == tmp_path / "rdm-003"

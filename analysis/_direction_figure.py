@@ -128,7 +128,7 @@ def _heat_map(
     difference = []
     for half in (tuning.first_half, ~tuning.first_half):
         trials = np.flatnonzero(half & strongest)
-        flat = activity[trials][:, :, units].reshape(len(trials), -1).astype(np.float64)
+        flat = activity[trials][:, :, units].reshape(len(trials), len(times) * len(units)).astype(np.float64)
         means = group_means(flat, heading[trials], len(tuning.directions))
         over_time = preferred_minus_others(means, np.tile(preferred, len(times))).reshape(len(times), -1)
         difference.append(over_time / tuning.scale[units])

@@ -109,13 +109,13 @@ def chance_p_value(correct: int, trials: int, *, chance: float = 0.5) -> float:
     return 1.0 if correct == 0 else float(betainc(correct, trials - correct + 1, probability))
 
 
-def spearman(x: ArrayLike, y: ArrayLike) -> float:
+def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
     """Spearman's rank correlation of `x` (value,) and `y` (value,), ties sharing their mean rank.
 
-    Returns NaN, which is not JSON, where it is undefined: fewer than two values, or all values of one side equal.
+    Returns None where it is undefined: fewer than two values, or all values of one side equal.
     """
     first, second = real_array("x", x, ("value",)), real_array("y", y, ("value",))
     same_trials("y", second, len(first), "x")
     a, b = rankdata(first) - (len(first) + 1) / 2, rankdata(second) - (len(first) + 1) / 2
     scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else float("nan")
+    return float(a @ b) / scale if scale > 0 else None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAGIC = b"cordstasks bank 1\n"
 SUFFIX = ".bank"
 LIMIT_GB = 10.0
+ABANDONED_SECONDS = 3600.0  # what has been under way for so long was left by a process that was killed
 _LENGTH = struct.Struct("<Q")
 
 
@@ -130,13 +131,22 @@ class Bank:
 
     def clear(self) -> int:
         """Remove every shard; returns the bytes freed."""
+        self._tidy()
         freed = 0
         for _, path, size in self.entries():
             path.unlink(missing_ok=True)
             freed += size
         return freed
 
+    def _tidy(self) -> None:
+        """Remove half-written files that no process can be writing any more."""
+        for path in self.folder.glob(f".*{SUFFIX}.*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink()
+
     def _make_room(self, wanted: int) -> None:
+        self._tidy()
         entries = self.entries()
         excess = sum(size for _, _, size in entries) + wanted - self.limit
         for _, path, size in entries:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(f"weights {path}: damaged or not a safetensors file ({error})") from error
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of what it is about to refuse; one error is enough
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"weights {path}: refused, since reading it would run code or it is not a checkpoint; "

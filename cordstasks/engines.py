@@ -152,13 +152,14 @@ class _Graphs:
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, list[Tensor], list[Tensor]]] = {}
 
     def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:
-        graph, own_rates, own_drives = self._graph(rates, drives)
-        for own, given in zip(own_rates + own_drives, rates + drives, strict=True):
-            own.copy_(given)
-        for _ in range(steps):
-            graph.replay()
-        for own, given in zip(own_rates, rates, strict=True):
-            given.copy_(own)
+        with torch.cuda.device(rates[0].device):  # capture and replay use the current device's stream
+            graph, own_rates, own_drives = self._graph(rates, drives)
+            for own, given in zip(own_rates + own_drives, rates + drives, strict=True):
+                own.copy_(given)
+            for _ in range(steps):
+                graph.replay()
+            for own, given in zip(own_rates, rates, strict=True):
+                given.copy_(own)
 
     def _graph(
         self, rates: list[Tensor], drives: list[Tensor]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     began = time.monotonic()
     if options.resume:
         config = _continued(folder, config, given)
+        folder.tidy()
         if folder.finished:
             print(f"{folder.path}: this run is finished")
             print(reports.table((folder.path / "summary.json")))
@@ -75,6 +78,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "validation": training_task.sample(config["validation"], seed=seeds["validation"], dt=dt),
         "heldout": task.sample(config["heldout"], seed=seeds["heldout"], dt=dt),
     }
+    reports.check(task, batches["heldout"])
     machine = environment(frontend.device)
     if options.resume:
         _compare(folder.config().get("environment", {}), machine)
@@ -171,10 +175,34 @@ def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _task(config: dict[str, Any], image_size: int | None = None) -> VisualTask:
-    parameters = dict(config["set"])
-    if image_size is not None and "display" not in parameters:
-        parameters["display"] = Display(pixels=image_size)
-    return tasks.get(config["task"], **parameters)
+    task = tasks.get(config["task"])
+    for name, value in config["set"].items():
+        if name in signature(type(task)).parameters:
+            _check_kind(task, name, value)
+    display = {} if image_size is None else {"display": Display(pixels=image_size)}
+    return tasks.get(config["task"], **config["set"], **display)
+
+
+def _check_kind(task: VisualTask, name: str, value: Any) -> None:
+    """Raise an InputError unless `value` is of the kind of the task's own value; the task itself checks its range."""
+    own = getattr(task, name)
+    if isinstance(own, Display):
+        raise InputError(f"--set {name}: the screen takes the front-end's image size; leave it out")
+
+    def number(given: Any) -> bool:
+        return isinstance(given, (int, float)) and not isinstance(given, bool)
+
+    numbers = isinstance(value, tuple) and all(map(number, value))
+    if isinstance(own, bool):
+        kind, fits = "true or false", isinstance(value, bool)
+    elif name in task.timing:
+        kind, fits = "a duration in ms or [shortest, longest]", number(value) or numbers
+    elif isinstance(own, tuple):
+        kind, fits = "a list of numbers", numbers
+    else:
+        kind, fits = "a number", number(value) or value is None
+    if not fits:
+        raise InputError(f"--set {name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
 def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:

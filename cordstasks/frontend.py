@@ -232,8 +232,8 @@ class FrontEnd:
             "preprocessing": asdict(self.network.preprocessing),
             "precision": self.precision or ("tf32" if self.device.type == "cuda" else "float32"),
             "readout": self.readout,
-            "tolerance": self.tolerance,
-            "dt": dt,
+            "tolerance": float(self.tolerance),
+            "dt": float(dt),
             "step": STEP_MS,
             "warmup": WARMUP_MS,
         }

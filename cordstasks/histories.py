@@ -311,8 +311,8 @@ class Simulation:
     def _has_settled(self, job: _Job) -> bool:
         """Whether what is left to the fixed point is within the tolerance in every area.
 
-        With distances d between states CHECK_STEPS apart shrinking by a factor q each time, d q / (1 - q) is left; q is the
-        largest of the last two, because states may be close by chance while a response turns round.
+        With distances d between states CHECK_STEPS apart shrinking by a factor q each time, d q / (1 - q) is left; q is
+        the larger of the last two, because states may be close by chance while a response turns round.
         """
         size = torch.stack([r.norm() for r in job.rates]).clamp_min(1e-12)
         job.moved.append(torch.stack([(r - e).norm() for r, e in zip(job.rates, job.earlier, strict=True)]) / size)

@@ -49,6 +49,11 @@ class RunFolder:
         value: dict[str, Any] = read_json(self.path / "config.json")
         return value
 
+    def tidy(self) -> None:
+        """Remove the files that a run was writing when it was killed."""
+        for path in self.path.glob(".*.part"):
+            path.unlink(missing_ok=True)
+
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint, replacing an older one in one step."""
         try:

@@ -118,8 +118,8 @@ def loss_of(logits: Tensor, trials: TrialSet, pick: Tensor | slice, evidence_wei
     targets, mask = trials.targets[pick], trials.mask[pick]
     loss = (F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none") * mask.flatten()).sum()
     loss = loss / mask.sum()
-    if evidence_weight:
-        evidence = trials.evidence[pick]
+    evidence = trials.evidence[pick]
+    if evidence_weight and bool(evidence.any()):  # none where the answer is due from stimulus onset on
         named = trials.answers[pick][:, None].expand_as(evidence)[evidence] - 1
         loss = loss + evidence_weight * F.cross_entropy(logits[evidence][:, 1:], named)
     return loss

@@ -29,6 +29,9 @@ class RandomDotsTask(VisualTask):
     ----------
     coherences : fractions of dots that move together.
     training_coherences : those of the trials that a network learns from, as animals learn from strong motion first.
+    paired : every second trial shows the dots of the one before it in reversed order, which is motion in the opposite
+        direction with the same probabilities: what does not depend on the order of frames then says nothing about the
+        answer. Needs two opposite directions.
     directions : in deg, 0 rightward and counter-clockwise; one action each.
     fixation, motion, delay, choice : durations in ms, or (shortest, longest) of a uniform distribution. The experiment
         showed motion for up to 1000 ms; the default is half of it, since every frame of motion must be simulated.
@@ -45,6 +48,7 @@ class RandomDotsTask(VisualTask):
 
     coherences: tuple[float, ...] = COHERENCES
     training_coherences: tuple[float, ...] = (0.256, 0.512, 1.0)
+    paired: bool = False
     directions: tuple[float, ...] = (0.0, 180.0)
     fixation: Duration = 300.0
     motion: Duration = 500.0
@@ -74,6 +78,8 @@ class RandomDotsTask(VisualTask):
         turned = [direction % 360 for direction in self.directions]
         if len(set(turned)) < 2 or len(set(turned)) < len(turned):
             raise InputError(f"directions={self.directions!r}: give two or more different directions in deg")
+        if self.paired and not self._opposite():
+            raise InputError(f"paired=True: needs two opposite directions, not {self.directions} (deg)")
         self._dots(0.0, 0.0)  # its parameters are checked now, not at the first trial
         self._background(spot=True)
 
@@ -92,8 +98,31 @@ class RandomDotsTask(VisualTask):
         return [{"coherence": c, "direction": d} for c, d in product(self.coherences, self.directions)]
 
     def for_training(self) -> RandomDotsTask:
-        """The same task at the coherences to train on."""
-        return replace(self, coherences=self.training_coherences)
+        """The same task at the coherences to train on, with paired trials if there are two opposite directions."""
+        return replace(self, coherences=self.training_coherences, paired=self._opposite())
+
+    def _opposite(self) -> bool:
+        turn = (self.directions[0] - self.directions[1]) % 360
+        return len(self.directions) == 2 and abs(turn - 180) < 1e-9
+
+    def trials(self, count: int, *, seed: int, start: int = 0, **fixed: float) -> list[Trial]:
+        """As for every task; see `paired`."""
+        if not self.paired:
+            return super().trials(count, seed=seed, start=start, **fixed)
+        first = start // 2
+        sources = super().trials((start + count + 1) // 2 - first, seed=seed, start=first, **fixed)
+        both = [trial for source in sources for trial in (source, self._reversed(source))]
+        return both[start - 2 * first :][:count]
+
+    def _reversed(self, trial: Trial) -> Trial:
+        """The trial with its dots in reversed order, which is motion in the opposite direction."""
+        here = self.directions.index(trial.conditions["direction"])
+        return replace(
+            trial,
+            movie=trial.movie.reversed(*trial.periods["motion"]),
+            answer=2 - here,
+            conditions={**trial.conditions, "direction": self.directions[1 - here]},
+        )
 
     def _dots(self, coherence: float, direction: float) -> RandomDots:
         shared = {f.name: getattr(self, f.name) for f in fields(RandomDots) if f.name not in ("coherence", "direction")}

@@ -84,7 +84,7 @@ class VisualTask(ABC):
     ----------------
     id : the name users type.
     stimulus : the period whose onset brings the first evidence for the answer.
-    stationary : whether the evidence is a stationary stream, so that parts of different trials may be joined in training.
+    stationary : whether the evidence is a stationary stream, so that parts of trials may be joined in training.
     fixation_weight : weight in the loss of the steps at which the network should fixate, relative to those at which it
         should answer.
     """

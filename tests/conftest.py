@@ -34,7 +34,7 @@ def shared() -> Path:
 def random_network() -> Callable[..., object]:
     """A maker of CordsNets in which no two parameters that could be mistaken for one another are alike.
 
-    Gains are not the norms of their directions, and every unit has a bias of its own. With relu the recurrence is stable.
+    Gains are not the norms of their directions, every unit has a bias of its own, and the recurrence is stable.
     """
     import torch
 

@@ -127,10 +127,10 @@ def test_difference_follows_its_definition_fold_by_fold():
     rng = np.random.default_rng(6)
     directions = (0.0, 90.0, 225.0)
     direction, coherence = _trials(rng, 150, directions)
-    activity = rng.standard_normal((150, 4, 9)) + (direction == 90)[:, None, None] * coherence[:, None, None]
+    activity = rng.standard_normal((150, 4, 40)) + (direction == 90)[:, None, None] * coherence[:, None, None]
     tuning = direction_tuning(activity, direction, coherence, permutations=10, rng=rng)
     responses = activity.mean(axis=1)
-    for unit in range(9):
+    for unit in range(40):
         expected = np.zeros(4)
         for half in (tuning.first_half, ~tuning.first_half):
             centred = responses[:, unit].copy()

@@ -187,14 +187,19 @@ def test_contact_sheet_shows_each_picture_in_its_place():
             np.testing.assert_array_equal(sheet[top : top + 12, left : left + 16], images[row, column])
 
 
-def test_save_writes_a_png_or_leaves_the_old_one(tmp_path):
+def test_save_writes_a_png_or_leaves_the_old_one(tmp_path, monkeypatch):
     target = tmp_path / "learning.png"
     figure = figures.learning_curve(*_learning())
     figures.save(figure, target)
     assert imread(target).shape[:2] == (6 * 150, 9 * 150)
     before = target.read_bytes()
-    figure.axes[0].set_title("$\\nonsense$")
-    with pytest.raises(ValueError, match="nonsense"):
+
+    def half(path, **_):
+        path.write_bytes(before[: len(before) // 2])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(OSError, match="no space left"):
         figures.save(figure, target)
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]

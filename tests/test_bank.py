@@ -162,6 +162,19 @@ for number in itertools.count():
             assert (shard.rows == number).all()
 
 
+    def test_what_a_killed_process_left_behind_goes_with_time(self, bank: Bank):
+        left, writing = (bank.folder / f".a.bank.123-{name}.part" for name in ("0011", "2233"))
+        for path in (left, writing):
+            path.write_bytes(b"half")
+        os.utime(left, (time.time() - 7200,) * 2)
+        bank.write("b", shard_of(1))
+        assert not left.exists()
+        assert writing.exists()
+        os.utime(writing, (time.time() - 7200,) * 2)
+        bank.clear()
+        assert list(bank.folder.iterdir()) == []
+
+
 class TestSize:
     def test_the_least_recently_used_make_room(self, tmp_path: Path):
         size = Bank(tmp_path).write("a", shard_of(1))

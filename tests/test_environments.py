@@ -583,10 +583,9 @@ class TestRandomDots:
         assert environment.step(answer)[1] == -0.1
         _, reward, _, _, info = environment.step(answer)
         assert (reward, info["new_trial"], info["performance"]) == (1.0, True, 1)
-        assert RandomDots(**SMALL).new_trial() is not None
 
-    # With the first two, adding dt up ends trials a step too soon.
-    @pytest.mark.parametrize("dt", [0.1, 0.7, 1000 / 75, 1 / 3, 3, 7.5])
+    # Rounding would end trials of the first a step too soon, and lose the last step of the second.
+    @pytest.mark.parametrize("dt", [0.7, 100 / 11, 1000 / 75, 1 / 3, 3, 7.5])
     def test_trials_last_the_steps_that_fit_whatever_the_time_step(self, dt: float):
         environment = RandomDots(dt, fixation=25.0, motion=40.0, choice=35.0, **SMALL)
         environment.reset(seed=1)
@@ -595,6 +594,7 @@ class TestRandomDots:
             results = [environment.step(FIXATE)[4]["new_trial"] for _ in range(steps)]
             assert results == [False] * (steps - 1) + [True]
             assert len(environment.ob) == len(environment.gt) == steps
+            assert environment.tmax == steps * dt
 
     def test_one_step_a_frame_sees_each_frame_once(self):
         environment = RandomDots(1000 / 75, fixation=320.0, motion=480.0, choice=80.0)

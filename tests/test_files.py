@@ -33,9 +33,14 @@ class TestAtomic:
     def test_an_interruption_leaves_the_old_file(self, tmp_path: Path, interruption: type[BaseException]) -> None:
         path = tmp_path / "file"
         path.write_text("old")
-        with pytest.raises(interruption), atomic(path) as temporary:
-            temporary.write_text("half of the n")
-            raise interruption
+
+        def interrupted() -> None:
+            with atomic(path) as temporary:
+                temporary.write_text("half of the n")
+                raise interruption
+
+        with pytest.raises(interruption):
+            interrupted()
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -77,7 +82,12 @@ class TestJson:
     def test_comes_back_with_arrays_and_paths_as_plain_values(self, tmp_path: Path) -> None:
         value = {"a": np.float32(0.5), "b": np.arange(3), "c": Path("d") / "e", "f": [1, None, "ü"]}
         write_json(tmp_path / "file.json", value)
-        assert read_json(tmp_path / "file.json") == {"a": 0.5, "b": [0, 1, 2], "c": str(Path("d/e")), "f": [1, None, "ü"]}
+        assert read_json(tmp_path / "file.json") == {
+            "a": 0.5,
+            "b": [0, 1, 2],
+            "c": str(Path("d/e")),
+            "f": [1, None, "ü"],
+        }
 
     @pytest.mark.parametrize("value", [float("nan"), {"a": {1, 2}}])
     def test_what_cannot_be_written_leaves_the_old_file(self, tmp_path: Path, value: object) -> None:

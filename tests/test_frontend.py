@@ -37,6 +37,7 @@ def small_network(**options: Any) -> CordsNet:
                 set_weight(part, spread * torch.randn(part.weight.shape, generator=generator))
         for bias in made.conv_bias:
             bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
+        made.out_fc.bias.zero_()
     return made.eval()
 
 
@@ -143,15 +144,7 @@ class TestWhatItComputes:
         assert (features.index >= 0).sum(1).tolist() == [3, 4, 3]
         assert not features.take(slice(None))[::2, 3].any()
 
-    def test_images_are_resized_to_what_the_network_sees(self, make: Callable[..., FrontEnd]):
-        movies = noise_movies(1)
-        large = [Movie(m.frames.repeat(2, 1).repeat(2, 2), m.onsets_ms, duration_ms=m.duration_ms) for m in movies]
-        network = small_network(preprocessing=Preprocessing())
-        same, resized = (make(network).features(shown, dt=8).take(slice(None)) for shown in (movies, large))
-        correlation = np.corrcoef(same.flatten(), resized.flatten())[0, 1]
-        assert correlation > 0.98
-
-    def test_a_registry_file_is_loaded(self, make: Callable[..., FrontEnd], network: CordsNet, tmp_path: Path):
+    def test_weights_may_be_a_file(self, make: Callable[..., FrontEnd], network: CordsNet, tmp_path: Path):
         save(network, tmp_path / "r2.safetensors")
         assert make(tmp_path / "r2.safetensors").digest() == make().digest()
 
@@ -189,7 +182,7 @@ class TestWhatIsKept:
         torch.testing.assert_close(second.take(slice(None)), first.take(slice(None)), rtol=0, atol=0)
         assert path.read_bytes() == content
 
-    def test_more_trials_reuse_the_shards_of_fewer(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
+    def test_more_trials_reuse_full_shards(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(module, "SHARD_MOVIES", 3)
         movies = noise_movies(8)
         counted = Counted(monkeypatch)
@@ -200,7 +193,7 @@ class TestWhatIsKept:
         torch.testing.assert_close(many[:6], few[:6], rtol=0, atol=0)
         torch.testing.assert_close(many[6], few[6], rtol=2 * HALF, atol=1e-6)
 
-    def test_shared_histories_are_not_split_over_shards(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
+    def test_shared_histories_are_not_split(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(module, "SHARD_MOVIES", 2)
         first, second = noise_movies(2)
         begin = [Movie(first.frames[:1], [0.0], duration_ms=80.0)] * 3
@@ -270,7 +263,8 @@ class TestTheKey:
         front_end = make(other, bank=tmp_path / "elsewhere", bank_limit=1.5, batch=3)
         assert self.key(front_end) == self.key(make())
         one, two = self.MOVIES
-        again = Movie(np.asfortranarray(one.frames), np.array([0, 14]), duration_ms=24, shown=np.array([0, 1], np.uint8))
+        frames, shown = np.asfortranarray(one.frames), np.array([0, 1], np.uint8)
+        again = Movie(frames, np.array([0, 14]), duration_ms=24, shown=shown)
         assert self.key(front_end, [again, two], dt=8.0) == self.key(make())
 
 
@@ -323,7 +317,7 @@ class TestBadInput:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
         for name in ("cuda", "cuda:0", "mps"):
-            with pytest.raises(InputError, match=rf"device '{name}': this machine has no .* device.*; choose cpu or auto"):
+            with pytest.raises(InputError, match=rf"device '{name}': this machine has no .*; choose cpu or auto"):
                 resolve(name)
         assert resolve("auto") == torch.device("cpu")
 

@@ -21,9 +21,7 @@ else:
     import tomli as tomllib  # comes with pytest there
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN_COMMAND = (
-    "python -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m cordstasks.train --task rdm"
-)
+MAIN_COMMAND = "python -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m cordstasks.train --task rdm"
 TEST_COMMAND = "python -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
 WEIGHTS = ROOT / "cordstasks" / "weights" / "cordsnet-r8.safetensors"
 
@@ -177,8 +175,8 @@ def one_line_items() -> ModuleType:
             id="raises",
         ),
         pytest.param(
-            f"Returns\n-------\nrows : float (row, unit), distinct.\nindex : {'one for each bin, ' * 4}\n    or -1.",
-            f"Returns\n-------\nrows :\n    float (row, unit), distinct.\nindex :\n    {'one for each bin, ' * 4}\n    or -1.",
+            f"Returns\n-------\nrows : float (row, unit).\nindex : {'one for each bin, ' * 4}\n    or -1.",
+            f"Returns\n-------\nrows :\n    float (row, unit).\nindex :\n    {'one for each bin, ' * 4}\n    or -1.",
             id="named results",
         ),
         pytest.param(

@@ -60,7 +60,7 @@ class TestEquations:
         assert isinstance(rnn(inputs), torch.Tensor)
 
     def test_it_converges_to_the_matrix_exponential(self):
-        """Where every unit is above threshold, ``T dx/dt = (W - 1) x + b + W_in u``; Euler's error is of first order."""
+        """Above threshold it is linear: ``T dx/dt = (W - 1) x + b + W_in u``; Euler's error is of first order."""
         tau, duration = 100.0, 120.0
         drive, errors = np.random.default_rng(4).normal(size=CHANNELS), []
         for dt in (10.0, 5.0, 2.5, 1.25):

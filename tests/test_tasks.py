@@ -253,6 +253,16 @@ class TestRandomDots:
         assert (after[right] > 150).all()
         assert after.sum() == 2 * after[:, :, 24:].sum()  # nothing else, and the same on both sides
 
+    def test_each_choice_target_lies_in_its_direction(self):
+        task = RandomDotsTask(display=self.DISPLAY, directions=(20.0, 110.0), spot=0.0, target_eccentricity=3.0)
+        image = task.trials(1, seed=6)[0].movie.rgb([0])[0, ..., 0].astype(float)
+        x, y = self.DISPLAY.pixel_centres()
+        for side, direction in [(x > 0.5, 20.0), (x < 0.5, 110.0)]:
+            light = image * side
+            centre = [(light * x).sum() / light.sum(), (light * y[:, None]).sum() / light.sum()]
+            expected = 3 * np.cos(np.deg2rad([direction, direction - 90]))
+            np.testing.assert_allclose(centre, expected, atol=0.02)  # deg: about a tenth of a pixel
+
     def test_the_motion_is_that_of_its_conditions_over_spot_and_targets(self):
         task = RandomDotsTask(display=self.DISPLAY, directions=(30.0, 210.0), speed=8.0, spot=0.0, targets=0.0)
         trial = task.trial({"coherence": 0.256, "direction": 210.0}, np.random.default_rng(11))

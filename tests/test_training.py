@@ -75,7 +75,7 @@ def run_of(path: Path, settings: TrainSettings = SETTINGS, **options: Any) -> tu
 def flat(value: Any, name: str = "") -> dict[str, Any]:
     """Every tensor and number in a checkpoint, by its place; leaves out the seconds, which differ from run to run."""
     if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{name}/{key}").items() if "seconds" not in k}
+        return {k: v for key, item in value.items() if key != "seconds" for k, v in flat(item, f"{name}/{key}").items()}
     if isinstance(value, list):
         return {k: v for place, item in enumerate(value) for k, v in flat(item, f"{name}/{place}").items()}
     return {name: value}
@@ -278,8 +278,13 @@ class TestTraining:
         assert norm == pytest.approx(1e-3, rel=1e-3)
 
     def test_feature_noise_is_in_units_of_the_features_deviation(self, monkeypatch: pytest.MonkeyPatch):
-        model, seen = new_model(), []
-        monkeypatch.setattr(RNN, "forward", lambda self, inputs, **_: seen.append(inputs) or forward(self, inputs, return_states=True))
+        model, seen, forward = new_model(), [], RNN.forward
+
+        def noted(rnn: RNN, inputs: torch.Tensor, **options: Any) -> Any:
+            seen.append(inputs)
+            return forward(rnn, inputs, **options)
+
+        monkeypatch.setattr(RNN, "forward", noted)
         settings = replace(SETTINGS, feature_noise=0.4, splice=0.0, batch=4000)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
         training._step(model, TRAINING, optimiser, torch.Generator().manual_seed(0), settings)
@@ -296,11 +301,9 @@ class TestTraining:
 
     @pytest.mark.filterwarnings("ignore::RuntimeWarning")
     def test_a_loss_that_is_no_number_ends_it_with_a_mend(self, tmp_path: Path):
-        with pytest.raises(InputError, match=r"--learning-rate 1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"):
+        message = r"--learning-rate 1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"
+        with pytest.raises(InputError, match=message):
             run_of(tmp_path, replace(SETTINGS, learning_rate=1e30))
-
-
-forward = RNN.forward
 
 
 class TestInterruption:
@@ -317,9 +320,10 @@ class TestInterruption:
             return step(*arguments)
 
         before = signal.getsignal(signal.SIGINT)
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(training, "_step", interrupted)
-            run_of(tmp_path)
+            with pytest.raises(KeyboardInterrupt):
+                run_of(tmp_path)
         assert signal.getsignal(signal.SIGINT) is before
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == batch + 1
         run_of(tmp_path)
@@ -341,13 +345,14 @@ class TestInterruption:
                 if name == "best.pt" and state["step"] >= row:
                     raise Killed
 
-            with monkeypatch.context() as patch, pytest.raises(Killed):
+            with monkeypatch.context() as patch:
                 patch.setattr(training.RunFolder, "save", dying)
-                run_of(tmp_path, save_seconds=save_seconds)
+                with pytest.raises(Killed):
+                    run_of(tmp_path, save_seconds=save_seconds)
         run_of(tmp_path)
         assert_same_run(tmp_path, uninterrupted)
 
-    def test_the_second_ctrl_c_does_not_wait(self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_a_second_ctrl_c_does_not_wait(self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch):
         calls, step = [], training._step
 
         def interrupted(*arguments: Any) -> float:
@@ -357,9 +362,10 @@ class TestInterruption:
                 signal.raise_signal(signal.SIGINT)
             return step(*arguments)
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(training, "_step", interrupted)
-            run_of(tmp_path, save_seconds=0.0)
+            with pytest.raises(KeyboardInterrupt):
+                run_of(tmp_path, save_seconds=0.0)
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == 14
         run_of(tmp_path)
         assert_same_run(tmp_path, uninterrupted)
@@ -401,7 +407,7 @@ class TestRunFolder:
     def test_it_does_not_start_twice(self, tmp_path: Path):
         folder = RunFolder(tmp_path / "run")
         folder.start({"seed": 1})
-        with pytest.raises(InputError, match=r"--out .*run: holds another run; choose another folder, or continue it with --resume"):
+        with pytest.raises(InputError, match=r"--out .*run: holds another run; choose another folder, or continue it"):
             folder.start({"seed": 2})
         assert folder.config() == {"seed": 1}
 
@@ -411,7 +417,9 @@ class TestRunFolder:
             RunFolder(tmp_path).config()
 
     def test_the_next_and_the_last_unfinished(self, tmp_path: Path):
-        with pytest.raises(InputError, match=r"--resume: .* holds no unfinished run of task rdm; name the run's folder with --out"):
+        with pytest.raises(
+            InputError, match=r"--resume: .* holds no unfinished run of task rdm; name the run's folder"
+        ):
             unfinished_folder("rdm", tmp_path)
         assert new_folder("rdm", tmp_path) == tmp_path / "rdm-001"
         for number in (1, 2, 3, 5):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import FeedForward
 from cordstasks.pretraining.images import ImageSet, augment
@@ -43,9 +44,14 @@ def learning_rate(step: int, steps: int, settings: CnnSettings) -> float:
     return settings.learning_rate * (steps - step) / max(1, steps - warm)
 
 
+def batches_per_epoch(data: ImageSet, settings: CnnSettings) -> int:
+    """Whole batches in one pass over `data`; what remains is left out, but a set smaller than a batch is one batch."""
+    return max(1, len(data) // settings.batch)
+
+
 def batches(data: ImageSet, settings: CnnSettings, step: int, steps: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Augmented batches from `step` on. Each depends on the seed, the epoch and the step alone, so any run can resume."""
-    per_epoch = len(data) // settings.batch
+    per_epoch = batches_per_epoch(data, settings)
     order = torch.empty(0)
     while step < steps:
         epoch, within = divmod(step, per_epoch)
@@ -84,7 +90,7 @@ def train_cnn(
     optimiser = torch.optim.SGD(
         cnn.parameters(), lr=0.0, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
     )
-    per_epoch = len(train) // settings.batch
+    per_epoch = batches_per_epoch(train, settings)
     steps = settings.epochs * per_epoch
     step = 0
     totals = [0.0, 0.0]
@@ -119,9 +125,9 @@ def train_cnn(
             loss.backward()
             optimiser.step()
             if not math.isfinite(float(loss.detach())):
-                raise FloatingPointError(
-                    f"the CNN's loss became {float(loss.detach())} at batch {step}; lower --cnn-learning-rate "
-                    f"({settings.learning_rate})"
+                raise InputError(
+                    f"--cnn-learning-rate {settings.learning_rate:g}: the CNN's loss became {float(loss.detach())} at batch "
+                    f"{step}; choose a smaller one"
                 )
             totals[0] += float(loss.detach())
             totals[1] += float((logits.detach().argmax(1) == labels).float().mean())

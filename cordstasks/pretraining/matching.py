@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from cordstasks import architecture as arch
 from cordstasks.cordsnet import CordsNet, set_weight
+from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import Folded
 from cordstasks.pretraining.images import ImageSet, augment
@@ -137,7 +138,8 @@ def _match_area(
     for tensor in area.tensors():
         tensor.requires_grad_(True)
     optimiser = torch.optim.AdamW(area.tensors(), lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=settings.steps, pct_start=0.2)
+    rising = max(0.2, 2 / settings.steps)  # OneCycleLR divides by zero where it rises for one step only
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=settings.steps, pct_start=rising)
     generator = torch.Generator().manual_seed(settings.seed * 1_009 + index)
     errors: list[float] = []
     for _ in tqdm(range(settings.steps), desc=f"matching area {index}", unit="batch", leave=False):
@@ -159,8 +161,8 @@ def _match_area(
         schedule.step()
         errors.append(float(error.detach()))
         if not math.isfinite(errors[-1]):
-            raise FloatingPointError(
-                f"matching area {index} diverged; lower --match-learning-rate ({settings.learning_rate})"
+            raise InputError(
+                f"--match-learning-rate {settings.learning_rate:g}: matching area {index} diverged; choose a smaller one"
             )
     for tensor in area.tensors():
         tensor.requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -31,13 +32,15 @@ from cordstasks.stimuli import Display, RandomDots, discs, random_dots
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 # options that may differ between a run and its continuation
 FREE = {"resume", "out", "data", "check_images"}
+SMALLEST = {"cnn_epochs": 0, "match_steps": 3, "check_images": 1, "train_images": 2}
 
 
 def pretrain(options: argparse.Namespace) -> int:
     """Run all stages, continuing from what `options.out` holds if `options.resume`."""
     arch.check_depth(options.depth)
     arch.check_image_size(options.image_size)
-    out = _prepare_folder(options)
+    _check_numbers(options)
+    out, config = _check_folder(options)
     train, test = _read_images(options.data)
     train = train.subset(options.train_images)
     preprocessing = Preprocessing(CIFAR10_MEAN, CIFAR10_STD)
@@ -50,6 +53,7 @@ def pretrain(options: argparse.Namespace) -> int:
     cnn = FeedForward(options.depth, classes=len(train.classes))
     if options.init is not None:
         _start_from(cnn, options.init)
+    write_json(out / "config.json", config)  # from here on the folder holds a run
     settings = CnnSettings(
         epochs=options.cnn_epochs, learning_rate=options.cnn_learning_rate, seed=options.seed, bfloat16=half
     )
@@ -105,7 +109,18 @@ def task_frames(pixels: int) -> dict[str, NDArray[np.uint8]]:
     }
 
 
-def _prepare_folder(options: argparse.Namespace) -> Path:
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name, smallest in SMALLEST.items():
+        value = getattr(options, name)
+        if value is not None and value < smallest:
+            raise InputError(f"--{name.replace('_', '-')} {value}: choose at least {smallest}")
+    for name in ("cnn_learning_rate", "match_learning_rate"):
+        if not 0 < getattr(options, name) < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: choose a number above 0")
+
+
+def _check_folder(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """The run's folder and its settings, which must be those of the run that the folder holds if that is resumed."""
     out = writable_folder(options.out, "--out")
     config = {name: value for name, value in vars(options).items() if name not in FREE}
     config = {name: str(value) if isinstance(value, Path) else value for name, value in config.items()}
@@ -120,8 +135,7 @@ def _prepare_folder(options: argparse.Namespace) -> Path:
                 raise InputError(f"{flag} {value}: the run in {out} has {earlier.get(name)}; give that, or a new --out")
     elif options.resume:
         raise InputError(f"--resume: {out} holds no run (no config.json); start one without --resume")
-    write_json(path, config)
-    return out
+    return out, config
 
 
 def _read_images(folder: Path) -> tuple[ImageSet, ImageSet]:

@@ -16,7 +16,7 @@ from cordstasks.runs import RunFolder
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.training import TrialSet
 
-__all__ = ["Material", "make", "table"]
+__all__ = ["Material", "check", "make", "table"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class Material:
     features: Callable[[TrialBatch, str], Features]
     rng: np.random.Generator
     folder: RunFolder
+
+
+def check(task: VisualTask, heldout: TrialBatch) -> None:
+    """Raise an InputError if the held-out trials are too few for the task's report."""
+    from cordstasks.reports import random_dots
+
+    {"rdm": random_dots.check}[task.id](heldout)
 
 
 def make(material: Material) -> dict[str, Any]:

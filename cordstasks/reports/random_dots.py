@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
+from cordstasks.errors import InputError
 from cordstasks.tasks.visual import TrialBatch
 from cordstasks.training import choices, run_model
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from cordstasks.reports import Material
 
 SHEET_TRIALS, SHEET_TIMES = 4, 9
+TUNING_TRIALS = 4  # in each direction, the fewest that `analysis.direction_tuning` takes
+
+
+def check(batch: TrialBatch) -> None:
+    """Raise an InputError if there are too few held-out trials to report on; found out before anything is computed."""
+    moving = batch.conditions["direction"][batch.conditions["coherence"] > 0]
+    least = min(int((moving == direction).sum()) for direction in np.unique(batch.conditions["direction"]))
+    if least < TUNING_TRIALS or len(np.unique(moving)) < 2:
+        raise InputError(
+            f"--heldout {len(batch)}: has {least} trials of moving dots in one of the directions, and the units' tuning "
+            f"needs {TUNING_TRIALS}; give more trials"
+        )
 
 
 def report(material: Material) -> dict[str, Any]:
@@ -131,7 +144,8 @@ def _sheet(batch: TrialBatch, path: Path) -> None:
     onset = float(batch.periods["motion"][trials[0], 0])
     frame = float(np.diff(movies[0].onsets_ms)[1])
     # fixation, a run of frames in which dots of one set come back every third, and the choice
-    times = [onset / 2, *(onset + frame * (np.arange(SHEET_TIMES - 2) + 0.5)), shortest - 1]
+    times = [onset / 2, *(onset + frame * (np.arange(SHEET_TIMES - 2) + 0.5))]
+    times = [*(time for time in times if time < shortest - 1), shortest - 1]
     images = np.stack([movie.rgb(times) for movie in movies])
     labels = [f"{100 * coherence[t]:.1f} %, {direction[t]:.0f} deg" for t in trials]
     figures = analysis.figures

@@ -1,0 +1,298 @@
+"""What runs on an accelerator, against the CPU. Every test runs on the CPU's engine too, so that its body is tried."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cordstasks import engines, training
+from cordstasks.cordsnet import CordsNet
+from cordstasks.engines import Cuda, Portable
+from cordstasks.frontend import STEP_MS, WARMUP_MS, Features, FrontEnd
+from cordstasks.histories import Accounts
+from cordstasks.model import MultiAreaModel
+from cordstasks.rnn import RNN
+from cordstasks.runs import RunFolder
+from cordstasks.simulator import Simulator
+from cordstasks.stimuli import Movie
+from cordstasks.tasks import TrialBatch
+from cordstasks.training import TrainSettings, TrialSet, train, trial_set
+
+Maker = Callable[..., CordsNet]
+Step = Callable[[list[Tensor], list[Tensor]], None]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+# largest difference from the float32 definition on the CPU, relative to an area's largest activity: TF32 keeps eleven
+# significant bits of each factor, bfloat16 eight, and a few roundings add up from area to area
+BOUNDS = {"float32": 1e-5, "tf32": 5e-3, "bfloat16": 4e-2}
+
+
+def images(count: int, size: int, *, seed: int = 0) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def error(ours: Tensor, expected: Tensor) -> float:
+    assert float(expected.abs().max()) > 0
+    return float((ours.cpu() - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [
+        ("cpu", "float32"),
+        ("cpu", "bfloat16"),
+        *(pytest.param("cuda", precision, marks=pytest.mark.cuda) for precision in BOUNDS),
+    ],
+)
+class TestSimulator:
+    def test_activity_is_the_definition_s_on_the_cpu(self, random_network: Maker, device: str, precision: str) -> None:
+        network = random_network(8, image_size=48)
+        simulator = Simulator(network, device=device, precision=precision)
+        x = images(3, 48)
+        steps = {"blank_steps": 4, "image_steps": 6, "after_steps": 2}
+        expected, ours = network.record(x, **steps), simulator.record(x, **steps)
+        for area in range(8):
+            assert ours[area].device.type == device
+            assert ours[area].dtype == torch.float32
+            assert error(ours[area], expected[area]) < BOUNDS[precision], area
+
+    def test_steps_taken_together_and_batches_of_several_sizes(
+        self, random_network: Maker, device: str, precision: str
+    ) -> None:
+        # what is replayed was captured once for each size of batch, and must not keep one call's images for the next
+        network = random_network(4)
+        simulator = Simulator(network, device=device, precision=precision)
+        for count, seed, steps in ((2, 1, 5), (3, 2, 4), (2, 3, 7), (3, 4, 1), (2, 1, 5)):
+            x = images(count, 32, seed=seed)
+            rates = [r.to(simulator.device) for r in network.zero_state(count)]
+            rates = [r.contiguous(memory_format=torch.channels_last) for r in rates]
+            simulator.step(rates, simulator.drives(x), steps)
+            recorded = network.record(x, blank_steps=0, image_steps=steps + 3)
+            for area in range(4):
+                assert error(rates[area], recorded[area][steps - 1]) < BOUNDS[precision], (count, seed, area)
+            total = torch.zeros_like(rates[-1])
+            simulator.step_summed(rates, simulator.drives(x), total, 3)
+            assert error(total, recorded[3][steps:].sum(0)) < BOUNDS[precision]
+
+
+@dataclass
+class FakeGraph:
+    """A graph that holds what was called while it was captured, and calls it when replayed."""
+
+    calls: list[Callable[[], None]] = field(default_factory=list)
+
+    def replay(self) -> None:
+        for call in self.calls:
+            call()
+
+
+class FakeCuda:
+    """The part of torch.cuda that replaying a graph needs, on the CPU; `captures` counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.captures = 0
+        self.capturing: FakeGraph | None = None
+        nothing = contextlib.nullcontext()
+        waiting = type("Stream", (), {"wait_stream": lambda self, other: None})
+        for name, stand_in in {
+            "Stream": waiting,
+            "current_stream": waiting,
+            "stream": lambda stream: nothing,
+            "device": lambda device: nothing,
+            "CUDAGraph": FakeGraph,
+            "graph": self.capture,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+
+    @contextlib.contextmanager
+    def capture(self, graph: FakeGraph) -> Iterator[None]:
+        self.captures += 1
+        self.capturing = graph
+        yield
+        self.capturing = None
+
+    def capturable(self, step: Step) -> Step:
+        """`step`, which a capture notes down instead of taking it."""
+
+        def either(rates: list[Tensor], drives: list[Tensor]) -> None:
+            if self.capturing is None:
+                step(rates, drives)
+            else:
+                self.capturing.calls.append(lambda: step(rates, drives))
+
+        return either
+
+
+class TestGraphsWithoutADevice:
+    """The bookkeeping around CUDA graphs, with a stand-in for the graphs themselves."""
+
+    @staticmethod
+    def step(rates: list[Tensor], drives: list[Tensor]) -> None:
+        rates[0].mul_(2).add_(drives[0])
+        rates[1].add_(rates[0])
+
+    def test_replays_what_the_loop_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = FakeCuda(monkeypatch)
+        replayed = engines._Graphs(fake.capturable(self.step))
+        looped = Portable().repeat(self.step)
+        generator = torch.Generator().manual_seed(1)
+        for batch, steps in ((2, 3), (5, 1), (2, 4), (5, 0), (2, 1)):
+            rates = [torch.randn(batch, 4, generator=generator) for _ in range(2)]
+            drives = [torch.randn(batch, 4, generator=generator) for _ in range(2)]
+            ours, shown, expected = ([tensor.clone() for tensor in group] for group in (rates, drives, rates))
+            replayed(ours, shown, steps)
+            looped(expected, drives, steps)
+            for tensor, value in zip([*ours, *shown], [*expected, *drives], strict=True):
+                torch.testing.assert_close(tensor, value, rtol=0, atol=0)
+        assert fake.captures == 2
+
+    def test_keeps_a_few_sizes_of_batch_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        replayed = engines._Graphs(FakeCuda(monkeypatch).capturable(self.step))
+        for batch in range(1, 30):
+            rates = [torch.ones(batch, 1), torch.zeros(batch, 1)]
+            replayed(rates, [torch.ones(batch, 1)], 2)
+            assert rates[1].tolist() == [[3.0 + 7.0]] * batch
+            assert len(replayed.graphs) <= 8
+
+    @pytest.mark.parametrize(("precision", "tf32"), [("float32", False), ("tf32", True), ("bfloat16", True)])
+    def test_products_are_in_the_precision_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch, precision: str, tf32: bool
+    ) -> None:
+        seen: list[tuple[bool, torch.dtype]] = []
+        plain = torch.nn.functional.conv2d
+
+        def noted(x: Tensor, weight: Tensor, **options: Any) -> Tensor:
+            seen.append((torch.backends.cudnn.allow_tf32, weight.dtype))
+            return plain(x, weight, **options)
+
+        monkeypatch.setattr(torch.nn.functional, "conv2d", noted)
+        before = torch.backends.cudnn.allow_tf32
+        convolution = Cuda(precision).convolution(torch.randn(4, 3, 3, 3), 1)
+        convolution(torch.randn(1, 3, 5, 5))
+        assert seen == [(tf32, torch.bfloat16 if precision == "bfloat16" else torch.float32)]
+        assert torch.backends.cudnn.allow_tf32 == before
+
+    def test_every_convolution_goes_through_the_engine(
+        self, random_network: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # one that does not would be in TF32 on a CUDA device whatever precision was asked for
+        class Counting(Portable):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inside = 0
+
+            def convolution(self, weight: Tensor, stride: int) -> Callable[..., Tensor]:
+                applied = super().convolution(weight, stride)
+
+                def apply(x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:
+                    self.inside += 1
+                    return applied(x, add, relu=relu)
+
+                return apply
+
+        calls = []
+        plain = torch.nn.functional.conv2d
+        monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *a, **k: calls.append(1) or plain(*a, **k))
+        engine = Counting()
+        Simulator(random_network(4), engine=engine).settle(images(1, 32), steps=2)
+        assert len(calls) == engine.inside > 100
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_features_are_the_definition_s_on_the_cpu(random_network: Maker, tmp_path: Path, device: str) -> None:
+    network = random_network(4)
+    rng = np.random.default_rng(4)
+    frames = rng.integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
+    movies = [
+        Movie(frames, [0.0, 12.0, 22.0], duration_ms=40.0),
+        Movie(frames[::-1], [0.0, 8.0, 20.0], duration_ms=24.0),
+    ]
+    blank = torch.zeros(1, 3, 32, 32)
+    expected = torch.zeros(2, 5, 128 * 4 * 4)
+    with torch.no_grad():
+        for trial, movie in enumerate(movies):
+            *_, rates = network.run(network.zero_state(1), blank, 100)
+            shown = network.preprocess(movie.frames)
+            *_, rates = network.run(rates, shown[movie.at([0.0])], round(WARMUP_MS / STEP_MS))
+            for step in range(int(movie.duration_ms / STEP_MS)):
+                rates = network.step(rates, network.stem(shown[movie.at([step * STEP_MS])]))
+                expected[trial, step // 4] += rates[-1][0].flatten() / 4
+    # a network of its own, since the front-end moves the one that it is given
+    front_end = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)
+    features = front_end.features(movies, dt=8.0)
+    assert features.accounts.simulated > 0
+    ours = features.to(front_end.device).take(slice(0, 2))
+    assert ours.device.type == device
+    torch.testing.assert_close(ours.cpu(), expected, rtol=2**-11 + 1e-4, atol=1e-4)  # kept in half precision
+    again = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)
+    kept = again.features(movies, dt=8.0)
+    assert kept.accounts.simulated == 0
+    assert torch.equal(kept.take(slice(0, 2)), features.take(slice(0, 2)))
+
+
+def trials(count: int, seed: int, device: torch.device) -> TrialSet:
+    """Trials of six steps whose answer, 1 or 2, is the sign of a feature at two steps, due at the last step."""
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(1, 3, count)
+    features = rng.normal(size=(count, 6, 5))
+    features[:, 2:4, 1] += 2.0 * (2 * answers[:, None] - 3)
+    targets, mask = np.zeros((count, 6), np.int64), np.full((count, 6), 0.1, np.float32)
+    targets[:, -1], mask[:, -1] = answers, 1
+    batch = TrialBatch(
+        movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 120.0),) * count,
+        dt=20.0,
+        targets=targets,
+        mask=mask,
+        conditions={"side": answers},
+        periods={"motion": np.tile([40.0, 100.0], (count, 1))},
+    )
+    rows = torch.from_numpy(features.reshape(-1, 5).astype(np.float16))
+    index = torch.arange(count * 6).reshape(count, 6)
+    return trial_set(Features(rows, index, Accounts()), batch, device, stimulus="motion")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_interrupted_training_continues_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    where = torch.device(device)
+    data = trials(30, 1, where), trials(20, 2, where)
+    settings = TrainSettings(steps=14, batch=8, learning_rate=0.01, evaluate_every=4, seed=3)
+    step, calls = training._step, [0]
+
+    def stopping(*arguments: Any) -> float:
+        calls[0] += 1
+        if calls[0] == stop:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "_step", stopping)
+    finals = []
+    for name, stops in (("whole", [0]), ("pieces", [6, 5, 0])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for stop in stops:
+            calls[0] = 0
+            rnn = RNN(5, 11, 3, noise=0.05, generator=torch.Generator().manual_seed(0))
+            model = MultiAreaModel(rnn).to(where)
+            arguments = (model, *data, settings, RunFolder(folder))
+            if stop:
+                with pytest.raises(KeyboardInterrupt):
+                    train(*arguments, save_seconds=-1.0)
+            else:
+                assert train(*arguments, save_seconds=-1.0)["steps"] == 14
+        final = torch.load(folder / "checkpoint.pt", map_location=where, weights_only=True)["model"]
+        assert {value.device.type for value in final.values()} == {device}
+        assert {value.device.type for value in model.state_dict().values()} == {device}
+        finals.append((final, model.state_dict()))
+    for ours, expected in zip(*finals, strict=True):
+        assert all(torch.equal(ours[key], expected[key]) for key in expected)
+    assert RunFolder(tmp_path / "whole").log.read() == RunFolder(tmp_path / "pieces").log.read()

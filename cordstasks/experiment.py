@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from cordstasks import reports, tasks
 from cordstasks.errors import InputError
 from cordstasks.files import write_json
 from cordstasks.frontend import Features, FrontEnd
-from cordstasks.model import MultiAreaModel
+from cordstasks.model import MultiAreaModel, whitened
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
+INPUTS = 64  # directions in feature space that the recurrent network is given
 SETS = ("training", "validation", "heldout", "controls")
 
 
@@ -88,24 +90,28 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     print(f"task {task.id}, front-end {config['frontend']}: {name}, sha256 {frontend.digest()[:12]}")
     print(f"run folder {folder.path}", flush=True)
 
-    clock = Clock()
+    clock, device = Clock(), frontend.device
     sets = {
         name: trial_set(
             clock.features(frontend, batch, f"front-end, {name} movies"), batch, frontend.device, stimulus=task.stimulus
         )
         for name, batch in batches.items()
     }
-    if folder.load("checkpoint.pt", frontend.device) is None:
-        model.normalise_by(*sets["training"].features.statistics())
+    learned = time.monotonic()
+    seen = sets["training"]
+    teacher = None
+    if task.stationary and len(task.actions) == 3 and not config["labels_only"]:
+        inputs = model.projection.shape[1]
+        teacher = fit_teacher(seen.inputs, seen.answers == 1, seen.evidence, dt=dt, inputs=inputs)
+        model.normalise_by(teacher.mean, teacher.projection)
+    else:
+        model.normalise_by(*whitened(seen.inputs, seen.evidence, model.projection.shape[1]))
+    sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
     settings = TrainSettings(
-        steps=config["steps"],
-        batch=config["batch"],
-        learning_rate=config["learning_rate"],
-        splice=0.08 if task.stationary else 0.0,
-        seed=config["seed"],
+        steps=config["steps"], batch=config["batch"], learning_rate=config["learning_rate"], seed=config["seed"]
     )
-    trained = train(model, sets["training"], sets["validation"], settings, folder)
-    clock.train = trained.pop("seconds")
+    trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
+    clock.train = time.monotonic() - learned
 
     report = reports.make(
         reports.Material(
@@ -113,7 +119,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
             model=model,
             heldout=batches["heldout"],
             trials=sets["heldout"],
-            features=lambda batch, label: clock.features(frontend, batch, f"front-end, {label}"),
+            inputs=lambda batch, label: model.inputs(clock.features(frontend, batch, f"front-end, {label}").to(device)),
             rng=np.random.default_rng(seeds["controls"]),
             folder=folder,
         )
@@ -125,11 +131,11 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "weights": {"sha256": frontend.digest(), "card": frontend.network.card},
         "seed": config["seed"],
         **report,
-        "training": {"trials": config["trials"], **trained},
+        "training": {"trials": config["trials"], "teacher": teacher is not None, **trained},
         "bank": {
-            "steps_asked": sum(set_.features.accounts.asked for set_ in sets.values()),
-            "steps_simulated": sum(set_.features.accounts.simulated for set_ in sets.values()),
-            "plateau_error_bound": max(set_.features.accounts.bound for set_ in sets.values()),
+            "steps_asked": sum(set_.inputs.accounts.asked for set_ in sets.values()),
+            "steps_simulated": sum(set_.inputs.accounts.simulated for set_ in sets.values()),
+            "plateau_error_bound": max(set_.inputs.accounts.bound for set_ in sets.values()),
             "megabytes": None if bank is None else bank.size() / 1e6,
         },
         "seconds": {"bank": clock.bank, "train": clock.train, "total": time.monotonic() - began},
@@ -220,7 +226,7 @@ def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:
 def _model(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
     generator = torch.Generator().manual_seed(config["seed"])
     rnn = RNN(
-        frontend.units,
+        min(INPUTS, frontend.units),
         config["units"],
         len(task.actions),
         dt=config["dt"],
@@ -228,4 +234,4 @@ def _model(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> Mult
         noise=config["noise"],
         generator=generator,
     )
-    return MultiAreaModel(rnn).to(frontend.device)
+    return MultiAreaModel(rnn, frontend.units).to(frontend.device)

@@ -2,52 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from cordstasks.frontend import Features
 from cordstasks.rnn import RNN
 
 __all__ = ["MultiAreaModel"]
+
+ROWS = 8192  # feature rows that are normalised at once
 
 
 class MultiAreaModel(nn.Module):
     """What is trained on top of a `cordstasks.frontend.FrontEnd`.
 
-    Features are normalised by the mean and standard deviation of the training trials, which are stored with the model.
+    Features z are normalised with statistics of the training trials, which are stored with the model:
+    ``u = P^T (z - mean)``. The recurrent network's input weights act on u, so that its weights on the features are
+    ``W_in P^T``.
 
     Parameters
     ----------
-    rnn : the recurrent network; it takes as many inputs as there are features.
+    rnn : the recurrent network.
+    features : units of the front-end.
     """
 
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, rnn: RNN) -> None:
+    def __init__(self, rnn: RNN, features: int) -> None:
         super().__init__()
         self.rnn = rnn
-        features = rnn.input_weights.shape[1]
+        inputs = rnn.input_weights.shape[1]
         self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
+        self.register_buffer("projection", torch.zeros(features, inputs))
 
     @torch.no_grad()
-    def normalise_by(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take the statistics (unit,) of the training features.
-
-        Features that hardly vary are not blown up: their scale is bounded by a tenth of the average deviation.
-        """
+    def normalise_by(self, mean: Tensor, projection: Tensor) -> None:
+        """Take the training trials' mean (unit,) and projection (unit, input)."""
         self.mean.copy_(mean)
-        self.scale.copy_(1 / deviation.clamp_min(max(0.1 * float(deviation.mean()), 1e-6)))
+        self.projection.copy_(projection)
 
-    def normalised(self, features: Tensor) -> Tensor:
-        """Normalised features (trial, time, unit)."""
-        return (features - self.mean) * self.scale
+    @torch.no_grad()
+    def inputs(self, features: Features) -> Features:
+        """The recurrent network's inputs, as `Features` whose units are its input channels."""
+        parts = [
+            (features.rows[start : start + ROWS].float() - self.mean) @ self.projection
+            for start in range(0, len(features.rows), ROWS)
+        ]
+        return replace(features, rows=torch.cat(parts))
 
-    def forward(self, features: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of the actions (trial, time, action) and rates (trial, time, unit) for features (trial, time, unit).
+    def forward(self, inputs: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the actions (trial, time, action) and rates (trial, time, unit) for inputs (trial, time, input).
 
         Noise is drawn from `generator`; without one there is none.
         """
-        outputs = self.rnn(self.normalised(features), return_states=True, generator=generator)
+        outputs = self.rnn(inputs, return_states=True, generator=generator)
         assert isinstance(outputs, tuple)
         return outputs
+
+
+def whitened(features: Features, evidence: Tensor, inputs: int) -> tuple[Tensor, Tensor]:
+    """Mean (unit,) and projection (unit, input) on the first principal components, each of unit variance.
+
+    Parameters
+    ----------
+    features : of the training trials.
+    evidence : bool (trial, time), steps to take the statistics from.
+    inputs : number of components.
+    """
+    rows = features.rows[features.index[evidence].unique()].float()
+    mean = rows.mean(0)
+    values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
+    return mean, vectors[:, -inputs:] * inverse_root(values[-inputs:])
+
+
+def inverse_root(eigenvalues: Tensor) -> Tensor:
+    """1 / sqrt of ascending eigenvalues (value,); zero for those that are zero up to rounding."""
+    largest = eigenvalues[-1].clamp_min(1e-30)
+    return torch.where(eigenvalues > 1e-6 * largest, eigenvalues.clamp_min(1e-30).rsqrt(), 0.0)

@@ -21,6 +21,7 @@ from cordstasks.frontend import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.runs import RunFolder
 from cordstasks.tasks import TrialBatch
+from cordstasks.teacher import Teacher, running_evidence
 
 __all__ = ["TrainSettings", "choices", "run_model", "train"]
 
@@ -35,24 +36,22 @@ class TrainSettings:
     batch : trials a batch.
     learning_rate : Adam's, falling to a twentieth along a cosine.
     clip : largest norm of the gradient.
-    feature_noise : standard deviation of the noise on normalised features.
-    evidence_weight : weight of naming the right choice, among the choices, while the stimulus is still on.
-    splice : probability, at each step of the evidence, of going on with the features of another trial that asks for the
-        same answer under the same conditions. Only for tasks whose evidence is a stationary stream.
+    splice : probability, at each step of the evidence, of going on with the inputs of another trial. Only with a teacher,
+        who knows what the spliced trial shows.
+    input_noise : standard deviation of the noise on inputs that stands in for splicing without a teacher.
     weight_decay : decoupled, on all weights.
     evaluate_every : batches between evaluations on the validation trials.
     patience : evaluations without a better one after which training stops.
     seed : of the order of trials and of all noise.
     """
 
-    steps: int = 1000
+    steps: int = 1200
     batch: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     clip: float = 1.0
-    feature_noise: float = 0.5
-    evidence_weight: float = 0.5
-    splice: float = 0.0
-    weight_decay: float = 1e-3
+    splice: float = 0.1
+    input_noise: float = 0.5
+    weight_decay: float = 1e-4
     evaluate_every: int = 50
     patience: int = 10
     seed: int = 0
@@ -64,16 +63,16 @@ class TrialSet:
 
     Attributes
     ----------
-    features : of the front-end.
+    inputs : of the recurrent network.
     targets : int64 (trial, time).
     mask : (trial, time), weight of each step.
     answers : int64 (trial,), the right action.
     answering : bool (trial, time), steps at which the answer is due.
-    evidence : bool (trial, time), steps from stimulus onset to the answer.
-    partners : int64 (trial, partner): trials with the same course and conditions, for splicing.
+    evidence : bool (trial, time), steps of the stimulus.
+    partners : int64 (trial, partner): trials of the same course, for splicing.
     """
 
-    features: Features
+    inputs: Features
     targets: Tensor
     mask: Tensor
     answers: Tensor
@@ -82,18 +81,18 @@ class TrialSet:
     partners: Tensor
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.inputs)
 
 
-def trial_set(features: Features, batch: TrialBatch, device: torch.device, *, stimulus: str) -> TrialSet:
-    """Trials and features together; `stimulus` names the period whose onset brings the first evidence."""
-    time_ms = torch.arange(features.steps) * batch.dt
-    onset = torch.from_numpy(batch.periods[stimulus][:, :1])
+def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, *, stimulus: str) -> TrialSet:
+    """Trials and inputs together; `stimulus` names the period that brings the evidence."""
+    time_ms = torch.arange(inputs.steps) * batch.dt
+    onset, end = torch.from_numpy(batch.periods[stimulus]).T[..., None]
     answering = torch.from_numpy(batch.answering)
     # a step's features average over it, so the step that begins at onset is the first to hold evidence
-    evidence = (time_ms >= onset) & ~answering & (torch.from_numpy(batch.mask) > 0)
+    evidence = (time_ms >= onset) & (time_ms < end)
     return TrialSet(
-        features=features.to(device),
+        inputs=inputs.to(device),
         targets=torch.from_numpy(batch.targets).to(device),
         mask=torch.from_numpy(batch.mask).to(device),
         answers=torch.from_numpy(batch.answers).to(device),
@@ -104,25 +103,40 @@ def trial_set(features: Features, batch: TrialBatch, device: torch.device, *, st
 
 
 def _partners(batch: TrialBatch) -> Tensor:
-    """For each trial, trials (trial, partner) of the same course and conditions, itself among them, repeated to one length."""
-    columns = [*batch.conditions.values(), *(ends.T for ends in batch.periods.values())]
-    rows = np.column_stack([np.asarray(column).reshape(-1, len(batch)).T for column in columns])
+    """For each trial, trials (trial, partner) of the same course, itself among them, repeated to one length."""
+    rows = np.column_stack([batch.periods[name] for name in batch.periods])
     _, group = np.unique(rows, axis=0, return_inverse=True)
     members = [np.flatnonzero(group.ravel() == number) for number in range(group.max() + 1)]
     most = max(map(len, members))
     return torch.from_numpy(np.stack([np.resize(members[number], most) for number in group.ravel()]))
 
 
-def loss_of(logits: Tensor, trials: TrialSet, pick: Tensor | slice, evidence_weight: float) -> Tensor:
-    """Masked cross-entropy of the actions, plus that of naming the answer among the choices while evidence comes in."""
-    targets, mask = trials.targets[pick], trials.mask[pick]
-    loss = (F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none") * mask.flatten()).sum()
-    loss = loss / mask.sum()
-    evidence = trials.evidence[pick]
-    if evidence_weight and bool(evidence.any()):  # none where the answer is due from stimulus onset on
-        named = trials.answers[pick][:, None].expand_as(evidence)[evidence] - 1
-        loss = loss + evidence_weight * F.cross_entropy(logits[evidence][:, 1:], named)
-    return loss
+def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Mean cross-entropy over the steps of `mask` (trial, time).
+
+    `targets` are actions (trial, time), or their probabilities (trial, time, action).
+    """
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+    return (losses * mask.flatten()).sum() / mask.sum()
+
+
+def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
+    """Loss of following a teacher.
+
+    Parameters
+    ----------
+    logits : (trial, time, action), the first action being to fixate.
+    odds : (trial, time), the teacher's log odds of the first answer against the second.
+    targets : int64 (trial, time); where they are not to fixate, the teacher's probabilities stand in for them.
+    mask : (trial, time), weight of each step in the cross-entropy.
+    steps : bool (trial, time), where the difference of the two answers' logits is to equal `odds`.
+    """
+    first = torch.sigmoid(odds)
+    answer = torch.stack([torch.zeros_like(first), first, 1 - first], 2)
+    fixate = F.one_hot(torch.zeros_like(targets), 3).to(answer.dtype)
+    soft = torch.where((targets == 0)[..., None], fixate, answer)
+    distance = (logits[..., 1] - logits[..., 2] - odds)[steps].square().mean()
+    return masked_cross_entropy(logits, soft, mask) + distance
 
 
 def choices(logits: Tensor, answering: Tensor) -> Tensor:
@@ -139,11 +153,11 @@ def choices(logits: Tensor, answering: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def run_model(model: MultiAreaModel, features: Features, *, batch: int = 128) -> tuple[Tensor, Tensor]:
+def run_model(model: MultiAreaModel, inputs: Features, *, batch: int = 128) -> tuple[Tensor, Tensor]:
     """Logits (trial, time, action) and rates (trial, time, unit) of all trials, without noise, on the CPU."""
     logits, rates = [], []
-    for start in range(0, len(features), batch):
-        out, states = model(features.take(slice(start, start + batch)))
+    for start in range(0, len(inputs), batch):
+        out, states = model(inputs.take(slice(start, start + batch)))
         logits.append(out.cpu())
         rates.append(states.cpu())
     return torch.cat(logits), torch.cat(rates)
@@ -177,6 +191,7 @@ def train(
     settings: TrainSettings,
     folder: RunFolder,
     *,
+    teacher: Teacher | None = None,
     save_seconds: float = 10.0,
 ) -> dict[str, Any]:
     """Train `model` in place, from the folder's checkpoint if there is one, and leave it with the best weights.
@@ -221,7 +236,7 @@ def train(
         while progress["step"] < settings.steps and progress["waited"] < settings.patience:
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(progress["step"], settings)
-            loss = _step(model, trials, optimiser, generator, settings)
+            loss = _step(model, trials, teacher, optimiser, generator, settings)
             if not math.isfinite(loss):
                 raise InputError(
                     f"--learning-rate {settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
@@ -258,18 +273,23 @@ def _learning_rate(step: int, settings: TrainSettings) -> float:
 def _step(
     model: MultiAreaModel,
     trials: TrialSet,
+    teacher: Teacher | None,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
     settings: TrainSettings,
 ) -> float:
     device = trials.targets.device
     pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
-    features = trials.features.take(_spliced(trials, pick, settings.splice, generator) if settings.splice else pick)
-    if settings.feature_noise:
-        white = torch.randn(features.shape, generator=generator, device=device)
-        features = features + settings.feature_noise * white / model.scale
-    logits, _ = model(features, generator=generator)
-    loss = loss_of(logits, trials, pick, settings.evidence_weight)
+    targets, mask, evidence = trials.targets[pick], trials.mask[pick], trials.evidence[pick]
+    if teacher is None:
+        inputs = trials.inputs.take(pick)
+        inputs = inputs + settings.input_noise * torch.randn(inputs.shape, generator=generator, device=device)
+        loss = masked_cross_entropy(model(inputs, generator=generator)[0], targets, mask)
+    else:
+        inputs = trials.inputs.take(_spliced(trials, pick, settings.splice, generator))
+        odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
+        logits, _ = model(inputs, generator=generator)
+        loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick])
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -292,9 +312,9 @@ def _spliced(trials: TrialSet, pick: Tensor, probability: float, generator: torc
 def _evaluate(
     model: MultiAreaModel, validation: TrialSet, settings: TrainSettings, folder: RunFolder, progress: dict[str, Any]
 ) -> None:
-    logits, _ = run_model(model, validation.features)
+    logits, _ = run_model(model, validation.inputs)
     logits = logits.to(validation.targets.device)
-    loss = float(loss_of(logits, validation, slice(None), settings.evidence_weight))
+    loss = float(masked_cross_entropy(logits, validation.targets, validation.mask))
     right = choices(logits, validation.answering) == validation.answers
     progress["accuracy"] = float(right.float().mean())
     batches = progress["step"] % settings.evaluate_every or settings.evaluate_every  # since the last evaluation

@@ -47,7 +47,7 @@ class RandomDotsTask(VisualTask):
     stationary: ClassVar[bool] = True
 
     coherences: tuple[float, ...] = COHERENCES
-    training_coherences: tuple[float, ...] = (0.256, 0.512, 1.0)
+    training_coherences: tuple[float, ...] = (0.512, 1.0)
     paired: bool = False
     directions: tuple[float, ...] = (0.0, 180.0)
     fixation: Duration = 300.0

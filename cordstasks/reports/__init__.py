@@ -26,8 +26,8 @@ class Material:
     Attributes
     ----------
     task, model : the task and the trained model.
-    heldout, trials : the held-out trials, and the same with their features.
-    features : turns further trials, such as controls, into features; takes a label for the progress bar.
+    heldout, trials : the held-out trials, and the same with their inputs.
+    inputs : turns further trials, such as controls, into inputs of the model; takes a label for the progress bar.
     rng : for controls, bootstraps and permutations.
     folder : where figures go, and where the log is.
     """
@@ -36,7 +36,7 @@ class Material:
     model: MultiAreaModel
     heldout: TrialBatch
     trials: TrialSet
-    features: Callable[[TrialBatch, str], Features]
+    inputs: Callable[[TrialBatch, str], Features]
     rng: np.random.Generator
     folder: RunFolder
 

@@ -28,14 +28,14 @@ def check(batch: TrialBatch) -> None:
     if least < TUNING_TRIALS or len(np.unique(moving)) < 2:
         raise InputError(
             f"--heldout {len(batch)}: has {least} trials of moving dots in one of the directions, and the units' tuning "
-            f"needs {TUNING_TRIALS}; give more trials"
+            f"needs {TUNING_TRIALS}; give more trials, or --set coherences that are above 0"
         )
 
 
 def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out dots and their controls; write the figures; return the summary's part."""
     task, batch, folder, rng = material.task, material.heldout, material.folder, material.rng
-    logits, rates = run_model(material.model, material.trials.features)
+    logits, rates = run_model(material.model, material.trials.inputs)
     chosen = choices(logits, material.trials.answering.cpu()).numpy()
     correct = chosen == batch.answers
     coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
@@ -107,7 +107,7 @@ def _controls(material: Material, trials: NDArray[np.intp], chosen: NDArray[np.i
     result: dict[str, Any] = {}
     for name, movies in changed.items():
         control = replace(part, movies=tuple(movies))
-        logits, _ = run_model(material.model, material.features(control, f"{name} movies").to(material.trials.targets.device))
+        logits, _ = run_model(material.model, material.inputs(control, f"{name} movies"))
         answer = choices(logits, material.trials.answering[trials].cpu()).numpy()
         right = int((answer == part.answers).sum())
         low, high = analysis.wilson_interval(right, len(trials))

@@ -123,7 +123,9 @@ class CordsNet(nn.Module):
         -------
         float32 (image, in_channels, image_size, image_size), on the network's device.
         """
-        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # a copy: may be read-only
+        pixels = (
+            images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+        )  # a copy: may be read-only
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
             raise InputError(
                 f"images of type {pixels.dtype} and shape {tuple(pixels.shape)}: "
@@ -169,9 +171,7 @@ class CordsNet(nn.Module):
         """The stem's output (image, 64, H, W) for normalised images (image, in_channels, image_size, image_size)."""
         return F.avg_pool2d(self.inp_conv(x), 3, stride=2, padding=1)
 
-    def step(
-        self, rates: Sequence[Tensor], inp: Tensor, *, generator: torch.Generator | None = None
-    ) -> list[Tensor]:
+    def step(self, rates: Sequence[Tensor], inp: Tensor, *, generator: torch.Generator | None = None) -> list[Tensor]:
         """One synchronous Euler step of all areas.
 
         Parameters

@@ -65,7 +65,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         folder.tidy()
         if folder.finished:
             print(f"{folder.path}: this run is finished")
-            print(reports.table((folder.path / "summary.json")))
+            print(reports.table(folder.path / "summary.json"))
             return 0
     task = _task(config)
     frontend = _frontend(config, options)
@@ -169,7 +169,9 @@ def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> di
     for name in sorted(given & set(config)):
         if config[name] != earlier[name]:
             flag = "--" + name.replace("_", "-")
-            raise InputError(f"{flag} {config[name]}: the run in {folder.path} has {earlier[name]}; leave it out, or use --out")
+            raise InputError(
+                f"{flag} {config[name]}: the run in {folder.path} has {earlier[name]}; leave it out, or use --out"
+            )
     return earlier
 
 
@@ -177,7 +179,9 @@ def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
     """Say so if a resumed run cannot come out bit for bit as it would have."""
     for name in ("device", "threads", "torch"):
         if then.get(name) != now[name]:
-            print(f"note: begun with {name} {then.get(name)}, continued with {now[name]}: results may differ in the last bits")
+            print(
+                f"note: begun with {name} {then.get(name)}, continued with {now[name]}: results may differ in the last bits"
+            )
 
 
 def _task(config: dict[str, Any], image_size: int | None = None) -> VisualTask:

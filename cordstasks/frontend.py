@@ -121,7 +121,7 @@ class FrontEnd:
         device: str = "auto",
         readout: str = "flatten",
         precision: str | None = None,
-        bank: Path | str | None | bool = None,
+        bank: Path | str | bool | None = None,
         bank_limit: float = 10.0,
         tolerance: float = 1e-3,
         batch: int | None = None,

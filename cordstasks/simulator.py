@@ -56,8 +56,7 @@ class Simulator:
         self._inp_skip = convolution(frozen(network.inp_skip), 1)
         self._rec = [convolution(frozen(module), 1) for module in network.area_conv]
         self._inp = [
-            convolution(frozen(module), stride)
-            for module, stride in zip(network.area_area, arch.STRIDES, strict=False)
+            convolution(frozen(module), stride) for module, stride in zip(network.area_area, arch.STRIDES, strict=False)
         ]
         self._skips = [convolution(frozen(module), 2) for module in network.skip_area]
         self._bias = [
@@ -169,9 +168,7 @@ class Simulator:
         return self.network.readout(rates[-1].to(self.network.device), rates[-2].to(self.network.device))
 
 
-def multiply_accumulates(
-    depth: int = 8, *, image_size: int = 224, in_channels: int = 3
-) -> dict[str, float]:
+def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: int = 3) -> dict[str, float]:
     """Multiply-accumulates of one image, by direct convolution.
 
     Returns

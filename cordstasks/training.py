@@ -208,7 +208,14 @@ def train(
     device = trials.targets.device
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator(device).manual_seed(settings.seed)
-    progress: dict[str, Any] = {"step": 0, "best_step": 0, "best_loss": math.inf, "waited": 0, "seconds": 0.0, "total": 0.0}
+    progress: dict[str, Any] = {
+        "step": 0,
+        "best_step": 0,
+        "best_loss": math.inf,
+        "waited": 0,
+        "seconds": 0.0,
+        "total": 0.0,
+    }
     state = folder.load("checkpoint.pt", device)
     if state is not None:
         model.load_state_dict(state["model"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import gymnasium
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks import get
 from cordstasks.tasks.frames import Frames
-from cordstasks.tasks.visual import FIXATE, Trial, VisualTask, steps_before
+from cordstasks.tasks.visual import FIXATE, Trial, VisualTask, check_step, steps_before
 
 REWARDS = {"abort": -0.1, "correct": 1.0, "fail": 0.0, "miss": 0.0}
 _RENDERED = 256  # px that `render` shows at least along each side
@@ -87,7 +87,7 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
             raise unknown("reward", strange[0], REWARDS)
         if render_mode is not None:
             self._check_mode("render_mode", render_mode)
-        _check_step(dt, task)
+        check_step(dt, task)
         paid = {**REWARDS, **(rewards or {})}
         super().__init__(dt=dt, r_tmax=paid["miss"])
         self.task, self.rewards, self.abort, self.render_mode = task, paid, abort, render_mode
@@ -242,15 +242,6 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
         known = type(self).metadata["render_modes"]
         if mode not in known:
             raise InputError(f"{argument}={mode!r}: choose {' or '.join(map(repr, known))}, or None")
-
-
-def _check_step(dt: float, task: VisualTask) -> None:
-    if not isinstance(dt, Real) or not dt > 0:
-        raise InputError(f"dt={dt!r}: a time step must be above 0 ms")
-    for name, duration in task.timing.items():
-        shortest = duration[0] if isinstance(duration, tuple) else duration
-        if 0 < shortest < dt:  # a period that may last 0 ms may as well have no step
-            raise InputError(f"dt={dt:g} ms is longer than {name} can be ({shortest:g} ms); choose a smaller dt")
 
 
 class RandomDots(VisualEnvironment):

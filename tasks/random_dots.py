@@ -107,7 +107,7 @@ class RandomDotsTask(VisualTask):
 
     def trials(self, count: int, *, seed: int, start: int = 0, **fixed: float) -> list[Trial]:
         """As for every task; see `paired`."""
-        if not self.paired:
+        if not self.paired or "direction" in fixed:  # a pair holds both directions
             return super().trials(count, seed=seed, start=start, **fixed)
         first = start // 2
         sources = super().trials((start + count + 1) // 2 - first, seed=seed, start=first, **fixed)

@@ -150,6 +150,7 @@ class VisualTask(ABC):
         """Draw `trials` trials at time steps of `dt` ms; conditions named in `fixed` hold for all of them."""
         if trials < 1:
             raise InputError(f"trials={trials!r}: draw at least 1")
+        check_step(dt, self)
         return collate(self.trials(trials, seed=seed, start=0, **fixed), dt, fixation_weight=self.fixation_weight)
 
 
@@ -158,15 +159,10 @@ _ORDER, _TRIAL = 1, 2  # streams of a seed
 
 def collate(trials: Sequence[Trial], dt: float, *, fixation_weight: float = 0.1) -> TrialBatch:
     """Put trials on a common grid of steps of `dt` ms; shorter trials are padded with steps of weight zero."""
-    if not dt > 0:
-        raise InputError(f"dt={dt!r}: a time step must be above 0 ms")
     lengths = [steps_before(trial.movie.duration_ms, dt) for trial in trials]
     targets = np.full((len(trials), max(lengths)), FIXATE, np.int64)
     mask = np.zeros(targets.shape, np.float32)
     for row, (trial, length) in enumerate(zip(trials, lengths, strict=True)):
-        shortest = min(end - start for start, end in trial.periods.values() if end > start)
-        if shortest < dt:
-            raise InputError(f"dt={dt:g} ms is longer than the shortest period ({shortest:g} ms); choose a smaller dt")
         first, last = (steps_before(time, dt) for time in trial.answer_window)
         mask[row, :length] = fixation_weight
         targets[row, first:last] = trial.answer
@@ -206,3 +202,13 @@ def check_duration(name: str, duration: Duration, *, positive: bool = True) -> N
     if len(ends) != 2 or not 0 <= ends[0] <= ends[1] < float("inf") or (positive and ends[0] == 0):
         least = "above 0" if positive else "at least 0"
         raise InputError(f"{name}={duration!r}: give a duration {least} ms, or (shortest, longest)")
+
+
+def check_step(dt: float, task: VisualTask) -> None:
+    """Raise an InputError unless every period of `task` can hold a time step of `dt` ms."""
+    if not isinstance(dt, Real) or not dt > 0:
+        raise InputError(f"dt={dt!r}: a time step must be above 0 ms")
+    for name, duration in task.timing.items():
+        shortest = duration[0] if isinstance(duration, tuple) else duration
+        if 0 < shortest < dt:  # a period that may last 0 ms may as well have no step
+            raise InputError(f"dt={dt:g} ms is longer than {name} can be ({shortest:g} ms); choose a smaller dt")

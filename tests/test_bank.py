@@ -161,7 +161,6 @@ for number in itertools.count():
             assert shard is not None
             assert (shard.rows == number).all()
 
-
     def test_what_a_killed_process_left_behind_goes_with_time(self, bank: Bank):
         left, writing = (bank.folder / f".a.bank.123-{name}.part" for name in ("0011", "2233"))
         for path in (left, writing):

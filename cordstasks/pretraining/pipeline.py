@@ -209,5 +209,3 @@ def _report(result: dict[str, Any], weights: Path) -> None:
     worst = {"images": max(protocol["return"]), **{name: max(left) for name, left in result["frames"].items()}}
     print("distance left 200 ms after: " + ", ".join(f"{name} {left:.2%}" for name, left in worst.items()) + " at most")
     print(f"weights: {weights} ({weights.stat().st_size / 1e6:.1f} MB)", file=sys.stdout)
-
-

@@ -73,9 +73,7 @@ def report(material: Material) -> dict[str, Any]:
         figures.save(figures.psychometric(signed_rows, rows, fit, weibull), folder.path / "psychometric.png")
     _learning_figure(material)
     figures.save(
-        figures.direction_population(
-            tuning, rates.numpy(), times, direction, coherence, motion=motion
-        ),
+        figures.direction_population(tuning, rates.numpy(), times, direction, coherence, motion=motion),
         folder.path / "tuning.png",
     )
     _sheet(batch, folder.path / "movies.png")
@@ -149,9 +147,7 @@ def _sheet(batch: TrialBatch, path: Path) -> None:
     images = np.stack([movie.rgb(times) for movie in movies])
     labels = [f"{100 * coherence[t]:.1f} %, {direction[t]:.0f} deg" for t in trials]
     figures = analysis.figures
-    figures.save(
-        figures.contact_sheet(images, labels, [f"{time:.0f}" for time in times], "What the network saw"), path
-    )
+    figures.save(figures.contact_sheet(images, labels, [f"{time:.0f}" for time in times], "What the network saw"), path)
 
 
 def table(summary: dict[str, Any], folder: Path) -> str:

@@ -23,9 +23,7 @@ def real_array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
     if array.ndim != len(axes) or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; give an array {shape} that is not empty")
     if not np.isfinite(array).all():
-        raise InputError(
-            f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite; drop those trials"
-        )
+        raise InputError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite; drop those trials")
     return array
 
 
@@ -33,9 +31,7 @@ def flags(name: str, values: ArrayLike, trials: int, partner: str) -> Booleans:
     """Return `values` (trial,) as booleans, one for each of the `trials` of the argument `partner`."""
     array = real_array(name, values, ("trial",))
     if not np.isin(array, (0.0, 1.0)).all():
-        raise InputError(
-            f"{name} holds values other than False and True, such as {array[~np.isin(array, (0, 1))][0]:g}"
-        )
+        raise InputError(f"{name} holds values other than False and True, such as {array[~np.isin(array, (0, 1))][0]:g}")
     same_trials(name, array, trials, partner)
     return array.astype(bool)
 
@@ -50,9 +46,7 @@ def coherences(name: str, values: ArrayLike, *, signed: bool) -> Floats:
     """Return motion coherences (trial,) as fractions in [0, 1], or in [-1, 1] where `signed`."""
     array = real_array(name, values, ("trial",))
     if np.abs(array).max() > 1:
-        raise InputError(
-            f"{name} reaches {np.abs(array).max():g}; it is a fraction (0.512, not 51.2 %): divide it by 100"
-        )
+        raise InputError(f"{name} reaches {np.abs(array).max():g}; it is a fraction (0.512, not 51.2 %): divide it by 100")
     if not signed and array.min() < 0:
         raise InputError(f"{name} reaches {array.min():g}; it has no sign here: take its absolute value")
     return array

@@ -74,17 +74,13 @@ def direction_population(
     times = real_array("time_ms", time_ms, ("time",))
     expected = (len(tuning.first_half), len(times), len(tuning.varies))
     if array.shape != expected:
-        raise InputError(
-            f"activity has shape {array.shape}; tuning and time_ms call for (trial, time, unit) {expected}"
-        )
+        raise InputError(f"activity has shape {array.shape}; tuning and time_ms call for (trial, time, unit) {expected}")
     strength = coherences("coherence", coherence, signed=False)
     angle = np.round(np.mod(real_array("direction", direction, ("trial",)), 360), 6) % 360
     for name, values in (("direction", angle), ("coherence", strength)):
         same_trials(name, values, len(array), "activity")
     if not (np.isin(angle, tuning.directions).all() and np.isin(strength, tuning.coherences).all()):
-        raise InputError(
-            "direction or coherence holds values that tuning has not seen; give the trials it was made from"
-        )
+        raise InputError("direction or coherence holds values that tuning has not seen; give the trials it was made from")
     heading = np.searchsorted(tuning.directions, angle)
     number = count("examples", examples, 1)
 
@@ -102,9 +98,7 @@ def direction_population(
         if unit != chosen[0]:
             axis.set_ylabel("")
     handles = _unit_legend(tuning, motion=motion is not None)
-    lower.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 9), fontsize=TEXT - 1, frameon=False
-    )
+    lower.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 9), fontsize=TEXT - 1, frameon=False)
     return figure
 
 

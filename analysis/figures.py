@@ -253,9 +253,7 @@ def contact_sheet(
     """
     pictures = np.asarray(images)
     if pictures.ndim != 5 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or pictures.size == 0:
-        raise InputError(
-            f"images has shape {pictures.shape} and type {pictures.dtype}; give uint8 (row, column, H, W, 3)"
-        )
+        raise InputError(f"images has shape {pictures.shape} and type {pictures.dtype}; give uint8 (row, column, H, W, 3)")
     rows, columns, high, wide = pictures.shape[:4]
     for name, labels, number in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
         if len(labels) != number:

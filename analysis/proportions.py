@@ -46,9 +46,7 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
     return (float(low), float(high)) if low.ndim == 0 else (low, high)
 
 
-def accuracy_by_condition(
-    condition: ArrayLike, correct: ArrayLike, *, confidence: float = 0.95
-) -> list[dict[str, Any]]:
+def accuracy_by_condition(condition: ArrayLike, correct: ArrayLike, *, confidence: float = 0.95) -> list[dict[str, Any]]:
     """Accuracy at each value of a condition, with Wilson's interval.
 
     Any yes-or-no outcome will do: with `chose_right` for `correct`, "accuracy" is the share of rightward choices.

@@ -36,9 +36,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=8, help="number of areas: 2, 4, 6 or 8")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="images at once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
-    parser.add_argument(
-        "--precision", help="of the simulator's products: float32, bfloat16, or tf32 on CUDA (its default)"
-    )
+    parser.add_argument("--precision", help="of the simulator's products: float32, bfloat16, or tf32 on CUDA (its default)")
     parser.add_argument("--steps", type=int, help="steps in each timing (default: fewer for larger batches)")
     parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
     parser.add_argument(
@@ -60,9 +58,7 @@ def run(options: argparse.Namespace) -> None:
     with torch.no_grad():
         for bias in network.conv_bias:
             bias.uniform_(0, 0.1)
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}, {torch.get_num_threads()} threads"
-    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}, {torch.get_num_threads()} threads"
     print(f"CordsNet-R{options.depth} at {options.image_size} px, simulator in {precision}, on {name}")
     for batch in options.batches:
         with torch.no_grad():

@@ -11,9 +11,7 @@ import time
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Frames of random-dot motion drawn a second, on one core.")
-    parser.add_argument(
-        "--pixels", type=int, nargs="+", default=[64, 224], help="pixels along each side (default 64 224)"
-    )
+    parser.add_argument("--pixels", type=int, nargs="+", default=[64, 224], help="pixels along each side (default 64 224)")
     parser.add_argument("--duration", type=float, default=500.0, metavar="MS", help="of each movie (default 500)")
     parser.add_argument("--movies", type=int, default=20, help="movies in each timing (default 20)")
     parser.add_argument("--repeats", type=int, default=10, help="timings, of which the best counts (default 10)")

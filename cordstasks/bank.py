@@ -84,9 +84,7 @@ class Bank:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(
-                f"--bank {path}: cannot be read ({error.strerror}); clear the bank or use another"
-            ) from error
+            raise InputError(f"--bank {path}: cannot be read ({error.strerror}); clear the bank or use another") from error
         shard = _decode(content)
         if shard is None:
             self.damaged += 1

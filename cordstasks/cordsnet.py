@@ -123,9 +123,7 @@ class CordsNet(nn.Module):
         -------
         float32 (image, in_channels, image_size, image_size), on the network's device.
         """
-        pixels = (
-            images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-        )  # a copy: may be read-only
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # a copy: may be read-only
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
             raise InputError(
                 f"images of type {pixels.dtype} and shape {tuple(pixels.shape)}: "

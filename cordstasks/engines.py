@@ -23,7 +23,9 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 class Convolution(Protocol):
     """A frozen convolution with padding k // 2: ``conv(x)``, ``conv(x) + add`` or ``relu(conv(x) + add)``."""
 
-    def __call__(self, x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor: ...
+    def __call__(self, x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """Convolve `x` (image, channel, height, width)."""
+        ...
 
 
 class Portable:
@@ -53,7 +55,9 @@ class Portable:
 class Repeat(Protocol):
     """``repeat(rates, drives, steps)`` updates `rates` in place, `steps` times, with the same drives."""
 
-    def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None: ...
+    def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:
+        """Take the steps."""
+        ...
 
 
 class _Loop:
@@ -161,9 +165,7 @@ class _Graphs:
             for own, given in zip(own_rates, rates, strict=True):
                 given.copy_(own)
 
-    def _graph(
-        self, rates: list[Tensor], drives: list[Tensor]
-    ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], list[Tensor]]:
+    def _graph(self, rates: list[Tensor], drives: list[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], list[Tensor]]:
         batch = len(rates[0])
         if batch not in self.graphs:
             if len(self.graphs) > 7:

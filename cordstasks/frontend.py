@@ -195,7 +195,7 @@ class FrontEnd:
         return _joined(shards, accounts)
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:
-        """Movies in groups that are stored together: small ones, unless large ones share histories that small ones cannot."""
+        """Movies in groups that are stored together: small ones, unless a large one shares more histories."""
         parts = [movies[start : start + SHARD_MOVIES] for start in range(0, len(movies), SHARD_MOVIES)]
         if len(parts) == 1:
             return parts

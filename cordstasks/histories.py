@@ -1,8 +1,8 @@
 """What a front-end must simulate for a set of movies: the tree of their distinct histories, with nothing simulated twice.
 
 The front-end is deterministic, so trials that have shown the same frames for the same time are in the same state: they share
-a node of a tree. And it is mono-stable: while a frame stays the state settles, the rest of the period is a copy, and whatever
-settles under the same frame settles to the same state, from where shared futures are simulated once.
+a node of a tree. And it is mono-stable: while a frame stays the state settles, the rest of the period is a copy, and
+whatever settles under the same frame settles to the same state, from where shared futures are simulated once.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ class Node:
     def covers(self, other: Node) -> bool:
         """Whether what this node simulates includes all that `other` needs."""
         return self.length >= other.length and all(
-            key in self.children and self.children[key].resolved().covers(child)
-            for key, child in other.children.items()
+            key in self.children and self.children[key].resolved().covers(child) for key, child in other.children.items()
         )
 
     def absorb(self, other: Node) -> None:

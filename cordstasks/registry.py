@@ -234,10 +234,7 @@ def _received(url: str, file_name: str) -> Generator[bytes, None, None]:
 
 
 def _by_hand(file_name: str) -> str:
-    return (
-        "download it by other means and pass --weights FILE, or set CORDSTASKS_CACHE to a folder that holds "
-        f"{file_name}"
-    )
+    return f"download it by other means and pass --weights FILE, or set CORDSTASKS_CACHE to a folder that holds {file_name}"
 
 
 def _reason(error: Exception) -> str:

@@ -101,9 +101,7 @@ class RNN(nn.Module):
         outputs (trial, time, channel), and with `return_states` also states (trial, time, unit), after each step.
         """
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
-            raise InputError(
-                f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})"
-            )
+            raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})")
         activate = ACTIVATIONS[self.activation]
         drive = F.linear(inputs, self.input_weights, self.bias).transpose(0, 1)
         if generator is not None and self.noise:

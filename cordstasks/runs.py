@@ -37,9 +37,7 @@ class RunFolder:
         InputError : the folder cannot be written, or holds another run.
         """
         if (self.path / "config.json").exists():
-            raise InputError(
-                f"--out {self.path}: holds another run; choose another folder, or continue it with --resume"
-            )
+            raise InputError(f"--out {self.path}: holds another run; choose another folder, or continue it with --resume")
         writable_folder(self.path, "--out")
         write_json(self.path / "config.json", dict(config))
 

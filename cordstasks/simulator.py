@@ -120,9 +120,7 @@ class Simulator:
             blank = torch.zeros((1, self.network.in_channels, size, size), device=self.device)
             self.step(rates, self.drives(blank), steps)
             self._spontaneous[steps] = rates
-        return [
-            r.repeat(images, 1, 1, 1).contiguous(memory_format=torch.channels_last) for r in self._spontaneous[steps]
-        ]
+        return [r.repeat(images, 1, 1, 1).contiguous(memory_format=torch.channels_last) for r in self._spontaneous[steps]]
 
     @torch.no_grad()
     def record(
@@ -173,8 +171,8 @@ def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: 
 
     Returns
     -------
-    ``"step"``: what a step of the simulator costs; ``"image"``: what it computes once per image; ``"published"``: a step that
-    recomputes the stem for each area, and `inp_skip`, as the published code does.
+    ``"step"``: what a step of the simulator costs; ``"image"``: what it computes once per image; ``"published"``: a step
+    that recomputes the stem for each area, and `inp_skip`, as the published code does.
     """
     sides = arch.area_sides(image_size, depth)
     half = (image_size + 1) // 2

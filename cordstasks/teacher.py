@@ -1,11 +1,11 @@
 """A teacher for tasks whose evidence is a stationary stream: how two answers' lagged covariances differ.
 
-A thousand movies are few for a recurrent network of hundreds of units: from labels alone it learns the movies by heart. What
-tells two opposite directions of motion apart, on average over time, is which features follow which. The difference between
-the two answers' lagged covariances of the training features is a quadratic decision variable with one estimated matrix, which
-generalises from such numbers; and it has a value at every moment, for any sequence of features. The recurrent network learns
-to reproduce its running value (knowledge distillation by regression on logits: Ba & Caruana 2014; Hinton, Vinyals & Dean 2015).
-Nothing but the training trials and their answers enters it.
+A thousand movies are few for a recurrent network of hundreds of units: from labels alone it learns the movies by heart.
+What tells two opposite directions of motion apart, on average over time, is which features follow which. The difference
+between the two answers' lagged covariances of the training features is a quadratic decision variable with one estimated
+matrix, which generalises from such numbers; and it has a value at every moment, for any sequence of features. The
+recurrent network learns to reproduce its running value: knowledge distillation by regression on logits (Ba & Caruana,
+NeurIPS 2014; Hinton, Vinyals & Dean 2015). Nothing but the training trials and their answers enters it.
 """
 
 from __future__ import annotations

@@ -28,25 +28,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--task", default=None, help="the task: rdm (random-dot motion)")
     made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
-    made.add_argument(
-        "--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items())
-    )
+    made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
 
     size = made.add_argument_group("how much")
-    size.add_argument(
-        "--trials", type=int, default=None, help="training trials, each with a movie of its own (default 960)"
-    )
+    size.add_argument("--trials", type=int, default=None, help="training trials, each with a movie of its own (default 960)")
     size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 420)")
     size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (default 64)")
     size.add_argument("--steps", type=int, default=None, help="largest number of training batches (default 1200)")
 
     net = made.add_argument_group("the network")
-    net.add_argument(
-        "--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)"
-    )
-    net.add_argument(
-        "--weights", type=Path, help="file to take the front-end's weights from, on a machine without network"
-    )
+    net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
+    net.add_argument("--weights", type=Path, help="file to take the front-end's weights from, on a machine without network")
     net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool the last area's maps")
     net.add_argument("--units", type=int, default=512, help="recurrent units (default 512)")
     net.add_argument("--dt", type=float, default=20.0, help="the recurrent network's step in ms (default 20)")
@@ -56,9 +48,7 @@ def parser() -> argparse.ArgumentParser:
     how = made.add_argument_group("how")
     how.add_argument("--seed", type=int, default=0, help="seed of movies, initial weights and noise (default 0)")
     how.add_argument("--learning-rate", type=float, default=2e-3, help="Adam's (default 0.002)")
-    how.add_argument(
-        "--labels-only", action="store_true", help="train from labels alone, without a teacher (see the docs)"
-    )
+    how.add_argument("--labels-only", action="store_true", help="train from labels alone, without a teacher (see the docs)")
     how.add_argument("--batch", type=int, default=64, help="trials a batch (default 64)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     how.add_argument("--precision", default=None, help="of the front-end's products: float32, tf32, bfloat16")
@@ -71,9 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--bank", type=Path, help="folder of the feature bank (default: in the user's cache)")
     how.add_argument("--no-bank", action="store_true", help="keep no features on disk")
-    how.add_argument(
-        "--bank-limit", type=float, default=10.0, metavar="GB", help="the bank's largest size (default 10)"
-    )
+    how.add_argument("--bank-limit", type=float, default=10.0, metavar="GB", help="the bank's largest size (default 10)")
     return made
 
 

@@ -140,9 +140,7 @@ class VisualTask(ABC):
         Trial i depends on the seed and on i alone, not on how many trials are drawn.
         """
         return [
-            self.trial(
-                self.complete(fixed, self.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index])
-            )
+            self.trial(self.complete(fixed, self.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index]))
             for index in range(start, start + count)
         ]
 

@@ -170,9 +170,7 @@ def test_cross_validated_difference_is_flat_for_noise():
     assert abs(tuning.coherence_slope.mean()) < 4 * slope_error
     # Preference and difference from the same trials would have shown a difference here.
     responses, moving = noise.mean(axis=1), coherence > 0
-    biased = np.abs(
-        responses[moving & (direction == 0)].mean(axis=0) - responses[moving & (direction == 180)].mean(axis=0)
-    )
+    biased = np.abs(responses[moving & (direction == 0)].mean(axis=0) - responses[moving & (direction == 180)].mean(axis=0))
     assert biased.mean() > 6 * error.max()
 
 

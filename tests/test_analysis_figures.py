@@ -56,9 +56,7 @@ FIGURES = {
     "population": lambda: figures.direction_population(*_population(), motion=(200, 500)),
     "population, four units": lambda: figures.direction_population(*_population(), examples=4),
     "population of noise": lambda: figures.direction_population(*_population(gain=0.0)),
-    "contact sheet": lambda: figures.contact_sheet(
-        _sheet(), ["0 %", "6.4 %, left", "51.2 %, right"], list("abcde"), "Seen"
-    ),
+    "contact sheet": lambda: figures.contact_sheet(_sheet(), ["0 %", "6.4 %, left", "51.2 %, right"], list("abcde"), "Seen"),
 }
 
 
@@ -145,9 +143,7 @@ def test_heat_map_shows_held_out_differences():
     picture = heat.images[0].get_array()
     assert picture.shape == (36, 25)
     strongest = ~tuning.first_half & (coherence == 0.512)
-    difference = activity[strongest & (direction == 0)].mean(axis=0) - activity[strongest & (direction == 180)].mean(
-        axis=0
-    )
+    difference = activity[strongest & (direction == 0)].mean(axis=0) - activity[strongest & (direction == 180)].mean(axis=0)
     signed = np.where(tuning.preferred_first == 0, 1, -1) * difference / np.where(tuning.varies, tuning.scale, 1)
     rows = {tuple(np.round(row, 9)) for row in signed.T[:36]}
     assert {tuple(np.round(row, 9)) for row in np.asarray(picture)} == rows

@@ -193,9 +193,7 @@ class TestNoise:
             assert float(deviations.std()) == pytest.approx(0.7, abs=4 * 0.7 / (2 * count) ** 0.5)
             for shifted in (deviations.roll(1, 0), deviations.roll(1, 1), deviations.roll(1, 2), deviations.roll(1, 4)):
                 assert abs(float((deviations * shifted).mean())) < 4 * 0.49 / count**0.5
-        between = (torch.stack([d[0] for d in draws]) - expected[0]) * (
-            torch.stack([d[1] for d in draws]) - expected[1]
-        )
+        between = (torch.stack([d[0] for d in draws]) - expected[0]) * (torch.stack([d[1] for d in draws]) - expected[1])
         assert abs(float(between.mean())) / 0.04 < 4 * 0.49 / between.numel() ** 0.5
 
     def test_is_rectified_and_repeats_with_its_generator(self, random_network: Maker) -> None:
@@ -241,9 +239,7 @@ class TestGradient:
             above = float(loss())
             parameter.sub_(2 * step * direction)
             below = float(loss())
-        assert float((parameter.grad * direction).sum()) == pytest.approx(
-            (above - below) / (2 * step), rel=1e-5, abs=1e-9
-        )
+        assert float((parameter.grad * direction).sum()) == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-9)
 
     def test_forward_learns_from_the_image_steps_alone(self, random_network: Maker) -> None:
         network = random_network(2).double()
@@ -317,9 +313,7 @@ class TestPreprocess:
         assert float(network.preprocess(torch.from_numpy(self.PIXELS)).abs().max()) > 0
 
     @pytest.mark.parametrize("size", [(40, 70), (20, 25)])
-    def test_resizes_to_the_square_when_no_crop_is_asked_for(
-        self, random_network: Maker, size: tuple[int, int]
-    ) -> None:
+    def test_resizes_to_the_square_when_no_crop_is_asked_for(self, random_network: Maker, size: tuple[int, int]) -> None:
         preprocessing = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
         pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
         ours = random_network(2, preprocessing=preprocessing).preprocess(pixels[None])
@@ -358,9 +352,7 @@ class TestPreprocess:
 
 
 # Soo et al. 2024: 0.66, 1.45, 3.78 and 12.48 million parameters with 1000 classes
-@pytest.mark.parametrize(
-    ("depth", "millions", "tensors"), [(2, 0.66, 17), (4, 1.45, 29), (6, 3.78, 41), (8, 12.48, 53)]
-)
+@pytest.mark.parametrize(("depth", "millions", "tensors"), [(2, 0.66, 17), (4, 1.45, 29), (6, 3.78, 41), (8, 12.48, 53)])
 def test_parameters_are_as_many_as_published(depth: int, millions: float, tensors: int) -> None:
     network = CordsNet(depth)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)

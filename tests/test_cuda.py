@@ -180,9 +180,7 @@ class TestGraphsWithoutADevice:
         assert seen == [(tf32, torch.bfloat16 if precision == "bfloat16" else torch.float32)]
         assert torch.backends.cudnn.allow_tf32 == before
 
-    def test_every_convolution_goes_through_the_engine(
-        self, random_network: Maker, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_every_convolution_goes_through_the_engine(self, random_network: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
         # one that does not would be in TF32 on a CUDA device whatever precision was asked for
         class Counting(Portable):
             def __init__(self) -> None:

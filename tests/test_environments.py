@@ -93,9 +93,7 @@ class TestRegistration:
         installed = tmp_path / "copy_of_cordstasks-0.dist-info"
         installed.mkdir()
         (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: copy-of-cordstasks\nVersion: 0\n")
-        (installed / "entry_points.txt").write_text(
-            "[gymnasium.envs]\n__root__ = cordstasks.tasks.registration:register\n"
-        )
+        (installed / "entry_points.txt").write_text("[gymnasium.envs]\n__root__ = cordstasks.tasks.registration:register\n")
         known = f"{first}import gymnasium; print([name in gymnasium.registry for name in {list(ENVIRONMENTS)}])"
         assert python(known, tmp_path) == str([True] * len(ENVIRONMENTS))
 
@@ -173,9 +171,7 @@ class TestEveryEnvironment:
         environment.reset(seed=5)
         environment.reset()
         second = environment.task.trials(1, seed=5, start=1)[0]
-        np.testing.assert_array_equal(
-            np.asarray(environment.ob), second.movie.rgb(np.arange(len(environment.ob)) * 20.0)
-        )
+        np.testing.assert_array_equal(np.asarray(environment.ob), second.movie.rgb(np.arange(len(environment.ob)) * 20.0))
 
     @EVERY
     def test_neurogyms_seeding_covers_actions_and_its_own_generator(self, name: str):

@@ -141,9 +141,7 @@ class TestAgainstEveryTrialByItself:
     DECAYING = (0.5, 0.8 * np.exp(0.3j), 0.7, 0.3, 0.0)
 
     @pytest.mark.parametrize("seed", range(6))
-    @pytest.mark.parametrize(
-        ("tolerance", "bin_steps", "batch"), [(0.0, 5, 4), (1e-3, 5, 4), (1e-3, 7, 1), (1e-2, 3, 50)]
-    )
+    @pytest.mark.parametrize(("tolerance", "bin_steps", "batch"), [(0.0, 5, 4), (1e-3, 5, 4), (1e-3, 7, 1), (1e-2, 3, 50)])
     def test_random_movies(self, seed: int, tolerance: float, bin_steps: int, batch: int):
         areas = LinearAreas(self.DECAYING)
         movies = random_movies(np.random.default_rng(seed), count=9)

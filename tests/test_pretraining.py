@@ -327,9 +327,7 @@ class TestMatching:
             return complete(index, *arguments)
 
         log = Log(tmp_path / "matching.jsonl")
-        again = partial(
-            match_areas, matched.folded, image_set(24, 32), prepare(32), MATCHING, tmp_path / "matching.pt", log
-        )
+        again = partial(match_areas, matched.folded, image_set(24, 32), prepare(32), MATCHING, tmp_path / "matching.pt", log)
         monkeypatch.setattr(matching, "_match_area", interrupted)
         with pytest.raises(KeyboardInterrupt):
             again()
@@ -360,9 +358,7 @@ class TestCheck:
         logits = {ms: network.readout(recorded[1][step], recorded[0][step]) for ms, step in ((8, 103), (18, 108))}
         # labels that are right for some images at one time and for others at the other
         labels = torch.where(torch.arange(7) < 5, logits[8].argmax(1), (logits[18].argmax(1) + 1) % 3)
-        checked = check_images(
-            network, ImageSet(data.images, labels, data.classes), image_ms=(18, 8), after_ms=12, batch=3
-        )
+        checked = check_images(network, ImageSet(data.images, labels, data.classes), image_ms=(18, 8), after_ms=12, batch=3)
         assert checked["images"] == 7
         expected = {ms: float((value.argmax(1) == labels).double().mean()) for ms, value in logits.items()}
         assert checked["accuracy"] == pytest.approx(expected)
@@ -411,9 +407,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "cordstasks.pretrain", "--data", str(data), "--out", str(out), *OPTIONS, *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module")
@@ -467,10 +461,7 @@ class TestCommand:
         process = start(data, finished)
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 2
-        assert (
-            errors
-            == f"error: --out {finished}: holds another run; choose another folder, or continue it with --resume\n"
-        )
+        assert errors == f"error: --out {finished}: holds another run; choose another folder, or continue it with --resume\n"
         assert output == ""
         assert {path: path.stat().st_mtime_ns for path in finished.iterdir()} == before
 

@@ -97,9 +97,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_first_use_downloads_and_later_ones_do_not(
-    site: Site, published: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_first_use_downloads_and_later_ones_do_not(site: Site, published: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert registry.locate("published") == published
     assert published.read_bytes() == CONTENT
     assert listing(published.parent) == ["published.pth"]
@@ -274,9 +272,7 @@ def test_dangling_link_in_the_cache_is_kept(site: Site, published: Path) -> None
     assert site.requests == []
 
 
-def test_unwritable_cache_is_named(
-    site: Site, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_cache_is_named(site: Site, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("CORDSTASKS_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(InputError, match=r"CORDSTASKS_CACHE .*file.cache: cannot write there .*choose another folder"):

@@ -51,9 +51,7 @@ class TestAgreement:
                 for step in range(7):
                     assert error(ours[area][step], expected[area][step]) < 1e-5, (area, step)
 
-    def test_logits_after_the_whole_protocol_are_the_definition_s(
-        self, random_network: Maker, engine: Portable
-    ) -> None:
+    def test_logits_after_the_whole_protocol_are_the_definition_s(self, random_network: Maker, engine: Portable) -> None:
         network = random_network(2)
         x = images(3, 32)
         with torch.no_grad():

@@ -87,9 +87,7 @@ class TestMovie:
 
     @pytest.mark.parametrize("time", [-1.0, 130.0, 500.0, math.nan])
     def test_times_outside_the_movie_are_refused(self, movie, time):
-        with pytest.raises(
-            InputError, match=rf"^times_ms has {time:g}; give times from 0 up to, not including, 130 ms"
-        ):
+        with pytest.raises(InputError, match=rf"^times_ms has {time:g}; give times from 0 up to, not including, 130 ms"):
             movie.at([20.0, time])
 
     def test_rgb_repeats_grey_and_keeps_colour(self, movie):
@@ -181,9 +179,7 @@ class TestRearranging:
         assert levels(movie.reversed()) == [30, 10, 20, 10]
 
     def test_a_period_without_onsets_is_refused(self, movie):
-        with pytest.raises(
-            InputError, match=r"^start_ms is 125 and end_ms 130.0: no frame begins in that period; give"
-        ):
+        with pytest.raises(InputError, match=r"^start_ms is 125 and end_ms 130.0: no frame begins in that period; give"):
             movie.reversed(125)
         with pytest.raises(InputError, match="no frame begins"):
             movie.shuffled(np.random.default_rng(0), 80, 80)
@@ -208,9 +204,7 @@ class TestJoin:
         np.testing.assert_array_equal(joined.rgb([0, 5 + 45]), np.concatenate([coloured, images(20, channels=3)]))
 
     def test_unequal_sizes_are_refused(self, movie):
-        with pytest.raises(
-            InputError, match=r"different sizes \(height, width\): \[\(4, 6\), \(5, 7\)\]; render them on"
-        ):
+        with pytest.raises(InputError, match=r"different sizes \(height, width\): \[\(4, 6\), \(5, 7\)\]; render them on"):
             join([movie, Movie(np.zeros((1, 4, 6, 1), np.uint8), [0], duration_ms=9)])
 
     def test_nothing_is_refused(self):

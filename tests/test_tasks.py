@@ -169,9 +169,7 @@ class TestTime:
     def test_whole_steps_are_counted_despite_rounding(self, time: float, dt: float, steps: int):
         assert steps_before(time, dt) == steps
 
-    @pytest.mark.parametrize(
-        "duration", [-1.0, float("nan"), float("inf"), (300.0, 200.0), (-5.0, 10.0), (1.0, 2.0, 3.0)]
-    )
+    @pytest.mark.parametrize("duration", [-1.0, float("nan"), float("inf"), (300.0, 200.0), (-5.0, 10.0), (1.0, 2.0, 3.0)])
     def test_impossible_durations_are_refused(self, duration: object):
         with pytest.raises(InputError, match=r"delay=.*: give a duration at least 0 ms, or \(shortest, longest\)"):
             check_duration("delay", duration, positive=False)
@@ -220,9 +218,7 @@ class TestRandomDots:
         for direction, answer in [(45, 1), (270, 2), (100, 3)]:
             assert task.trials(1, seed=0, direction=direction)[0].answer == answer
         assert task.actions == ("fixate", "45 deg", "270 deg", "100 deg")
-        with pytest.raises(
-            InputError, match=r"direction=90: choose one of the task's directions \(45.0, 270.0, 100.0\)"
-        ):
+        with pytest.raises(InputError, match=r"direction=90: choose one of the task's directions \(45.0, 270.0, 100.0\)"):
             task.trials(1, seed=0, direction=90)
 
     def test_the_screen_changes_at_the_right_times(self):

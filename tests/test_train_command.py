@@ -143,9 +143,7 @@ class TestRun:
         heldout = summary_of(finished[0])["heldout"]
         assert heldout["accuracy"] == pytest.approx(float(right.mean()))
         for row in heldout["by_condition"]:
-            assert row["accuracy"] == pytest.approx(
-                float(right[batch.conditions["coherence"] == row["coherence"]].mean())
-            )
+            assert row["accuracy"] == pytest.approx(float(right[batch.conditions["coherence"] == row["coherence"]].mean()))
 
     def test_the_settings_are_kept(self, finished: tuple[Path, str]):
         config = json.loads((finished[0] / "config.json").read_text())

@@ -417,9 +417,7 @@ class TestRunFolder:
             RunFolder(tmp_path).config()
 
     def test_the_next_and_the_last_unfinished(self, tmp_path: Path):
-        with pytest.raises(
-            InputError, match=r"--resume: .* holds no unfinished run of task rdm; name the run's folder"
-        ):
+        with pytest.raises(InputError, match=r"--resume: .* holds no unfinished run of task rdm; name the run's folder"):
             unfinished_folder("rdm", tmp_path)
         assert new_folder("rdm", tmp_path) == tmp_path / "rdm-001"
         for number in (1, 2, 3, 5):

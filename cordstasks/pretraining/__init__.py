@@ -1,0 +1,1 @@
+"""Pre-training: from image folders to a CordsNet, by way of a feed-forward network."""

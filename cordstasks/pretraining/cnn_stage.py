@@ -87,9 +87,7 @@ def train_cnn(
     """Train `cnn` in place, from `checkpoint` if that exists; `prepare` turns uint8 images into the network's input."""
     device = next(cnn.parameters()).device
     cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        cnn.parameters(), lr=0.0, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
-    )
+    optimiser = torch.optim.SGD(cnn.parameters(), lr=0.0, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
     per_epoch = batches_per_epoch(train, settings)
     steps = settings.epochs * per_epoch
     step = 0

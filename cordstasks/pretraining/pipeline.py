@@ -67,9 +67,7 @@ def pretrain(options: argparse.Namespace) -> int:
         steps=options.match_steps, learning_rate=options.match_learning_rate, seed=options.seed, bfloat16=half
     )
     areas = match_areas(folded, train, prepare, matching, out / "matching.pt", Log(out / "matching.jsonl"))
-    network = CordsNet(
-        options.depth, classes=len(train.classes), image_size=options.image_size, preprocessing=preprocessing
-    )
+    network = CordsNet(options.depth, classes=len(train.classes), image_size=options.image_size, preprocessing=preprocessing)
     readout = cnn.readout
     assemble(network, folded, areas, readout)
 

@@ -166,8 +166,6 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     threshold, share = summary["weibull"]["threshold"], summary["tuning"]["share"]
     if threshold is not None:
         lines.append(f"threshold {threshold:.3f}, direction-tuned units {share:.0%}")
-    lines.append(
-        f"seconds: front-end {seconds['bank']:.0f}, training {seconds['train']:.0f}, in all {seconds['total']:.0f}"
-    )
+    lines.append(f"seconds: front-end {seconds['bank']:.0f}, training {seconds['train']:.0f}, in all {seconds['total']:.0f}")
     lines.append(f"{folder}/: summary.json, psychometric.png, learning.png, tuning.png, movies.png, best.pt")
     return "\n".join(lines)

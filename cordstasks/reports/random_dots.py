@@ -40,7 +40,6 @@ def report(material: Material) -> dict[str, Any]:
     correct = chosen == batch.answers
     coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
     rows = analysis.accuracy_by_condition(coherence, correct)
-    weibull = analysis.fit_weibull(coherence, correct, rng=rng)
     strongest = coherence == coherence.max()
     result: dict[str, Any] = {
         "heldout": {
@@ -54,7 +53,6 @@ def report(material: Material) -> dict[str, Any]:
             ),
             "fixation_kept": _fixation_kept(logits.numpy(), batch),
         },
-        "weibull": weibull.as_dict(),
         "controls": _controls(material, np.flatnonzero(strongest), chosen),
     }
     times = (np.arange(rates.shape[1]) + 1) * batch.dt  # a rate is that at the end of its step
@@ -66,6 +64,8 @@ def report(material: Material) -> dict[str, Any]:
 
     figures = analysis.figures
     if len(task.actions) == 3:
+        weibull = analysis.fit_weibull(coherence, correct, rng=rng)  # its chance level is one half
+        result["weibull"] = weibull.as_dict()
         signed = coherence * np.where(batch.answers == 1, 1, -1)
         fit = analysis.fit_choices(signed, chosen == 1, rng=rng)
         result["choices"] = {"positive_direction": float(task.directions[0]), **fit.as_dict()}  # type: ignore[attr-defined]
@@ -163,9 +163,15 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         lines.append(f"{name:>9s} {row['trials']:8d} {row['accuracy']:10.1%}   {low:.1%} to {high:.1%}")
     lines.append(f"(shuffled and reversed in time: the strongest motion; chance is {heldout['chance']:.0%})")
     seconds = summary["seconds"]
-    threshold, share = summary["weibull"]["threshold"], summary["tuning"]["share"]
-    if threshold is not None:
-        lines.append(f"threshold {threshold:.3f}, direction-tuned units {share:.0%}")
+    flipped = f"{controls['reversed']['flipped']:.0%} of choices flip when reversed"
+    lines.append(f"{flipped}; direction-tuned units {summary['tuning']['share']:.0%}")
+    if "weibull" in summary:
+        weibull, fit = summary["weibull"], summary["choices"]
+        if weibull["threshold"] is not None and "threshold" not in weibull["at_bound"]:
+            lines.append(f"threshold {weibull['threshold']:.3f} (82 % correct without lapses)")
+        if fit["slope"] is not None and fit["slope_interval"] is not None:
+            low, high = fit["slope_interval"]
+            lines.append(f"slope of choices {fit['slope']:.1f} log odds per unit of coherence, {low:.1f} to {high:.1f}")
     lines.append(f"seconds: front-end {seconds['bank']:.0f}, training {seconds['train']:.0f}, in all {seconds['total']:.0f}")
     lines.append(f"{folder}/: summary.json, psychometric.png, learning.png, tuning.png, movies.png, best.pt")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 With cordstasks installed: ``python benchmarks/frontend.py``. From the root of a checkout that is not installed:
 ``PYTHONPATH=. python benchmarks/frontend.py``. OMP_NUM_THREADS sets the number of CPU threads.
 
-All contenders take turns within a run, and medians over the rounds are printed, so that a busy machine slows them alike.
+All contenders take turns within a run, and medians over the rounds are printed: a busy machine slows them alike.
 The matrix-product rate that the simulator is measured against is taken in the same rounds.
 """
 
@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cordstasks.command import run_command
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -26,23 +28,25 @@ BLANK_STEPS = IMAGE_STEPS = 100
 SIMULATOR, DEFINITION, DIRECT = "simulator", "CordsNet.record", "direct"
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Time per step of the visual front-end: frozen simulator, CordsNet.record, and a direct implementation "
-        "that recomputes the stem in every area at every step, normalises weights at every use and recomputes the blank.",
+        description="Time per step of the visual front-end: frozen simulator, CordsNet.record, and a direct "
+        "implementation that recomputes the stem in every area at every step, normalises weights at every use and "
+        "recomputes the blank.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--image-size", type=int, default=224, help="side of the images in px")
     parser.add_argument("--depth", type=int, default=8, help="number of areas: 2, 4, 6 or 8")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="images at once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
-    parser.add_argument("--precision", help="of the simulator's products: float32, bfloat16, or tf32 on CUDA (its default)")
+    parser.add_argument("--precision", help="of the simulator's products: float32, bfloat16, or tf32 (default on CUDA)")
     parser.add_argument("--steps", type=int, help="steps in each timing (default: fewer for larger batches)")
     parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
     parser.add_argument(
         "--full", action="store_true", help="run all 100 + 100 steps in each timing of the protocol instead of scaling"
     )
     run(parser.parse_args())
+    return 0
 
 
 def run(options: argparse.Namespace) -> None:
@@ -73,6 +77,7 @@ class Direct:
         self.depth, self.alpha = network.depth, network.alpha
 
     def conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
+        """Convolve with a weight that is normalised here and now."""
         from torch.nn import functional as F
 
         norm, direction = (self.parameters[f"{name}.parametrizations.weight.original{part}"] for part in (0, 1))
@@ -80,11 +85,13 @@ class Direct:
         return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
 
     def stem(self, image: Tensor) -> Tensor:
+        """What the image sends to the areas."""
         from torch.nn import functional as F
 
         return F.avg_pool2d(self.conv("inp_conv", image, 2), 3, stride=2, padding=1)
 
     def input(self, area: int, rates: list[Tensor], image: Tensor) -> Tensor:
+        """What Conv_inp of an area is fed."""
         inp = self.stem(image)  # by every area, also by those that it does not reach, as in the published code
         if area == 0:
             return inp
@@ -95,6 +102,7 @@ class Direct:
         return rates[area - 1] + self.conv(f"skip_area.{(area - 3) // 2}", rates[area - 2], 2)
 
     def step(self, rates: list[Tensor], image: Tensor) -> list[Tensor]:
+        """One synchronous step of every area."""
         new = []
         for area, r in enumerate(rates):
             drive = self.conv(f"area_conv.{area}", r) + self.parameters[f"conv_bias.{area}"]
@@ -113,6 +121,7 @@ class Products:
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """Sides of the matrices that are tried."""
         return (4096, 8192, 16384) if self.device.type == "cuda" else (512, 1024, 2048)
 
     def timings(self, clock: Callable[[Callable[[], object]], float]) -> dict[int, float]:
@@ -244,4 +253,4 @@ def report_protocol(seconds: list[float], how: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

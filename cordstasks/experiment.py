@@ -26,7 +26,7 @@ from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
-INPUTS = 64  # directions in feature space that the recurrent network is given
+INPUTS = 32  # directions in feature space that the recurrent network is given
 SETS = ("training", "validation", "heldout", "controls")
 
 

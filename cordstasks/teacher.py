@@ -23,7 +23,8 @@ __all__ = ["Teacher", "fit_teacher"]
 
 LAGS_MS = (20.0, 40.0, 60.0)
 COMPONENTS = 200  # principal components in which covariances are compared
-GAIN = 3.0  # standard deviation over training trials of the final logit
+GAIN = 3.0  # standard deviation of the final log odds over training trials that the matrix has not seen
+FOLDS = 8
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,17 @@ class Teacher:
     ----------
     mean : (unit,), subtracted from features.
     projection : (unit, input): onto the directions in which lagged covariances differ most between the two answers.
-    matrix : antisymmetric (input, input).
+    matrices : antisymmetric (fold, input, input): each from the trials of all other folds. A trial is followed with the
+        matrix of its own fold, which knows nothing of it: on trials that it has seen, a matrix of so many entries says
+        far more than on others, and a network that learnt to say so too would learn the movies by heart.
+    folds : int64 (trial,), the fold of each training trial.
     lags : in time steps.
     """
 
     mean: Tensor
     projection: Tensor
-    matrix: Tensor
+    matrices: Tensor
+    folds: Tensor
     lags: tuple[int, ...]
 
 
@@ -50,7 +55,7 @@ def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evid
     Parameters
     ----------
     inputs : projected features (trial, time, input).
-    matrix : antisymmetric (input, input).
+    matrix : antisymmetric (input, input), or one for each trial (trial, input, input).
     lags : in time steps.
     evidence : bool (trial, time): steps that count.
     """
@@ -89,19 +94,22 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
     whitening = scale[:, None] * vectors[:, -components:] * inverse_root(values[-components:])
     sign = torch.where(first, 1.0, -1.0)
-    difference = torch.zeros(components, components, device=rows.device)
+    # trials that follow each other may be a pair of the same dots, which belongs in one fold
+    folds = torch.arange(len(features), device=rows.device) // 2 % FOLDS
+    parts = torch.zeros(FOLDS, components, components, device=rows.device)
     for start in range(0, len(features), 64):
         part = slice(start, start + 64)
         z = ((features.take(part) - mean) @ whitening) * evidence[part][..., None]
         for lag in lags:
-            lagged = torch.einsum("n,nti,ntj->ij", sign[part], z[:, :-lag], z[:, lag:])
-            difference += lagged - lagged.T
+            lagged = torch.einsum("nti,ntj->nij", sign[part, None, None] * z[:, :-lag], z[:, lag:])
+            parts.index_add_(0, folds[part], lagged - lagged.transpose(1, 2))
+    difference = parts.sum(0)
     kept = torch.zeros(components, inputs, device=rows.device)  # channels that few trials leave over stay silent
     kept[:, :components] = torch.linalg.svd(difference)[0][:, :inputs]
-    projection, matrix = whitening @ kept, kept.T @ difference @ kept
+    projection, matrices = whitening @ kept, kept.T @ (difference - parts) @ kept
     final = []
     for start in range(0, len(features), 64):
         part = slice(start, start + 64)
         z = (features.take(part) - mean) @ projection
-        final.append(running_evidence(z, matrix, lags, evidence[part])[:, -1])
-    return Teacher(mean, projection, matrix * (GAIN / torch.cat(final).std()), lags)
+        final.append(running_evidence(z, matrices[folds[part]], lags, evidence[part])[:, -1])
+    return Teacher(mean, projection, matrices * (GAIN / torch.cat(final).std()), folds, lags)

@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -107,8 +108,18 @@ def _partners(batch: TrialBatch) -> Tensor:
     rows = np.column_stack([batch.periods[name] for name in batch.periods])
     _, group = np.unique(rows, axis=0, return_inverse=True)
     members = [np.flatnonzero(group.ravel() == number) for number in range(group.max() + 1)]
-    most = max(map(len, members))
-    return torch.from_numpy(np.stack([np.resize(members[number], most) for number in group.ravel()]))
+    return _table([members[number] for number in group.ravel()])
+
+
+def _table(partners: list[NDArray[np.int64]]) -> Tensor:
+    most = max(map(len, partners))
+    return torch.from_numpy(np.stack([np.resize(row, most) for row in partners]))
+
+
+def _within_folds(partners: Tensor, folds: Tensor) -> Tensor:
+    """Of each trial's partners, those of its own fold: what is spliced from them is new to the fold's matrix too."""
+    same = (folds[partners] == folds[:, None]).cpu().numpy()
+    return _table([np.unique(row[kept]) for row, kept in zip(partners.cpu().numpy(), same, strict=True)]).to(partners.device)
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -206,6 +217,8 @@ def train(
     KeyboardInterrupt : after Ctrl-C, with the checkpoint written.
     """
     device = trials.targets.device
+    if teacher is not None:
+        trials = replace(trials, partners=_within_folds(trials.partners, teacher.folds))
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator(device).manual_seed(settings.seed)
     progress: dict[str, Any] = {
@@ -294,7 +307,7 @@ def _step(
         loss = masked_cross_entropy(model(inputs, generator=generator)[0], targets, mask)
     else:
         inputs = trials.inputs.take(_spliced(trials, pick, settings.splice, generator))
-        odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
+        odds = running_evidence(inputs, teacher.matrices[teacher.folds[pick]], teacher.lags, evidence)
         logits, _ = model(inputs, generator=generator)
         loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick])
     optimiser.zero_grad(set_to_none=True)
@@ -305,7 +318,7 @@ def _step(
 
 
 def _spliced(trials: TrialSet, pick: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Which trial's features (trial, time) to use: the picked one's, changing over to a partner's now and then."""
+    """Which trial's inputs (trial, time) to use: the picked one's, changing over to a partner's now and then."""
     device, partners = pick.device, trials.partners[pick]
     evidence = trials.evidence[pick]
     cut = (torch.rand(evidence.shape, generator=generator, device=device) < probability) & evidence

@@ -24,6 +24,7 @@ from cordstasks.runs import RunFolder
 from cordstasks.simulator import Simulator
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
+from cordstasks.teacher import Teacher
 from cordstasks.training import TrainSettings, TrialSet, train, trial_set
 
 Maker = Callable[..., CordsNet]
@@ -257,13 +258,16 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
     return trial_set(Features(rows, index, Accounts()), batch, device, stimulus="motion")
 
 
+@pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("device", DEVICES)
 def test_an_interrupted_training_continues_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, taught: bool
 ) -> None:
     where = torch.device(device)
     data = trials(30, 1, where), trials(20, 2, where)
     settings = TrainSettings(steps=14, batch=8, learning_rate=0.01, evaluate_every=4, seed=3)
+    square = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).to(where)
+    teacher = Teacher(square[0], square, square - square.T, (1,)) if taught else None
     step, calls = training._step, [0]
 
     def stopping(*arguments: Any) -> float:
@@ -280,13 +284,13 @@ def test_an_interrupted_training_continues_to_the_same_weights(
         for stop in stops:
             calls[0] = 0
             rnn = RNN(5, 11, 3, noise=0.05, generator=torch.Generator().manual_seed(0))
-            model = MultiAreaModel(rnn).to(where)
+            model = MultiAreaModel(rnn, 5).to(where)
             arguments = (model, *data, settings, RunFolder(folder))
             if stop:
                 with pytest.raises(KeyboardInterrupt):
-                    train(*arguments, save_seconds=-1.0)
+                    train(*arguments, teacher=teacher, save_seconds=-1.0)
             else:
-                assert train(*arguments, save_seconds=-1.0)["steps"] == 14
+                assert train(*arguments, teacher=teacher, save_seconds=-1.0)["steps"] == 14
         final = torch.load(folder / "checkpoint.pt", map_location=where, weights_only=True)["model"]
         assert {value.device.type for value in final.values()} == {device}
         assert {value.device.type for value in model.state_dict().values()} == {device}

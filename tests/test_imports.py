@@ -25,7 +25,8 @@ MODELS = {
     *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
     *("bank", "histories", "frontend", "rnn", "model"),
 }
-TRAINING = MODELS | TASKS | {"analysis", "training", "runs", "reports", "experiment", "pretraining"}
+TRAINING_PARTS = ("teacher", "training", "runs", "reports", "experiment", "pretraining")
+TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
@@ -36,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": TASKS,
     "analysis": {"errors", "files", "analysis"},
     **dict.fromkeys(MODELS - FOUNDATIONS - STIMULI, MODELS),
-    **dict.fromkeys(("training", "runs", "reports", "experiment", "pretraining"), TRAINING),
+    "teacher": MODELS | {"teacher"},
+    **dict.fromkeys(TRAINING_PARTS[1:], TRAINING),
     "train": TRAINING,
     "pretrain": TRAINING,
 }

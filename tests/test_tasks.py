@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 
@@ -297,11 +299,93 @@ class TestRandomDots:
         with pytest.raises(InputError, match=message):
             tasks.get("rdm", **parameters)
 
+    def test_a_delay_that_may_last_0_ms(self):
+        batch = RandomDotsTask(delay=(0.0, 100.0), fixation=40.0, motion=60.0, display=self.DISPLAY).sample(
+            30, seed=2, dt=20
+        )
+        delays = np.diff(batch.periods["delay"])[:, 0]
+        assert ((delays > 0) & (delays < 20)).any()
+        for row, (start, end) in enumerate(batch.periods["choice"]):
+            expected = list(range(int(start / 20), int(end / 20)))
+            assert np.flatnonzero(batch.targets[row]).tolist() == expected
+
     def test_collate_puts_different_tasks_trials_on_one_grid(self):
         short = RandomDotsTask(display=self.DISPLAY, motion=200.0).trials(1, seed=0)
         long = RandomDotsTask(display=self.DISPLAY, motion=300.0).trials(1, seed=0)
         batch = collate(short + long, 20, fixation_weight=0.25)
         assert batch.mask.tolist() == [[0.25] * 25 + [1.0] * 5 + [0.0] * 5, [0.25] * 30 + [1.0] * 5]
+
+
+class TestPairs:
+    """Trials to train on: every second one is the one before it, backwards."""
+
+    SHORT: ClassVar[dict[str, Any]] = {
+        "display": Display(pixels=48, field_of_view=8.0),
+        "fixation": 40.0,
+        "motion": (150.0, 250.0),
+        "choice": 40.0,
+        "coherences": (0.3, 1.0),
+    }
+
+    @pytest.mark.parametrize("directions", [(0.0, 180.0), (270.0, 90.0)])
+    def test_the_second_is_the_first_reversed_in_time(self, directions: tuple[float, float]):
+        trials = RandomDotsTask(paired=True, directions=directions, **self.SHORT).trials(12, seed=5)
+        for one, other in zip(trials[::2], trials[1::2], strict=True):
+            start, end = one.periods["motion"]
+            assert other.periods == one.periods
+            assert (other.answer_window, other.answer_from) == (one.answer_window, one.answer_from)
+            onsets = one.movie.onsets_ms
+            assert np.array_equal(other.movie.onsets_ms, onsets)
+            moving = (onsets >= start) & (onsets < end)
+            assert moving.sum() > 8
+            forth, back = one.movie.rgb(onsets), other.movie.rgb(onsets)
+            assert np.array_equal(back[moving], forth[moving][::-1])
+            assert not np.array_equal(back[moving], forth[moving])
+            assert np.array_equal(back[~moving], forth[~moving])
+            assert {one.answer, other.answer} == {1, 2}
+            assert other.conditions["coherence"] == one.conditions["coherence"]
+            for trial in (one, other):
+                assert trial.conditions["direction"] == directions[trial.answer - 1]
+
+    def test_a_pair_s_first_trials_are_those_of_the_unpaired_task(self):
+        paired = RandomDotsTask(paired=True, **self.SHORT).trials(8, seed=5)
+        plain = RandomDotsTask(**self.SHORT).trials(4, seed=5)
+        assert [trial.conditions for trial in paired[::2]] == [trial.conditions for trial in plain]
+        assert all(same_movie(one.movie, other.movie) for one, other in zip(paired[::2], plain, strict=True))
+
+    @pytest.mark.parametrize(("start", "count"), [(0, 3), (1, 1), (1, 4), (2, 3), (3, 2), (5, 4)])
+    def test_a_trial_depends_on_seed_and_number_alone(self, start: int, count: int):
+        task = RandomDotsTask(paired=True, **self.SHORT)
+        expected = task.trials(9, seed=5)[start : start + count]
+        ours = task.trials(count, seed=5, start=start)
+        assert len(ours) == count
+        for one, other in zip(ours, expected, strict=True):
+            assert same_movie(one.movie, other.movie)
+            assert (one.conditions, one.answer) == (other.conditions, other.answer)
+
+    def test_a_fixed_direction_is_honoured(self):
+        trials = RandomDotsTask(paired=True, **self.SHORT).trials(5, seed=5, direction=180.0)
+        assert [trial.conditions["direction"] for trial in trials] == [180.0] * 5
+        assert [trial.answer for trial in trials] == [2] * 5
+        plain = RandomDotsTask(**self.SHORT).trials(5, seed=5, direction=180.0)
+        assert all(same_movie(one.movie, other.movie) for one, other in zip(trials, plain, strict=True))
+
+    def test_a_fixed_coherence_holds_for_both(self):
+        trials = RandomDotsTask(paired=True, **self.SHORT).trials(5, seed=5, coherence=0.7)
+        assert [trial.conditions["coherence"] for trial in trials] == [0.7] * 5
+        assert [trial.answer for trial in trials[1::2]] == [3 - trial.answer for trial in trials[:4:2]]
+
+    @pytest.mark.parametrize("directions", [(0.0, 90.0), (0.0, 120.0, 180.0)])
+    def test_it_needs_two_opposite_directions(self, directions: tuple[float, ...]):
+        with pytest.raises(InputError, match=r"paired=True: needs two opposite directions, not \(0.0, 1?[29]0.0"):
+            RandomDotsTask(paired=True, directions=directions)
+        assert not RandomDotsTask(directions=directions).for_training().paired
+
+    def test_training_is_on_pairs_at_its_own_coherences(self):
+        task = RandomDotsTask(directions=(350.0, 170.0), training_coherences=(0.4,))
+        training = task.for_training()
+        assert (training.paired, training.coherences) == (True, (0.4,))
+        assert not task.paired
 
 
 def lagged(movie: Movie, period: tuple[float, float]) -> np.ndarray:

@@ -135,10 +135,11 @@ class TestRun:
         front_end = FrontEnd(place / "r2.safetensors", device="cpu", readout="pool", bank=place / "bank")
         features = front_end.features(batch.movies, dt=20.0)
         assert features.accounts.simulated == 0
-        model = MultiAreaModel(RNN(64, SIZES["units"], 3))
+        inputs = min(experiment.INPUTS, front_end.units)
+        model = MultiAreaModel(RNN(inputs, SIZES["units"], 3), front_end.units)
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])
         trials = trial_set(features, batch, torch.device("cpu"), stimulus="motion")
-        logits, _ = run_model(model, features)
+        logits, _ = run_model(model, model.inputs(features))
         right = choices(logits, trials.answering).numpy() == batch.answers
         heldout = summary_of(finished[0])["heldout"]
         assert heldout["accuracy"] == pytest.approx(float(right.mean()))
@@ -158,6 +159,16 @@ class TestRun:
         best = min(rows, key=lambda row: row["validation_loss"])
         assert (training["steps"], training["best_step"]) == (120, best["step"])
         assert training["best_validation_loss"] == best["validation_loss"]
+
+    @pytest.mark.slow
+    def test_labels_alone_teach_something_else(self, place: Path, finished: tuple[Path, str], tmp_path: Path):
+        code, _, err = output_of(arguments(place, "--labels-only", "--out", str(tmp_path / "run")))
+        assert code == 0, err
+        training = {name: summary_of(path)["training"] for name, path in (("a", finished[0]), ("b", tmp_path / "run"))}
+        assert training["a"]["teacher"]
+        assert not training["b"]["teacher"]
+        saved = [torch.load(path / "best.pt", weights_only=True)["model"] for path in (finished[0], tmp_path / "run")]
+        assert not torch.equal(saved[0]["projection"], saved[1]["projection"])
 
     def test_it_prints_a_table_and_where_things_are(self, finished: tuple[Path, str]):
         folder, printed = finished
@@ -424,7 +435,7 @@ class TestBadInput:
             ("--set motion=fast", "--set motion=fast: the value must be a number, true, false or a list"),
             ("--set motion=NaN", "--set motion=NaN: the value must be a number"),
             ("--set motion=-5", "motion=-5: give a duration above 0 ms"),
-            ("--set motion=10", "dt=20 ms is longer than the shortest period (10 ms); choose a smaller dt"),
+            ("--set motion=10", "dt=20 ms is longer than motion can be (10 ms); choose a smaller dt"),
             ("--set motion=true", "--set motion=true: give a duration in ms or [shortest, longest], such as 500.0"),
             ("--set motion=[1,2,3]", "motion=(1, 2, 3): give a duration above 0 ms, or (shortest, longest)"),
             ("--set speeed=3", "parameter of task rdm 'speeed' is unknown; did you mean 'speed'?"),
@@ -493,7 +504,7 @@ class TestBadInput:
             ("--dt 10", "--dt 10.0: the run in {} has 20.0; leave it out"),
             ("--set motion=300", "--set {{'motion': 300}}: the run in {} has"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),
-            ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.001"),
+            ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.002"),
             ("--see 4", "--seed 4: the run in {} has 3"),
         ],
     )

@@ -17,14 +17,24 @@ from cordstasks import training
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.histories import Accounts
-from cordstasks.model import MultiAreaModel
+from cordstasks.model import MultiAreaModel, whitened
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, new_folder, unfinished_folder
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
-from cordstasks.training import TrainSettings, TrialSet, choices, loss_of, run_model, train, trial_set
+from cordstasks.teacher import Teacher
+from cordstasks.training import (
+    TrainSettings,
+    TrialSet,
+    choices,
+    masked_cross_entropy,
+    run_model,
+    taught_loss,
+    train,
+    trial_set,
+)
 
-STEPS, UNITS, OUTPUTS = 7, 5, 3
+STEPS, UNITS, INPUTS, OUTPUTS = 7, 5, 4, 3
 CPU = torch.device("cpu")
 
 
@@ -56,14 +66,24 @@ def separable(trials: int, seed: int) -> TrialSet:
 
 
 def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
-    rnn = RNN(UNITS, units, OUTPUTS, noise=0.05, generator=torch.Generator().manual_seed(seed))
-    model = MultiAreaModel(rnn)
-    model.normalise_by(*TRAINING.features.statistics())
+    rnn = RNN(INPUTS, units, OUTPUTS, noise=0.05, generator=torch.Generator().manual_seed(seed))
+    model = MultiAreaModel(rnn, UNITS)
+    model.normalise_by(*whitened(SEEN.inputs, SEEN.evidence, INPUTS))
     return model
 
 
-TRAINING, VALIDATION = separable(40, seed=1), separable(26, seed=2)
-SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, splice=0.1, evaluate_every=10, seed=3)
+SEEN, UNSEEN = separable(40, seed=1), separable(26, seed=2)
+TRAINING, VALIDATION = (replace(seen, inputs=new_model().inputs(seen.inputs)) for seen in (SEEN, UNSEEN))
+SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, splice=0.1, input_noise=0.1, evaluate_every=10, seed=3)
+
+
+def antisymmetric(seed: int) -> torch.Tensor:
+    square = torch.randn(INPUTS, INPUTS, generator=torch.Generator().manual_seed(seed))
+    return square - square.T
+
+
+TEACHER = Teacher(new_model().mean, new_model().projection, antisymmetric(0), (1, 2))
+TEACHERS = {"labels": None, "teacher": TEACHER}
 
 
 def run_of(path: Path, settings: TrainSettings = SETTINGS, **options: Any) -> tuple[dict[str, Any], MultiAreaModel]:
@@ -91,34 +111,44 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
 
 
+@pytest.fixture(scope="module", params=TEACHERS)
+def teacher(request: pytest.FixtureRequest) -> Teacher | None:
+    return TEACHERS[request.param]
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, teacher: Teacher | None) -> Path:
     path = tmp_path_factory.mktemp("uninterrupted")
-    run_of(path)
+    run_of(path, teacher=teacher)
     return path
 
 
 class TestTrialSet:
-    def test_evidence_lies_between_onset_and_answer(self):
-        expected = np.zeros((len(TRAINING), STEPS), bool)
-        for trial, row in enumerate(expected):
-            row[2 : STEPS - 2 - (trial % 3 == 0)] = True
-        np.testing.assert_array_equal(TRAINING.evidence.numpy(), expected)
+    def six(self) -> TrialSet:
+        batch = TrialBatch(
+            movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 100.0),) * 6,
+            dt=20.0,
+            targets=np.array([[0, 0, 0, 0, 1]] * 3 + [[0, 0, 0, 0, 2]] * 3),
+            mask=np.ones((6, 5), np.float32),
+            conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
+            periods={
+                "motion": np.array([[20.0, 80], [30, 80], [20, 80], [20, 80], [20, 70], [20, 80]]),
+                "choice": np.array([[80.0, 100], [80, 100], [80, 100], [80, 100], [80, 100], [90, 100]]),
+            },
+        )
+        features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Accounts())
+        return trial_set(features, batch, CPU, stimulus="motion")
+
+    def test_evidence_is_the_steps_that_begin_in_the_stimulus_period(self):
+        early, late = [False, True, True, True, False], [False, False, True, True, False]
+        assert self.six().evidence.tolist() == [early, late, early, early, early, early]
+        assert torch.equal(TRAINING.evidence, torch.tensor([2 <= step < 5 for step in range(STEPS)]).expand(40, STEPS))
         assert (TRAINING.answering.sum(1) == 2).all()
 
-    def test_partners_are_the_trials_of_the_same_conditions_and_course(self):
-        batch = TrialBatch(
-            movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 60.0),) * 6,
-            dt=20.0,
-            targets=np.array([[0, 0, 1]] * 3 + [[0, 0, 2]] * 3),
-            mask=np.ones((6, 3), np.float32),
-            conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
-            periods={"motion": np.array([[20.0, 40], [20, 60], [20, 40], [20, 40], [20, 40], [20, 40]])},
-        )
-        features = Features(torch.zeros(1, 2), torch.zeros(6, 3, dtype=torch.long), Accounts())
-        partners = trial_set(features, batch, CPU, stimulus="motion").partners
-        assert [set(row.tolist()) for row in partners] == [{0, 2}, {1}, {0, 2}, {3, 5}, {4}, {3, 5}]
-        assert partners.shape == (6, 2)
+    def test_partners_are_the_trials_of_the_same_course_whatever_they_show(self):
+        partners = self.six().partners
+        assert [set(row.tolist()) for row in partners] == [{0, 2, 3}, {1}, {0, 2, 3}, {0, 2, 3}, {4}, {5}]
+        assert partners.shape == (6, 3)
 
 
 class TestSplicing:
@@ -134,8 +164,8 @@ class TestSplicing:
 
     def test_features_are_those_of_the_chosen_trials(self):
         chosen = torch.tensor([[3, 3, 3, 4, 4, 7, 7], [5, 5, 5, 5, 5, 5, 5]])
-        taken = TRAINING.features.take(chosen)
-        whole = TRAINING.features.take(slice(None))
+        taken = TRAINING.inputs.take(chosen)
+        whole = TRAINING.inputs.take(slice(None))
         for row, trials in enumerate(chosen):
             for step, trial in enumerate(trials):
                 assert torch.equal(taken[row, step], whole[trial, step])
@@ -151,27 +181,42 @@ def log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class TestLoss:
-    @pytest.mark.parametrize("weight", [0.0, 0.7])
-    @pytest.mark.parametrize("pick", [slice(None), torch.tensor([4, 0, 4, 13])])
-    def test_against_loops(self, weight: float, pick: slice | torch.Tensor):
-        chosen = np.arange(len(TRAINING))[pick if isinstance(pick, slice) else pick.numpy()]
-        logits = np.random.default_rng(5).normal(size=(len(chosen), STEPS, OUTPUTS))
-        acting, named, total = 0.0, [], 0.0
-        for row, trial in enumerate(chosen):
-            for step in range(STEPS):
-                weighted = float(TRAINING.mask[trial, step])
-                acting -= weighted * log_softmax(logits[row, step])[int(TRAINING.targets[trial, step])]
-                total += weighted
-                if TRAINING.evidence[trial, step]:
-                    named.append(-log_softmax(logits[row, step, 1:])[int(TRAINING.answers[trial]) - 1])
-        expected = acting / total + weight * np.mean(named)
-        assert float(loss_of(torch.from_numpy(logits), TRAINING, pick, weight)) == pytest.approx(expected, rel=1e-6)
+    LOGITS = np.random.default_rng(5).normal(size=(len(TRAINING), STEPS, OUTPUTS))
 
-    def test_without_evidence_there_is_only_the_action(self):
-        """In a reaction-time task the answer is due from the onset of the evidence on."""
-        at_once = replace(TRAINING, evidence=torch.zeros_like(TRAINING.evidence))
-        logits = torch.from_numpy(np.random.default_rng(5).normal(size=(len(TRAINING), STEPS, OUTPUTS)))
-        assert float(loss_of(logits, at_once, slice(None), 0.7)) == float(loss_of(logits, TRAINING, slice(None), 0.0))
+    def test_cross_entropy_of_actions_against_loops(self):
+        acting, total = 0.0, 0.0
+        for trial in range(len(TRAINING)):
+            for step in range(STEPS):
+                weight = float(TRAINING.mask[trial, step])
+                acting -= weight * log_softmax(self.LOGITS[trial, step])[int(TRAINING.targets[trial, step])]
+                total += weight
+        ours = masked_cross_entropy(torch.from_numpy(self.LOGITS), TRAINING.targets, TRAINING.mask)
+        assert float(ours) == pytest.approx(acting / total, rel=1e-6)
+
+    def test_cross_entropy_of_probabilities(self):
+        soft = np.random.default_rng(6).dirichlet(np.ones(OUTPUTS), (len(TRAINING), STEPS))
+        mask = TRAINING.mask.numpy().astype(np.float64)
+        expected = -(mask * (soft * log_softmax(self.LOGITS)).sum(-1)).sum() / mask.sum()
+        ours = masked_cross_entropy(torch.from_numpy(self.LOGITS), torch.from_numpy(soft), TRAINING.mask.double())
+        assert float(ours) == pytest.approx(expected, rel=1e-9)
+
+    def test_following_a_teacher_against_loops(self):
+        odds = np.random.default_rng(7).normal(scale=2.0, size=(len(TRAINING), STEPS))
+        steps = (TRAINING.evidence | TRAINING.answering).numpy()
+        crossed, total, squares = 0.0, 0.0, []
+        for trial, step in np.ndindex(len(TRAINING), STEPS):
+            weight, z = float(TRAINING.mask[trial, step]), self.LOGITS[trial, step]
+            if TRAINING.targets[trial, step] == 0:
+                crossed -= weight * log_softmax(z)[0]
+            else:  # whatever the label says, the teacher's odds stand in for it
+                first = 1 / (1 + math.exp(-odds[trial, step]))
+                crossed -= weight * (first * log_softmax(z)[1] + (1 - first) * log_softmax(z)[2])
+            total += weight
+            if steps[trial, step]:
+                squares.append((z[1] - z[2] - odds[trial, step]) ** 2)
+        tensors = [torch.from_numpy(array) for array in (self.LOGITS, odds)]
+        ours = taught_loss(*tensors, TRAINING.targets, TRAINING.mask.double(), torch.from_numpy(steps))
+        assert float(ours) == pytest.approx(crossed / total + np.mean(squares), rel=1e-6)
 
 
 class TestChoices:
@@ -188,42 +233,64 @@ class TestChoices:
 
 
 class TestModel:
-    def test_features_are_normalised_by_the_training_trials(self):
-        model = new_model()
-        features = TRAINING.features.take(slice(None)).double()
-        there = features[TRAINING.features.index >= 0]
-        expected = (features - there.mean(0)) / there.std(0, correction=0)
-        torch.testing.assert_close(model.normalised(features.float()).double(), expected, rtol=1e-4, atol=1e-4)
+    def test_features_are_projected_with_what_was_given(self):
+        model, rng = MultiAreaModel(RNN(INPUTS, 11, OUTPUTS), UNITS), np.random.default_rng(3)
+        mean, projection = rng.normal(size=UNITS), rng.normal(size=(UNITS, INPUTS))
+        model.normalise_by(torch.from_numpy(mean), torch.from_numpy(projection))
+        inputs = model.inputs(UNSEEN.inputs)
+        rows = UNSEEN.inputs.rows.numpy().astype(np.float64)
+        np.testing.assert_allclose(inputs.rows.numpy(), (rows - mean) @ projection, rtol=1e-4, atol=1e-5)
+        assert inputs.units == INPUTS
+        assert torch.equal(inputs.index, UNSEEN.inputs.index)
 
-    def test_features_that_hardly_vary_are_not_blown_up(self):
-        model = MultiAreaModel(RNN(3, 4, 2))
-        model.normalise_by(torch.tensor([1.0, 2, 3]), torch.tensor([2.99, 0.0, 0.01]))
-        torch.testing.assert_close(model.scale, 1 / torch.tensor([2.99, 0.1, 0.1]))
-        model.normalise_by(torch.zeros(3), torch.zeros(3))
-        assert torch.isfinite(model.scale).all()
+    def test_many_rows_are_projected_in_parts(self, monkeypatch: pytest.MonkeyPatch):
+        whole = new_model().inputs(UNSEEN.inputs).rows
+        monkeypatch.setattr("cordstasks.model.ROWS", 13)
+        torch.testing.assert_close(new_model().inputs(UNSEEN.inputs).rows, whole, rtol=1e-5, atol=1e-6)
 
     def test_the_statistics_are_saved_with_the_weights(self):
-        assert {"mean", "scale"} <= set(new_model().state_dict())
+        saved = new_model().state_dict()
+        assert torch.equal(saved["mean"], new_model().mean)
+        assert saved["projection"].abs().sum() > 0
+        assert saved["projection"].shape == (UNITS, INPUTS)
 
     def test_run_model_is_the_model_without_noise_in_batches(self):
         model = new_model()
-        logits, rates = run_model(model, VALIDATION.features, batch=7)
-        expected = model(VALIDATION.features.take(slice(None)))
+        logits, rates = run_model(model, VALIDATION.inputs, batch=7)
+        expected = model(VALIDATION.inputs.take(slice(None)))
         torch.testing.assert_close(logits, expected[0], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(rates, expected[1], rtol=1e-5, atol=1e-6)
         assert not logits.requires_grad
 
 
+def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The inputs of every call of the recurrent network from now on."""
+    seen, forward = [], RNN.forward
+
+    def noted(rnn: RNN, inputs: torch.Tensor, **options: Any) -> Any:
+        seen.append(inputs)
+        return forward(rnn, inputs, **options)
+
+    monkeypatch.setattr(RNN, "forward", noted)
+    return seen
+
+
+def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
+    model = new_model()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    return training._step(model, TRAINING, teacher, optimiser, torch.Generator().manual_seed(0), settings)
+
+
 class TestTraining:
     def test_it_learns(self, tmp_path: Path):
-        logits, _ = run_model(new_model(), VALIDATION.features)
+        logits, _ = run_model(new_model(), VALIDATION.inputs)
         before = float((choices(logits, VALIDATION.answering) == VALIDATION.answers).float().mean())
         settings = replace(SETTINGS, steps=300, batch=16)
         result, model = run_of(tmp_path, settings)
-        logits, _ = run_model(model, VALIDATION.features)
+        logits, _ = run_model(model, VALIDATION.inputs)
         after = float((choices(logits, VALIDATION.answering) == VALIDATION.answers).float().mean())
         assert after >= 0.96 > before
-        loss = float(loss_of(logits, VALIDATION, slice(None), settings.evidence_weight))
+        loss = float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask))
         assert result["best_validation_loss"] == pytest.approx(loss, rel=1e-6)
 
     def test_the_best_weights_are_kept_and_the_last_ones_too(self, tmp_path: Path):
@@ -241,11 +308,13 @@ class TestTraining:
         assert not torch.equal(best["model"]["rnn.bias"], last["model"]["rnn.bias"])
         last_model = new_model()
         last_model.load_state_dict(last["model"])
-        logits, _ = run_model(last_model, VALIDATION.features)
-        assert float(loss_of(logits, VALIDATION, slice(None), 0.5)) == pytest.approx(losses[80], rel=1e-6)
+        logits, _ = run_model(last_model, VALIDATION.inputs)
+        assert float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask)) == pytest.approx(
+            losses[80], rel=1e-6
+        )
 
-    def test_it_stops_early(self, tmp_path: Path):
-        result, _ = run_of(tmp_path, replace(SETTINGS, steps=1000, learning_rate=0.3, patience=2))
+    def test_it_stops_early(self, tmp_path: Path, teacher: Teacher | None):
+        result, _ = run_of(tmp_path, replace(SETTINGS, steps=1000, learning_rate=0.3, patience=2), teacher=teacher)
         losses = [row["validation_loss"] for row in RunFolder(tmp_path).log.read()]
         assert result["steps"] == result["best_step"] + 20 == 10 * len(losses) < 1000
         assert min(losses) == losses[-3]
@@ -273,43 +342,65 @@ class TestTraining:
         settings = replace(SETTINGS, clip=1e-3)
         model = new_model()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-        training._step(model, TRAINING, optimiser, torch.Generator().manual_seed(0), settings)
+        training._step(model, TRAINING, None, optimiser, torch.Generator().manual_seed(0), settings)
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
         assert norm == pytest.approx(1e-3, rel=1e-3)
 
-    def test_feature_noise_is_in_units_of_the_features_deviation(self, monkeypatch: pytest.MonkeyPatch):
-        model, seen, forward = new_model(), [], RNN.forward
-
-        def noted(rnn: RNN, inputs: torch.Tensor, **options: Any) -> Any:
-            seen.append(inputs)
-            return forward(rnn, inputs, **options)
-
-        monkeypatch.setattr(RNN, "forward", noted)
-        settings = replace(SETTINGS, feature_noise=0.4, splice=0.0, batch=4000)
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-        training._step(model, TRAINING, optimiser, torch.Generator().manual_seed(0), settings)
+    @pytest.mark.parametrize("noise", [0.0, 0.4])
+    def test_without_a_teacher_inputs_are_noisy_and_never_spliced(self, monkeypatch: pytest.MonkeyPatch, noise: float):
+        seen = inputs_of(monkeypatch)
+        settings = replace(SETTINGS, input_noise=noise, splice=0.9, batch=4000)
+        step_once(settings, None)
         pick = torch.randint(len(TRAINING), (4000,), generator=torch.Generator().manual_seed(0))
-        added = seen[0] - model.normalised(TRAINING.features.take(pick))
-        torch.testing.assert_close(added.std((0, 1)), torch.full((UNITS,), 0.4), rtol=0.03, atol=0)
+        added = seen[0] - TRAINING.inputs.take(pick)
+        torch.testing.assert_close(added.std((0, 1)), torch.full((INPUTS,), noise), rtol=0.03, atol=0)
 
-    def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path):
-        run_of(tmp_path / "again")
+    def test_with_a_teacher_the_running_evidence_of_the_spliced_trial_is_taught(self, monkeypatch: pytest.MonkeyPatch):
+        seen, taught = inputs_of(monkeypatch), []
+
+        def noted(*arguments: torch.Tensor) -> torch.Tensor:
+            taught.append(arguments)
+            return taught_loss(*arguments)
+
+        monkeypatch.setattr(training, "taught_loss", noted)
+        settings = replace(SETTINGS, input_noise=5.0, splice=0.4, batch=50)
+        loss = step_once(settings, TEACHER)
+        pick = torch.randint(len(TRAINING), (50,), generator=torch.Generator().manual_seed(0))
+        logits, odds, targets, mask, steps = taught[0]
+        inputs, whole, matrix = seen[0].double(), TRAINING.inputs.take(slice(None)).double(), TEACHER.matrix.double()
+        assert not torch.equal(inputs.float(), TRAINING.inputs.take(pick))
+        for trial, of in enumerate(pick.tolist()):
+            for step in range(STEPS):  # of some trial, without noise
+                assert (inputs[trial, step] == whole[:, step]).all(1).any()
+            total = 0.0
+            for step in range(STEPS):
+                for lag in TEACHER.lags:
+                    if step >= lag and TRAINING.evidence[of, step] and TRAINING.evidence[of, step - lag]:
+                        total += float(inputs[trial, step - lag] @ matrix @ inputs[trial, step])
+                assert float(odds[trial, step]) == pytest.approx(total, rel=1e-3, abs=1e-3)
+        assert torch.equal(targets, TRAINING.targets[pick])
+        assert torch.equal(mask, TRAINING.mask[pick])
+        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.answering[pick])
+        assert loss == float(taught_loss(logits, odds, targets, mask, steps))
+
+    def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
+        run_of(tmp_path / "again", teacher=teacher)
         assert_same_run(tmp_path / "again", uninterrupted)
-        run_of(tmp_path / "other", replace(SETTINGS, seed=4))
+        run_of(tmp_path / "other", replace(SETTINGS, seed=4), teacher=teacher)
         with pytest.raises(AssertionError):
             assert_same_run(tmp_path / "other", uninterrupted)
 
     @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-    def test_a_loss_that_is_no_number_ends_it_with_a_mend(self, tmp_path: Path):
+    def test_a_loss_that_is_no_number_ends_it_with_a_mend(self, tmp_path: Path, teacher: Teacher | None):
         message = r"--learning-rate 1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"
         with pytest.raises(InputError, match=message):
-            run_of(tmp_path, replace(SETTINGS, learning_rate=1e30))
+            run_of(tmp_path, replace(SETTINGS, learning_rate=1e30), teacher=teacher)
 
 
 class TestInterruption:
     @pytest.mark.parametrize("batch", [0, 9, 10, 31, 47])
     def test_a_resumed_run_ends_as_the_uninterrupted_one(
-        self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, monkeypatch: pytest.MonkeyPatch, batch: int
     ):
         calls, step = [], training._step
 
@@ -323,15 +414,20 @@ class TestInterruption:
         with monkeypatch.context() as patch:
             patch.setattr(training, "_step", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                run_of(tmp_path)
+                run_of(tmp_path, teacher=teacher)
         assert signal.getsignal(signal.SIGINT) is before
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == batch + 1
-        run_of(tmp_path)
+        run_of(tmp_path, teacher=teacher)
         assert_same_run(tmp_path, uninterrupted)
 
     @pytest.mark.parametrize("save_seconds", [0.0, 1e9])
     def test_a_run_that_just_ends_is_continued_from_its_last_checkpoint(
-        self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, save_seconds: float
+        self,
+        tmp_path: Path,
+        uninterrupted: Path,
+        teacher: Teacher | None,
+        monkeypatch: pytest.MonkeyPatch,
+        save_seconds: float,
     ):
         class Killed(BaseException):
             pass
@@ -348,11 +444,13 @@ class TestInterruption:
             with monkeypatch.context() as patch:
                 patch.setattr(training.RunFolder, "save", dying)
                 with pytest.raises(Killed):
-                    run_of(tmp_path, save_seconds=save_seconds)
-        run_of(tmp_path)
+                    run_of(tmp_path, teacher=teacher, save_seconds=save_seconds)
+        run_of(tmp_path, teacher=teacher)
         assert_same_run(tmp_path, uninterrupted)
 
-    def test_a_second_ctrl_c_does_not_wait(self, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_a_second_ctrl_c_does_not_wait(
+        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, monkeypatch: pytest.MonkeyPatch
+    ):
         calls, step = [], training._step
 
         def interrupted(*arguments: Any) -> float:
@@ -365,14 +463,14 @@ class TestInterruption:
         with monkeypatch.context() as patch:
             patch.setattr(training, "_step", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                run_of(tmp_path, save_seconds=0.0)
+                run_of(tmp_path, teacher=teacher, save_seconds=0.0)
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == 14
-        run_of(tmp_path)
+        run_of(tmp_path, teacher=teacher)
         assert_same_run(tmp_path, uninterrupted)
 
-    def test_a_finished_run_is_not_trained_on(self, tmp_path: Path, uninterrupted: Path):
-        run_of(tmp_path)
-        result, model = run_of(tmp_path)
+    def test_a_finished_run_is_not_trained_on(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
+        run_of(tmp_path, teacher=teacher)
+        result, model = run_of(tmp_path, teacher=teacher)
         assert result["steps"] == SETTINGS.steps
         assert_same_run(tmp_path, uninterrupted)
         best = torch.load(uninterrupted / "best.pt", weights_only=True)["model"]

@@ -28,6 +28,9 @@ class MultiAreaModel(nn.Module):
     features : units of the front-end.
     """
 
+    mean: Tensor
+    projection: Tensor
+
     def __init__(self, rnn: RNN, features: int) -> None:
         super().__init__()
         self.rnn = rnn

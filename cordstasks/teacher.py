@@ -48,6 +48,11 @@ class Teacher:
     folds: Tensor
     lags: tuple[int, ...]
 
+    @property
+    def matrix(self) -> Tensor:
+        """The mean matrix (input, input), which stands for all training trials; for others than those."""
+        return self.matrices.mean(0)
+
 
 def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evidence: Tensor) -> Tensor:
     """Log odds (trial, time) of the first answer against the second, summed up to each step.
@@ -86,7 +91,7 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     lags = tuple(sorted({max(1, round(lag / dt)) for lag in LAGS_MS}))
     rows = features.rows[features.index[evidence].unique()].float()
     components = min(COMPONENTS, features.units, len(rows) - 1)
-    if len(features) < 2 or components < 2:
+    if len(features) < 4 or components < 2:
         raise InputError(f"--trials {len(features)}: too few to learn from; give hundreds")
     mean, deviation = rows.mean(0), rows.std(0)
     scale = 1 / deviation.clamp_min(1e-6).add(0.1 * deviation.mean())
@@ -112,4 +117,4 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
         part = slice(start, start + 64)
         z = (features.take(part) - mean) @ projection
         final.append(running_evidence(z, matrices[folds[part]], lags, evidence[part])[:, -1])
-    return Teacher(mean, projection, matrices * (GAIN / torch.cat(final).std()), folds, lags)
+    return Teacher(mean, projection, matrices * (GAIN / torch.cat(final).std().clamp_min(1e-12)), folds, lags)

@@ -82,7 +82,9 @@ def antisymmetric(seed: int) -> torch.Tensor:
     return square - square.T
 
 
-TEACHER = Teacher(new_model().mean, new_model().projection, antisymmetric(0), (1, 2))
+TEACHER = Teacher(
+    new_model().mean, new_model().projection, antisymmetric(0)[None], torch.zeros(40, dtype=torch.long), (1, 2)
+)
 TEACHERS = {"labels": None, "teacher": TEACHER}
 
 
@@ -381,7 +383,7 @@ class TestTraining:
         assert torch.equal(targets, TRAINING.targets[pick])
         assert torch.equal(mask, TRAINING.mask[pick])
         assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.answering[pick])
-        assert loss == float(taught_loss(logits, odds, targets, mask, steps))
+        assert loss == float(taught_loss(logits, odds, targets, mask, steps).detach())
 
     def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
         run_of(tmp_path / "again", teacher=teacher)

@@ -107,11 +107,12 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     else:
         model.normalise_by(*whitened(seen.inputs, seen.evidence, model.projection.shape[1]))
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
+    fitted = time.monotonic() - learned
     settings = TrainSettings(
         steps=config["steps"], batch=config["batch"], learning_rate=config["learning_rate"], seed=config["seed"]
     )
     trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
-    clock.train = time.monotonic() - learned
+    clock.train = trained.pop("seconds") + fitted
 
     report = reports.make(
         reports.Material(

@@ -427,7 +427,7 @@ class TestBadInput:
             ("--seed -1", "--seed -1: must be from 0 to 2**63 - 1"),
             ("--seed 9223372036854775808", "--seed 9223372036854775808: must be from 0"),
             *((f"--{name} {value}", f"--{name} {value}: must be at least 1") for name in SIZES for value in (0, -7)),
-            ("--heldout 3", "--heldout 3: has 1 trials of moving dots in one of the directions"),
+            ("--heldout 3", "--heldout 3: has 0 trials of moving dots in one of the directions"),
             ("--bank-limit 0", "--bank-limit 0.0: give a size above 0 (GB)"),
             ("--bank-limit inf", "--bank-limit inf: give a size above 0 (GB)"),
             ("--set motion", "--set motion: write NAME=VALUE, such as motion=1000"),

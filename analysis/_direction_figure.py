@@ -133,7 +133,7 @@ def _heat_map(
     if not picture.size or not np.isfinite(picture).all():
         axis.text(0.5, 0.5, "too few trials", ha="center", va="center", fontsize=TEXT, transform=axis.transAxes)
         return
-    reach = max(float(np.quantile(np.abs(picture), 0.995)), 1e-12)
+    reach = max(float(np.quantile(np.abs(picture), 0.98)), 1e-12)
     step = (times[-1] - times[0]) / max(len(times) - 1, 1) or 1.0
     extent = (times[0] - step / 2, times[-1] + step / 2, len(units) - 0.5, -0.5)
     image = axis.imshow(

@@ -26,7 +26,7 @@ from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
-INPUTS = 32  # directions in feature space that the recurrent network is given
+INPUTS = 24  # directions in feature space that the recurrent network is given
 SETS = ("training", "validation", "heldout", "controls")
 
 
@@ -109,7 +109,11 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
     fitted = time.monotonic() - learned
     settings = TrainSettings(
-        steps=config["steps"], batch=config["batch"], learning_rate=config["learning_rate"], seed=config["seed"]
+        steps=config["steps"],
+        batch=config["batch"],
+        learning_rate=config["learning_rate"],
+        mix=task.stationary,
+        seed=config["seed"],
     )
     trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
     clock.train = trained.pop("seconds") + fitted

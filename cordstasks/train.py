@@ -13,7 +13,7 @@ from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
 
 # what --quick changes, unless it is given: a run of minutes that shows the whole way
-QUICK = {"trials": 192, "heldout": 96, "validation": 32, "steps": 400}
+QUICK = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
 # options that say where and whether, not what: they may differ when a run is resumed
 WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick")
 
@@ -32,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
 
     size = made.add_argument_group("how much")
     size.add_argument("--trials", type=int, default=None, help="training trials, each with a movie of its own (default 960)")
-    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 420)")
+    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 600)")
     size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (default 64)")
-    size.add_argument("--steps", type=int, default=None, help="largest number of training batches (default 1200)")
+    size.add_argument("--steps", type=int, default=None, help="largest number of training batches (default 1000)")
 
     net = made.add_argument_group("the network")
     net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
@@ -47,9 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
     how = made.add_argument_group("how")
     how.add_argument("--seed", type=int, default=0, help="seed of movies, initial weights and noise (default 0)")
-    how.add_argument("--learning-rate", type=float, default=2e-3, help="Adam's (default 0.002)")
+    how.add_argument("--learning-rate", type=float, default=4e-3, help="Adam's (default 0.004)")
     how.add_argument("--labels-only", action="store_true", help="train from labels alone, without a teacher (see the docs)")
-    how.add_argument("--batch", type=int, default=64, help="trials a batch (default 64)")
+    how.add_argument("--batch", type=int, default=128, help="trials a batch (default 128)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     how.add_argument("--precision", default=None, help="of the front-end's products: float32, tf32, bfloat16")
     how.add_argument(
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 def config_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that determine a run's results, with defaults filled in."""
     config = {name: value for name, value in vars(options).items() if name not in WHERE}
-    default = {"trials": 960, "heldout": 420, "validation": 64, "steps": 1200}
+    default = {"trials": 960, "heldout": 600, "validation": 64, "steps": 1000}
     for name, value in default.items():
         if config[name] is None:
             config[name] = QUICK[name] if options.quick else value

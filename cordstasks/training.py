@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
+from cordstasks.mixtures import Mixtures
 from cordstasks.model import MultiAreaModel
 from cordstasks.runs import RunFolder
 from cordstasks.tasks import TrialBatch
-from cordstasks.teacher import Teacher, running_evidence
+from cordstasks.teacher import TYPICAL, Teacher, running_evidence
 
 __all__ = ["TrainSettings", "choices", "run_model", "train"]
 
@@ -37,24 +38,24 @@ class TrainSettings:
     batch : trials a batch.
     learning_rate : Adam's, falling to a twentieth along a cosine.
     clip : largest norm of the gradient.
-    splice : probability, at each step of the evidence, of going on with the inputs of another trial. Only with a teacher,
-        who knows what the spliced trial shows.
-    input_noise : standard deviation of the noise on inputs that stands in for splicing without a teacher.
+    mix : mix trials, see `cordstasks.mixtures`: any of the same course with a teacher, who knows what a mixture shows;
+        without one, trials of the same answer.
+    input_noise : standard deviation of the noise on inputs, for trials that are not mixed.
     weight_decay : decoupled, on all weights.
     evaluate_every : batches between evaluations on the validation trials.
     patience : evaluations without a better one after which training stops.
     seed : of the order of trials and of all noise.
     """
 
-    steps: int = 1200
-    batch: int = 64
-    learning_rate: float = 2e-3
+    steps: int = 1000
+    batch: int = 128
+    learning_rate: float = 4e-3
     clip: float = 1.0
-    splice: float = 0.1
+    mix: bool = False
     input_noise: float = 0.5
     weight_decay: float = 1e-4
-    evaluate_every: int = 50
-    patience: int = 10
+    evaluate_every: int = 25
+    patience: int = 20
     seed: int = 0
 
 
@@ -70,7 +71,7 @@ class TrialSet:
     answers : int64 (trial,), the right action.
     answering : bool (trial, time), steps at which the answer is due.
     evidence : bool (trial, time), steps of the stimulus.
-    partners : int64 (trial, partner): trials of the same course, for splicing.
+    course : int64 (trial,), the number of its course: trials of the same periods have the same.
     """
 
     inputs: Features
@@ -79,7 +80,7 @@ class TrialSet:
     answers: Tensor
     answering: Tensor
     evidence: Tensor
-    partners: Tensor
+    course: Tensor
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -99,27 +100,14 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, *, stim
         answers=torch.from_numpy(batch.answers).to(device),
         answering=answering.to(device),
         evidence=evidence.to(device),
-        partners=_partners(batch).to(device),
+        course=torch.from_numpy(_courses(batch)).to(device),
     )
 
 
-def _partners(batch: TrialBatch) -> Tensor:
-    """For each trial, trials (trial, partner) of the same course, itself among them, repeated to one length."""
+def _courses(batch: TrialBatch) -> NDArray[np.int64]:
+    """The number of each trial's course (trial,)."""
     rows = np.column_stack([batch.periods[name] for name in batch.periods])
-    _, group = np.unique(rows, axis=0, return_inverse=True)
-    members = [np.flatnonzero(group.ravel() == number) for number in range(group.max() + 1)]
-    return _table([members[number] for number in group.ravel()])
-
-
-def _table(partners: list[NDArray[np.int64]]) -> Tensor:
-    most = max(map(len, partners))
-    return torch.from_numpy(np.stack([np.resize(row, most) for row in partners]))
-
-
-def _within_folds(partners: Tensor, folds: Tensor) -> Tensor:
-    """Of each trial's partners, those of its own fold: what is spliced from them is new to the fold's matrix too."""
-    same = (folds[partners] == folds[:, None]).cpu().numpy()
-    return _table([np.unique(row[kept]) for row, kept in zip(partners.cpu().numpy(), same, strict=True)]).to(partners.device)
+    return np.unique(rows, axis=0, return_inverse=True)[1].astype(np.int64).ravel()
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -146,7 +134,8 @@ def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, ste
     answer = torch.stack([torch.zeros_like(first), first, 1 - first], 2)
     fixate = F.one_hot(torch.zeros_like(targets), 3).to(answer.dtype)
     soft = torch.where((targets == 0)[..., None], fixate, answer)
-    distance = (logits[..., 1] - logits[..., 2] - odds)[steps].square().mean()
+    # linear beyond what is typical, or the few trials that the matrix knows by heart would outweigh all others
+    distance = F.smooth_l1_loss((logits[..., 1] - logits[..., 2])[steps], odds[steps], beta=TYPICAL)
     return masked_cross_entropy(logits, soft, mask) + distance
 
 
@@ -217,8 +206,10 @@ def train(
     KeyboardInterrupt : after Ctrl-C, with the checkpoint written.
     """
     device = trials.targets.device
-    if teacher is not None:
-        trials = replace(trials, partners=_within_folds(trials.partners, teacher.folds))
+    mixtures = None
+    if settings.mix:
+        answers = trials.answers if teacher is None else None
+        mixtures = Mixtures.of(trials.inputs.take(slice(None)), trials.course, answers)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator(device).manual_seed(settings.seed)
     progress: dict[str, Any] = {
@@ -256,7 +247,7 @@ def train(
         while progress["step"] < settings.steps and progress["waited"] < settings.patience:
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(progress["step"], settings)
-            loss = _step(model, trials, teacher, optimiser, generator, settings)
+            loss = _step(model, trials, mixtures, teacher, optimiser, generator, settings)
             if not math.isfinite(loss):
                 raise InputError(
                     f"--learning-rate {settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
@@ -293,6 +284,7 @@ def _learning_rate(step: int, settings: TrainSettings) -> float:
 def _step(
     model: MultiAreaModel,
     trials: TrialSet,
+    mixtures: Mixtures | None,
     teacher: Teacher | None,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
@@ -301,32 +293,22 @@ def _step(
     device = trials.targets.device
     pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
     targets, mask, evidence = trials.targets[pick], trials.mask[pick], trials.evidence[pick]
-    if teacher is None:
+    if mixtures is not None:
+        inputs = mixtures.draw(pick, generator)
+    else:
         inputs = trials.inputs.take(pick)
         inputs = inputs + settings.input_noise * torch.randn(inputs.shape, generator=generator, device=device)
-        loss = masked_cross_entropy(model(inputs, generator=generator)[0], targets, mask)
+    logits, _ = model(inputs, generator=generator)
+    if teacher is None:
+        loss = masked_cross_entropy(logits, targets, mask)
     else:
-        inputs = trials.inputs.take(_spliced(trials, pick, settings.splice, generator))
-        odds = running_evidence(inputs, teacher.matrices[teacher.folds[pick]], teacher.lags, evidence)
-        logits, _ = model(inputs, generator=generator)
+        odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
         loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick])
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     optimiser.step()
     return float(loss.detach())
-
-
-def _spliced(trials: TrialSet, pick: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Which trial's inputs (trial, time) to use: the picked one's, changing over to a partner's now and then."""
-    device, partners = pick.device, trials.partners[pick]
-    evidence = trials.evidence[pick]
-    cut = (torch.rand(evidence.shape, generator=generator, device=device) < probability) & evidence
-    other = torch.randint(partners.shape[1], evidence.shape, generator=generator, device=device)
-    # between cuts the choice of the last cut holds; before the first it is the picked trial
-    last = torch.where(cut, torch.arange(evidence.shape[1], device=device), -1).cummax(1).values
-    chosen = partners.gather(1, other).gather(1, last.clamp_min(0))
-    return torch.where(last >= 0, chosen, pick[:, None])
 
 
 def _evaluate(

@@ -25,7 +25,7 @@ MODELS = {
     *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
     *("bank", "histories", "frontend", "rnn", "model"),
 }
-TRAINING_PARTS = ("teacher", "training", "runs", "reports", "experiment", "pretraining")
+TRAINING_PARTS = ("teacher", "mixtures", "training", "runs", "reports", "experiment", "pretraining")
 TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
@@ -38,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"errors", "files", "analysis"},
     **dict.fromkeys(MODELS - FOUNDATIONS - STIMULI, MODELS),
     "teacher": MODELS | {"teacher"},
-    **dict.fromkeys(TRAINING_PARTS[1:], TRAINING),
+    "mixtures": set(),
+    **dict.fromkeys(TRAINING_PARTS[2:], TRAINING),
     "train": TRAINING,
     "pretrain": TRAINING,
 }

@@ -17,12 +17,13 @@ from cordstasks import training
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.histories import Accounts
+from cordstasks.mixtures import Mixtures
 from cordstasks.model import MultiAreaModel, whitened
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, new_folder, unfinished_folder
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
-from cordstasks.teacher import Teacher
+from cordstasks.teacher import TYPICAL, Teacher
 from cordstasks.training import (
     TrainSettings,
     TrialSet,
@@ -74,7 +75,7 @@ def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
 
 SEEN, UNSEEN = separable(40, seed=1), separable(26, seed=2)
 TRAINING, VALIDATION = (replace(seen, inputs=new_model().inputs(seen.inputs)) for seen in (SEEN, UNSEEN))
-SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, splice=0.1, input_noise=0.1, evaluate_every=10, seed=3)
+SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, input_noise=0.1, evaluate_every=10, seed=3)
 
 
 def antisymmetric(seed: int) -> torch.Tensor:
@@ -82,9 +83,7 @@ def antisymmetric(seed: int) -> torch.Tensor:
     return square - square.T
 
 
-TEACHER = Teacher(
-    new_model().mean, new_model().projection, antisymmetric(0)[None], torch.zeros(40, dtype=torch.long), (1, 2)
-)
+TEACHER = Teacher(new_model().mean, new_model().projection, antisymmetric(0), (1, 2))
 TEACHERS = {"labels": None, "teacher": TEACHER}
 
 
@@ -147,35 +146,11 @@ class TestTrialSet:
         assert torch.equal(TRAINING.evidence, torch.tensor([2 <= step < 5 for step in range(STEPS)]).expand(40, STEPS))
         assert (TRAINING.answering.sum(1) == 2).all()
 
-    def test_partners_are_the_trials_of_the_same_course_whatever_they_show(self):
-        partners = self.six().partners
-        assert [set(row.tolist()) for row in partners] == [{0, 2, 3}, {1}, {0, 2, 3}, {0, 2, 3}, {4}, {5}]
-        assert partners.shape == (6, 3)
-
-
-class TestSplicing:
-    def test_a_spliced_trial_changes_over_to_partners_and_during_the_evidence_only(self):
-        pick = torch.arange(len(TRAINING))
-        chosen = training._spliced(TRAINING, pick, 0.5, torch.Generator().manual_seed(0))
-        evidence, changes = TRAINING.evidence, chosen[:, 1:] != chosen[:, :-1]
-        assert (chosen[:, :2] == pick[:, None]).all()
-        assert not changes[~evidence[:, 1:]].any()
-        assert 0.2 < float(changes[evidence[:, 1:]].float().mean()) < 0.6
-        for trial, row in enumerate(chosen):
-            assert set(row.tolist()) <= {trial, *TRAINING.partners[trial].tolist()}
-
-    def test_features_are_those_of_the_chosen_trials(self):
-        chosen = torch.tensor([[3, 3, 3, 4, 4, 7, 7], [5, 5, 5, 5, 5, 5, 5]])
-        taken = TRAINING.inputs.take(chosen)
-        whole = TRAINING.inputs.take(slice(None))
-        for row, trials in enumerate(chosen):
-            for step, trial in enumerate(trials):
-                assert torch.equal(taken[row, step], whole[trial, step])
-
-    def test_never_is_never(self):
-        pick = torch.tensor([4, 9])
-        chosen = training._spliced(TRAINING, pick, 0.0, torch.Generator().manual_seed(0))
-        assert torch.equal(chosen, pick[:, None].expand(2, STEPS))
+    def test_trials_of_the_same_periods_have_the_same_course_whatever_they_show(self):
+        course = self.six().course.tolist()
+        assert course[0] == course[2] == course[3]
+        assert len(set(course)) == 4
+        assert sorted(set(course)) == [0, 1, 2, 3]
 
 
 def log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -203,9 +178,9 @@ class TestLoss:
         assert float(ours) == pytest.approx(expected, rel=1e-9)
 
     def test_following_a_teacher_against_loops(self):
-        odds = np.random.default_rng(7).normal(scale=2.0, size=(len(TRAINING), STEPS))
+        odds = np.random.default_rng(7).normal(scale=4.0, size=(len(TRAINING), STEPS))
         steps = (TRAINING.evidence | TRAINING.answering).numpy()
-        crossed, total, squares = 0.0, 0.0, []
+        crossed, total, distances = 0.0, 0.0, []
         for trial, step in np.ndindex(len(TRAINING), STEPS):
             weight, z = float(TRAINING.mask[trial, step]), self.LOGITS[trial, step]
             if TRAINING.targets[trial, step] == 0:
@@ -215,10 +190,11 @@ class TestLoss:
                 crossed -= weight * (first * log_softmax(z)[1] + (1 - first) * log_softmax(z)[2])
             total += weight
             if steps[trial, step]:
-                squares.append((z[1] - z[2] - odds[trial, step]) ** 2)
+                apart = abs(z[1] - z[2] - odds[trial, step])
+                distances.append(apart**2 / (2 * TYPICAL) if apart < TYPICAL else apart - TYPICAL / 2)
         tensors = [torch.from_numpy(array) for array in (self.LOGITS, odds)]
         ours = taught_loss(*tensors, TRAINING.targets, TRAINING.mask.double(), torch.from_numpy(steps))
-        assert float(ours) == pytest.approx(crossed / total + np.mean(squares), rel=1e-6)
+        assert float(ours) == pytest.approx(crossed / total + np.mean(distances), rel=1e-6)
 
 
 class TestChoices:
@@ -280,7 +256,11 @@ def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
 def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
     model = new_model()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-    return training._step(model, TRAINING, teacher, optimiser, torch.Generator().manual_seed(0), settings)
+    mixtures = None
+    if settings.mix:
+        answers = TRAINING.answers if teacher is None else None
+        mixtures = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course, answers)
+    return training._step(model, TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings)
 
 
 class TestTraining:
@@ -344,20 +324,19 @@ class TestTraining:
         settings = replace(SETTINGS, clip=1e-3)
         model = new_model()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-        training._step(model, TRAINING, None, optimiser, torch.Generator().manual_seed(0), settings)
+        training._step(model, TRAINING, None, None, optimiser, torch.Generator().manual_seed(0), settings)
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
         assert norm == pytest.approx(1e-3, rel=1e-3)
 
     @pytest.mark.parametrize("noise", [0.0, 0.4])
-    def test_without_a_teacher_inputs_are_noisy_and_never_spliced(self, monkeypatch: pytest.MonkeyPatch, noise: float):
+    def test_trials_that_are_not_mixed_are_noisy(self, monkeypatch: pytest.MonkeyPatch, noise: float):
         seen = inputs_of(monkeypatch)
-        settings = replace(SETTINGS, input_noise=noise, splice=0.9, batch=4000)
-        step_once(settings, None)
+        step_once(replace(SETTINGS, input_noise=noise, batch=4000), None)
         pick = torch.randint(len(TRAINING), (4000,), generator=torch.Generator().manual_seed(0))
         added = seen[0] - TRAINING.inputs.take(pick)
         torch.testing.assert_close(added.std((0, 1)), torch.full((INPUTS,), noise), rtol=0.03, atol=0)
 
-    def test_with_a_teacher_the_running_evidence_of_the_spliced_trial_is_taught(self, monkeypatch: pytest.MonkeyPatch):
+    def test_with_a_teacher_the_running_evidence_of_the_mixture_is_taught(self, monkeypatch: pytest.MonkeyPatch):
         seen, taught = inputs_of(monkeypatch), []
 
         def noted(*arguments: torch.Tensor) -> torch.Tensor:
@@ -365,15 +344,16 @@ class TestTraining:
             return taught_loss(*arguments)
 
         monkeypatch.setattr(training, "taught_loss", noted)
-        settings = replace(SETTINGS, input_noise=5.0, splice=0.4, batch=50)
+        settings = replace(SETTINGS, input_noise=5.0, mix=True, batch=50)
         loss = step_once(settings, TEACHER)
-        pick = torch.randint(len(TRAINING), (50,), generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        pick = torch.randint(len(TRAINING), (50,), generator=generator)
+        mixed = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course).draw(pick, generator)
         logits, odds, targets, mask, steps = taught[0]
-        inputs, whole, matrix = seen[0].double(), TRAINING.inputs.take(slice(None)).double(), TEACHER.matrix.double()
-        assert not torch.equal(inputs.float(), TRAINING.inputs.take(pick))
+        assert torch.equal(seen[0], mixed)  # without noise
+        assert not torch.equal(seen[0], TRAINING.inputs.take(pick))
+        inputs, matrix = seen[0].double(), TEACHER.matrix.double()
         for trial, of in enumerate(pick.tolist()):
-            for step in range(STEPS):  # of some trial, without noise
-                assert (inputs[trial, step] == whole[:, step]).all(1).any()
             total = 0.0
             for step in range(STEPS):
                 for lag in TEACHER.lags:
@@ -384,6 +364,14 @@ class TestTraining:
         assert torch.equal(mask, TRAINING.mask[pick])
         assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.answering[pick])
         assert loss == float(taught_loss(logits, odds, targets, mask, steps).detach())
+
+    def test_without_a_teacher_only_trials_of_one_answer_are_mixed(self, monkeypatch: pytest.MonkeyPatch):
+        seen = inputs_of(monkeypatch)
+        step_once(replace(SETTINGS, mix=True, batch=50), None)
+        generator = torch.Generator().manual_seed(0)
+        pick = torch.randint(len(TRAINING), (50,), generator=generator)
+        inputs = TRAINING.inputs.take(slice(None))
+        assert torch.equal(seen[0], Mixtures.of(inputs, TRAINING.course, TRAINING.answers).draw(pick, generator))
 
     def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
         run_of(tmp_path / "again", teacher=teacher)

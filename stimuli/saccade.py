@@ -19,7 +19,7 @@ def saccade_display(
     angle: float | None = None,
     eccentricity: float = 13.0,
     cue: float = 1.0,
-    spot: float = 0.8,
+    spot: float = 1.0,
 ) -> NDArray[np.uint8]:
     """White spots on black: one to fixate, and a cue in the periphery.
 

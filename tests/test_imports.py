@@ -190,6 +190,8 @@ def loaded() -> dict[str, set[str]]:
         *(f"import cordstasks.{name}; cordstasks.{name}.parser().format_help()" for name in COMMANDS),
         *(f"ended(cordstasks.{name}.main, ['--help'])" for name in COMMANDS),
         "ended(cordstasks.train.main, [])",
+        "import cordstasks.tasks.__main__; ended(cordstasks.tasks.__main__.main, ['--help'])",
+        "ended(cordstasks.tasks.__main__.main, ['list'])",
     ]
     program = """
 import contextlib, io, json, sys
@@ -218,7 +220,7 @@ print(json.dumps(loaded))
 
 class TestWhatIsLoaded:
     def test_nothing_heavy(self, loaded: dict[str, set[str]]):
-        assert len(loaded) == 12
+        assert len(loaded) == 14
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
         assert "numpy" not in loaded["import cordstasks.registry"]

@@ -111,8 +111,8 @@ class TestFile:
     def test_a_file_that_is_not_there(self, tmp_path: Path):
         with pytest.raises(InputError, match=r"task .*nothing.py: there is no such file"):
             tasks.get(str(tmp_path / "nothing.py"))
+        (tmp_path / "folder.py").mkdir()
         with pytest.raises(InputError, match=r"task .*: there is no such file"):
-            (tmp_path / "folder.py").mkdir()
             tasks.get(str(tmp_path / "folder.py"))
 
     def test_the_page_walks_through_the_very_file(self):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cordstasks.analysis import figures
     from cordstasks.analysis.direction import DirectionTuning, benjamini_hochberg, direction_tuning
+    from cordstasks.analysis.population_vector import angular_error, population_angle
     from cordstasks.analysis.proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
     from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
 
@@ -20,12 +21,14 @@ __all__ = [
     "DirectionTuning",
     "WeibullFit",
     "accuracy_by_condition",
+    "angular_error",
     "benjamini_hochberg",
     "chance_p_value",
     "direction_tuning",
     "figures",
     "fit_choices",
     "fit_weibull",
+    "population_angle",
     "spearman",
     "wilson_interval",
 ]
@@ -33,6 +36,7 @@ __all__ = [
 _HOMES = {
     "proportions": ("accuracy_by_condition", "chance_p_value", "spearman", "wilson_interval"),
     "psychometrics": ("ChoiceFit", "WeibullFit", "fit_choices", "fit_weibull"),
+    "population_vector": ("angular_error", "population_angle"),
     "direction": ("DirectionTuning", "benjamini_hochberg", "direction_tuning"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -1,6 +1,7 @@
 """Tasks: trials with what is shown, what is right and when; and the same as Gymnasium environments.
 
-`get` finds a task by the name that commands take. Importing this module imports neither torch nor neurogym.
+`get` finds a task by the name that commands take, or loads it from a file. Importing this module imports neither torch
+nor neurogym. ``python -m cordstasks.tasks`` lists the tasks and draws their trials.
 """
 
 from __future__ import annotations
@@ -9,35 +10,57 @@ from inspect import signature
 from typing import Any
 
 from cordstasks.errors import InputError, unknown
+from cordstasks.tasks.catdog import CatDogTask
+from cordstasks.tasks.numerosity import NumerosityTask
 from cordstasks.tasks.random_dots import RandomDotsTask
 from cordstasks.tasks.registration import register
-from cordstasks.tasks.visual import Trial, TrialBatch, VisualTask
+from cordstasks.tasks.registry import load_file, names, register_task, registered
+from cordstasks.tasks.saccade import MemorySaccadeTask
+from cordstasks.tasks.visual import Decisions, Trial, TrialBatch, VisualTask
 
-__all__ = ["RandomDotsTask", "Trial", "TrialBatch", "VisualTask", "get", "names", "register"]
+__all__ = [
+    "CatDogTask",
+    "Decisions",
+    "MemorySaccadeTask",
+    "NumerosityTask",
+    "RandomDotsTask",
+    "Trial",
+    "TrialBatch",
+    "VisualTask",
+    "get",
+    "names",
+    "register",
+    "register_task",
+]
 
-_TASKS: dict[str, type[VisualTask]] = {task.id: task for task in (RandomDotsTask,)}
-
-
-def names() -> tuple[str, ...]:
-    """The names that `get` knows."""
-    return tuple(_TASKS)
+for _task in (RandomDotsTask, NumerosityTask, CatDogTask, MemorySaccadeTask):
+    register_task(_task)
 
 
 def get(name: str, **parameters: Any) -> VisualTask:
     """The task of that name, with its published parameters unless others are given.
 
+    Parameters
+    ----------
+    name : one of `names()`, or the path of a Python file (``.py``) that registers a task with `register_task`.
+    **parameters : the task's.
+
     Raises
     ------
-    InputError : an unknown task, or a parameter that it does not have or that is out of range.
+    InputError : an unknown task, a file that does not define one, or a parameter that the task does not have or that is
+        out of range.
     """
-    if name not in _TASKS:
-        raise unknown("task", name, _TASKS)
-    task = _TASKS[name]
+    if str(name).endswith(".py"):
+        task = load_file(name)
+    elif name in names():
+        task = registered(name)
+    else:
+        raise unknown("task", name, names())
     known = list(signature(task).parameters)
     strange = [parameter for parameter in parameters if parameter not in known]
     if strange:
-        raise unknown(f"parameter of task {name}", strange[0], known)
+        raise unknown(f"parameter of task {task.id}", strange[0], known)
     try:
         return task(**parameters)
     except TypeError as error:
-        raise InputError(f"task {name}: {error}") from error
+        raise InputError(f"task {task.id}: {error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks import get
 from cordstasks.tasks.frames import Frames
-from cordstasks.tasks.visual import FIXATE, Trial, VisualTask, check_step, steps_before
+from cordstasks.tasks.visual import FIXATE, Condition, Duration, Trial, VisualTask, check_step, steps_before
 
 REWARDS = {"abort": -0.1, "correct": 1.0, "fail": 0.0, "miss": 0.0}
 _RENDERED = 256  # px that `render` shows at least along each side
@@ -92,10 +92,7 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
         super().__init__(dt=dt, r_tmax=paid["miss"])
         self.task, self.rewards, self.abort, self.render_mode = task, paid, abort, render_mode
         self.metadata = {**type(self).metadata, "render_fps": 1000 / dt}
-        self.timing = {
-            name: ("uniform", duration) if isinstance(duration, tuple) else duration
-            for name, duration in task.timing.items()
-        }
+        self.timing = {name: _for_neurogym(duration, name in task.optional) for name, duration in task.timing.items()}
         pixels = task.display.pixels
         self.observation_space = spaces.Box(0, 255, shape=(pixels, pixels, 3), dtype=np.uint8)
         self.action_space = spaces.Discrete(
@@ -148,7 +145,7 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
         observation = self.ob[0] if step is None else step(FIXATE)[0]
         return observation, {"trial": self.trial}
 
-    def _new_trial(self, **conditions: float) -> dict[str, Any]:
+    def _new_trial(self, **conditions: Condition) -> dict[str, Any]:
         """The next trial of the sequence, with the `conditions` that the caller sets."""
         # Refuses what is no condition of the task before it could be taken for another argument of `trials`.
         self.task.complete(conditions, self.task.conditions(self._next, seed=self._sequence))
@@ -168,9 +165,9 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
         self.end_t = {name: step * self.dt for name, step in self.end_ind.items()}
         self._answer_step = self._step_at(trial.answer_from)
         self.ob = Frames(trial.movie, self.dt, steps)
-        first, last = (self._step_at(time) for time in trial.answer_window)
         self.gt = np.full(steps, FIXATE, np.int64)
-        self.gt[first:last] = trial.answer
+        for start, end, action in trial.segments:
+            self.gt[self._step_at(start) : self._step_at(end)] = action
         self._ob_built = self._gt_built = True  # or TrialEnv would allocate every frame
 
     def _step_at(self, time_ms: float) -> int:
@@ -212,7 +209,7 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
         if action != FIXATE and self.t_ind < self._answer_step:
             reward, over = self.rewards["abort"], self.abort
         elif action != FIXATE:
-            self.performance = int(action == self.visual_trial.answer)
+            self.performance = int(action == self.gt_now)
             reward, over = self.rewards["correct" if self.performance else "fail"], True
         info = {"new_trial": over, "gt": self.gt_now, "conditions": self.visual_trial.conditions}
         # TrialEnv now adds dt to its clock twice to see whether the trial is over: half a step early, rounding cannot
@@ -244,7 +241,43 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
             raise InputError(f"{argument}={mode!r}: choose {' or '.join(map(repr, known))}, or None")
 
 
-class RandomDots(VisualEnvironment):
+def _for_neurogym(duration: Duration, optional: bool) -> Any:
+    """A duration as neurogym's environments state it."""
+    if isinstance(duration, tuple):
+        return ("uniform", duration)
+    return ("choice", (0.0, duration)) if optional else duration
+
+
+class NamedEnvironment(VisualEnvironment):
+    """An environment of one task, whose parameters are the environment's.
+
+    Parameters
+    ----------
+    dt, rewards, abort, render_mode : see `VisualEnvironment`.
+    **task_parameters : see the task.
+
+    Raises
+    ------
+    InputError
+        If a parameter is unknown or out of range.
+    """
+
+    task_id: ClassVar[str]
+
+    def __init__(
+        self,
+        dt: float = 20,
+        *,
+        rewards: Mapping[str, float] | None = None,
+        abort: bool = False,
+        render_mode: str | None = None,
+        **task_parameters: Any,
+    ) -> None:
+        task = get(self.task_id, **task_parameters)
+        super().__init__(task, dt, rewards=rewards, abort=abort, render_mode=render_mode)
+
+
+class RandomDots(NamedEnvironment):
     """Random-dot motion discrimination (Roitman & Shadlen 2002), from the pixels.
 
     **Description.** A cloud of random dots moves; say in which direction. `cordstasks.tasks.RandomDotsTask` has the
@@ -276,6 +309,7 @@ class RandomDots(VisualEnvironment):
         If a parameter is unknown or out of range.
     """
 
+    task_id: ClassVar[str] = "rdm"
     metadata: dict[str, Any] = {  # noqa: RUF012 - as above
         **VisualEnvironment.metadata,
         "paper_name": "Response of neurons in the lateral intraparietal area during a combined visual discrimination "
@@ -283,15 +317,3 @@ class RandomDots(VisualEnvironment):
         "paper_link": "https://doi.org/10.1523/JNEUROSCI.22-21-09475.2002",
         "tags": ["perceptual", "motion", "n-alternative", "supervised"],
     }
-
-    def __init__(
-        self,
-        dt: float = 20,
-        *,
-        rewards: Mapping[str, float] | None = None,
-        abort: bool = False,
-        render_mode: str | None = None,
-        **task_parameters: Any,
-    ) -> None:
-        task = get("rdm", **task_parameters)
-        super().__init__(task, dt, rewards=rewards, abort=abort, render_mode=render_mode)

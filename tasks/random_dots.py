@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, RandomDots, discs, join, random_dots
-from cordstasks.tasks.visual import Duration, Trial, VisualTask, check_duration, draw_duration, timeline
+from cordstasks.tasks.visual import Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
 
 COHERENCES = (0.0, 0.032, 0.064, 0.128, 0.256, 0.512)
 
@@ -93,7 +93,7 @@ class RandomDotsTask(VisualTask):
         """Durations of fixation, motion, delay and choice."""
         return {"fixation": self.fixation, "motion": self.motion, "delay": self.delay, "choice": self.choice}
 
-    def design(self) -> list[dict[str, float]]:
+    def design(self) -> list[dict[str, Condition]]:
         """Each coherence with each direction."""
         return [{"coherence": c, "direction": d} for c, d in product(self.coherences, self.directions)]
 
@@ -105,7 +105,7 @@ class RandomDotsTask(VisualTask):
         turn = (self.directions[0] - self.directions[1]) % 360
         return len(self.directions) == 2 and abs(turn - 180) < 1e-9
 
-    def trials(self, count: int, *, seed: int, start: int = 0, **fixed: float) -> list[Trial]:
+    def trials(self, count: int, *, seed: int, start: int = 0, **fixed: Condition) -> list[Trial]:
         """As for every task; see `paired`."""
         if not self.paired or "direction" in fixed:  # a pair holds both directions
             return super().trials(count, seed=seed, start=start, **fixed)
@@ -116,7 +116,7 @@ class RandomDotsTask(VisualTask):
 
     def _reversed(self, trial: Trial) -> Trial:
         """The trial with its dots in reversed order, which is motion in the opposite direction."""
-        here = self.directions.index(trial.conditions["direction"])
+        here = trial.answer - 1
         return replace(
             trial,
             movie=trial.movie.reversed(*trial.periods["motion"]),
@@ -143,9 +143,9 @@ class RandomDotsTask(VisualTask):
         x, y, diameter = np.array(places).T
         return discs(self.display, x, y, diameter)
 
-    def trial(self, conditions: Mapping[str, float], rng: np.random.Generator) -> Trial:
+    def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:
         """One trial; `conditions` are ``coherence`` (a fraction) and ``direction`` (deg, one of the task's)."""
-        coherence, direction = conditions["coherence"], conditions["direction"]
+        coherence, direction = float(conditions["coherence"]), float(conditions["direction"])
         if direction not in self.directions:
             raise InputError(f"direction={direction:g}: choose one of the task's directions {self.directions} (deg)")
         durations = {name: draw_duration(name, duration, rng) for name, duration in self.timing.items()}

@@ -7,7 +7,12 @@ Gymnasium finds an installed cordstasks through the entry point group ``gymnasiu
 
 from __future__ import annotations
 
-ENVIRONMENTS = {"cordstasks/RandomDots-v0": "cordstasks.tasks.environment:RandomDots"}
+ENVIRONMENTS = {
+    "cordstasks/RandomDots-v0": "cordstasks.tasks.environment:RandomDots",
+    "cordstasks/Numerosity-v0": "cordstasks.tasks.memory_environments:Numerosity",
+    "cordstasks/CatDog-v0": "cordstasks.tasks.memory_environments:CatDog",
+    "cordstasks/MemorySaccade-v0": "cordstasks.tasks.memory_environments:MemorySaccade",
+}
 """{id: where the class is}"""
 
 

@@ -15,6 +15,7 @@ from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import Display, Movie
 
 Duration = float | tuple[float, float]  # ms: fixed, or the two ends of a uniform distribution
+Condition = float | str  # a number, or the name of a kind of stimulus
 FIXATE = 0  # the action, and the target, of every task before it is time to answer
 
 
@@ -26,10 +27,13 @@ class Trial:
     ----------
     movie : what the screen shows, from the start of the first period to the end of the last.
     periods : {name: (start, end)} in ms, in order.
-    answer : the action that is right, an index into the task's `actions`.
-    answer_window : (start, end) in ms: when the answer is due (a loss asks for it there).
-    answer_from : time in ms from which an answer ends the trial; earlier, anything but fixating breaks it off.
+    answer : the action that is right at the decision, an index into the task's `actions`; it may be to go on fixating.
+    answer_window : (start, end) in ms of the decision: when the answer is due (a loss asks for it there).
+    answer_from : time in ms from which an action other than fixating ends the trial, and is right where it is the target;
+        earlier, it breaks the trial off.
     conditions : what was shown, one scalar a name.
+    targets : (start, end, action) in ms, in order: what is right when. Fixating is, in between. None: the answer, in its
+        window.
     """
 
     movie: Movie
@@ -37,7 +41,29 @@ class Trial:
     answer: int
     answer_window: tuple[float, float]
     answer_from: float
-    conditions: dict[str, float]
+    conditions: dict[str, Condition]
+    targets: tuple[tuple[float, float, int], ...] | None = None
+
+    @property
+    def segments(self) -> tuple[tuple[float, float, int], ...]:
+        """(start, end, action) in ms: what is right when; fixating is, in between."""
+        return ((*self.answer_window, self.answer),) if self.targets is None else self.targets
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """When each trial's choice is read, among which actions, and which is right.
+
+    Attributes
+    ----------
+    answers : int64 (trial,), the right action.
+    answering : bool (trial, time), the steps of the decision.
+    options : the actions that compete.
+    """
+
+    answers: NDArray[np.int64]
+    answering: NDArray[np.bool_]
+    options: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +77,8 @@ class TrialBatch:
     targets : int64 (trial, time): the right action at each step.
     mask : float32 (trial, time): weight of each step in a loss; zero beyond a trial's end.
     conditions : {name: (trial,)}, one row a trial.
-    periods : {name: float (trial, 2)}, start and end in ms.
+    periods : {name: float (trial, 2)}, start and end in ms; NaN in trials that lack the period.
+    decisions : None where the choice is between all actions but fixating, at the steps at which one of them is the target.
     """
 
     movies: tuple[Movie, ...]
@@ -60,21 +87,33 @@ class TrialBatch:
     mask: NDArray[np.float32]
     conditions: dict[str, NDArray[Any]]
     periods: dict[str, NDArray[np.float64]]
+    decisions: Decisions | None = None
 
     def __len__(self) -> int:
         return len(self.movies)
 
     @property
     def answers(self) -> NDArray[np.int64]:
-        """The right answer of each trial (trial,)."""
+        """The right action of each trial at its decision (trial,)."""
+        if self.decisions is not None:
+            return self.decisions.answers
         right: NDArray[np.int64] = self.targets.max(1)
         return right
 
     @property
     def answering(self) -> NDArray[np.bool_]:
-        """Steps at which the answer is due (trial, time)."""
+        """Steps of the decision (trial, time)."""
+        if self.decisions is not None:
+            return self.decisions.answering
         due: NDArray[np.bool_] = (self.targets != FIXATE) & (self.mask > 0)
         return due
+
+    @property
+    def options(self) -> tuple[int, ...]:
+        """The actions that compete at the decision, in ascending order."""
+        if self.decisions is not None:
+            return self.decisions.options
+        return tuple(range(1, int(self.targets.max()) + 1))
 
 
 class VisualTask(ABC):
@@ -87,12 +126,16 @@ class VisualTask(ABC):
     stationary : whether the evidence is a stationary stream, so that parts of trials may be joined in training.
     fixation_weight : weight in the loss of the steps at which the network should fixate, relative to those at which it
         should answer.
+    optional : periods that only some trials have.
+    also : conditions, and their types, that may be set although a trial draws them for itself, beyond the design.
     """
 
     id: ClassVar[str]
     fixation_weight: ClassVar[float] = 0.1
     stimulus: ClassVar[str]
     stationary: ClassVar[bool] = False
+    optional: ClassVar[tuple[str, ...]] = ()
+    also: ClassVar[Mapping[str, type]] = {}
     display: Display
 
     @property
@@ -101,77 +144,106 @@ class VisualTask(ABC):
         """Names of the actions; the first is to fixate."""
 
     @property
+    def options(self) -> tuple[int, ...]:
+        """The actions that compete at the decision: all but fixating, unless a task says otherwise."""
+        return tuple(range(1, len(self.actions)))
+
+    @property
     @abstractmethod
     def timing(self) -> dict[str, Duration]:
         """{period: duration}, in order; a trial leaves out a period of 0 ms."""
 
     @abstractmethod
-    def design(self) -> list[dict[str, float]]:
+    def design(self) -> list[dict[str, Condition]]:
         """Every combination of conditions that a balanced block of trials holds once."""
 
     @abstractmethod
-    def trial(self, conditions: Mapping[str, float], rng: np.random.Generator) -> Trial:
+    def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:
         """A trial of the given conditions; what they leave open (places, jitter) is drawn from `rng`."""
 
     def for_training(self) -> VisualTask:
         """The task as it is trained on, where that differs from the task as it is tested."""
         return self
 
-    def conditions(self, index: int, *, seed: int) -> dict[str, float]:
+    def for_testing(self) -> VisualTask:
+        """The task as it is tested after training, where it must leave out what was trained on."""
+        return self
+
+    def pooled(self, seed: int) -> VisualTask:
+        """The task with the pool of pictures that `seed` names, where trials share pictures."""
+        return self
+
+    def conditions(self, index: int, *, seed: int) -> dict[str, Condition]:
         """Conditions of trial `index`: balanced blocks, each in an order of its own."""
         design = self.design()
         block, place = divmod(index, len(design))
         order = np.random.default_rng([seed, _ORDER, block]).permutation(len(design))
         return design[int(order[place])]
 
-    def complete(self, given: Mapping[str, float], drawn: Mapping[str, float]) -> dict[str, float]:
-        """`drawn` conditions with those that a caller has `given` in their place."""
-        strange = sorted(set(given) - set(drawn))
+    def complete(self, given: Mapping[str, Condition], drawn: Mapping[str, Condition]) -> dict[str, Condition]:
+        """`drawn` conditions with those that a caller has `given` in their place, or beside them."""
+        kinds = {name: str if isinstance(value, str) else float for name, value in drawn.items()} | dict(self.also)
+        strange = sorted(set(given) - set(kinds))
         if strange:
-            raise unknown(f"condition of task {self.id}", strange[0], sorted(drawn))
+            raise unknown(f"condition of task {self.id}", strange[0], sorted(kinds))
         for name, value in given.items():
-            if not isinstance(value, Real):
+            if kinds[name] is str and not isinstance(value, str):
+                raise InputError(f"{name}={value!r}: give a name")
+            if kinds[name] is float and not isinstance(value, Real):
                 raise InputError(f"{name}={value!r}: give a number")
-        return {**drawn, **{name: float(value) for name, value in given.items()}}
+        return {**drawn, **{name: value if isinstance(value, str) else float(value) for name, value in given.items()}}
 
-    def trials(self, count: int, *, seed: int, start: int = 0, **fixed: float) -> list[Trial]:
+    def trials(self, count: int, *, seed: int, start: int = 0, **fixed: Condition) -> list[Trial]:
         """Trials number `start` to `start + count` of the sequence that `seed` names.
 
         Trial i depends on the seed and on i alone, not on how many trials are drawn.
         """
+        task = self.pooled(seed)
         return [
-            self.trial(self.complete(fixed, self.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index]))
+            task.trial(self.complete(fixed, self.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index]))
             for index in range(start, start + count)
         ]
 
-    def sample(self, trials: int, *, seed: int, dt: float = 20.0, **fixed: float) -> TrialBatch:
+    def sample(self, trials: int, *, seed: int, dt: float = 20.0, **fixed: Condition) -> TrialBatch:
         """Draw `trials` trials at time steps of `dt` ms; conditions named in `fixed` hold for all of them."""
         if trials < 1:
             raise InputError(f"trials={trials!r}: draw at least 1")
         check_step(dt, self)
-        return collate(self.trials(trials, seed=seed, start=0, **fixed), dt, fixation_weight=self.fixation_weight)
+        drawn = self.trials(trials, seed=seed, start=0, **fixed)
+        return collate(drawn, dt, options=self.options, fixation_weight=self.fixation_weight)
 
 
 _ORDER, _TRIAL = 1, 2  # streams of a seed
 
 
-def collate(trials: Sequence[Trial], dt: float, *, fixation_weight: float = 0.1) -> TrialBatch:
-    """Put trials on a common grid of steps of `dt` ms; shorter trials are padded with steps of weight zero."""
+def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fixation_weight: float = 0.1) -> TrialBatch:
+    """Put trials on a common grid of steps of `dt` ms; shorter trials are padded with steps of weight zero.
+
+    A step weighs 1 where its target is not to fixate and during the decision, whose `options` are the task's.
+    """
     lengths = [steps_before(trial.movie.duration_ms, dt) for trial in trials]
     targets = np.full((len(trials), max(lengths)), FIXATE, np.int64)
     mask = np.zeros(targets.shape, np.float32)
+    answering = np.zeros(targets.shape, np.bool_)
     for row, (trial, length) in enumerate(zip(trials, lengths, strict=True)):
-        first, last = (steps_before(time, dt) for time in trial.answer_window)
         mask[row, :length] = fixation_weight
-        targets[row, first:last] = trial.answer
+        for start, end, action in trial.segments:
+            first, last = steps_before(start, dt), steps_before(end, dt)
+            targets[row, first:last] = action
+            mask[row, first:last] = 1
+        first, last = (steps_before(time, dt) for time in trial.answer_window)
+        answering[row, first:last] = True
         mask[row, first:last] = 1
+    periods = {name: None for trial in trials for name in trial.periods}
+    absent = (np.nan, np.nan)
     return TrialBatch(
         movies=tuple(trial.movie for trial in trials),
         dt=dt,
         targets=targets,
         mask=mask,
         conditions={name: np.array([trial.conditions[name] for trial in trials]) for name in trials[0].conditions},
-        periods={name: np.array([trial.periods[name] for trial in trials]) for name in trials[0].periods},
+        periods={name: np.array([trial.periods.get(name, absent) for trial in trials]) for name in periods},
+        decisions=Decisions(np.array([trial.answer for trial in trials]), answering, options),
     )
 
 

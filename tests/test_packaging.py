@@ -131,7 +131,8 @@ class TestDocuments:
 
     def test_no_other_page_has_examples_that_are_not_run(self):
         pages = {path.name for path in (ROOT / "docs").rglob("*.md") if "```python" in path.read_text(encoding="utf-8")}
-        assert pages == {"environments.md", "weights.md"}
+        # test_task_files.py holds own-task.md to the example that it walks through
+        assert pages == {"environments.md", "weights.md", "own-task.md"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""Population vectors: a place, or a direction, read from many units at once, in degrees."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cordstasks.analysis._checks import Floats, real_array, same_trials
+from cordstasks.errors import InputError
+
+__all__ = ["angular_error", "population_angle"]
+
+_NO_DIRECTION = 1e-9  # length of the vector, relative to the sum of the weights, below which it points nowhere
+
+
+def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = False) -> Floats:
+    """Read an angle from units, each of which votes for its own (Georgopoulos, Schwartz & Kettner 1986, Science 233).
+
+    Every unit contributes a vector that points to its place and is as long as its activity; the angle of their sum is
+    the answer. It may lie between places.
+
+    Parameters
+    ----------
+    activity : (trial, unit)
+        Rates, which must not be negative; or with `softmax` the logits of choices, whose probabilities are the weights.
+    places : (unit,)
+        The place that each unit stands for, in deg.
+    softmax : bool
+        Whether `activity` holds logits.
+
+    Returns
+    -------
+    (trial,)
+        Angles in deg, in [0, 360); NaN for a trial whose vectors cancel.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, rates are negative, or values are not finite.
+    """
+    weights = real_array("activity", activity, ("trial", "unit"))
+    angles = np.deg2rad(real_array("places", places, ("unit",)))
+    if len(angles) != weights.shape[1]:
+        raise InputError(f"places has {len(angles)} angles but activity has {weights.shape[1]} units; give one for each")
+    if softmax:
+        weights = np.exp(weights - weights.max(axis=1, keepdims=True))
+    elif weights.min() < 0:
+        raise InputError(f"activity reaches {weights.min():g}; give rates of at least 0, or logits with softmax=True")
+    vector = weights @ np.exp(1j * angles)
+    angle = np.rad2deg(np.angle(vector)) % 360
+    angle[angle == 360] = 0  # a negative angle within rounding of 0
+    return np.where(np.abs(vector) > _NO_DIRECTION * weights.sum(axis=1), angle, np.nan)
+
+
+def angular_error(angle: ArrayLike, true: ArrayLike) -> Floats:
+    """Return by how much angles (trial,) differ from the `true` ones (trial,), in deg, in [-180, 180).
+
+    Positive is counter-clockwise. An angle that is not a number, as of vectors that cancel, has an error that is none.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, or a true angle is not finite.
+    """
+    given = np.asarray(angle, dtype=np.float64)
+    right = real_array("true", true, ("trial",))
+    if given.ndim != 1:
+        raise InputError(f"angle has shape {given.shape}; give an array (trial,)")
+    same_trials("angle", given, len(right), "true")
+    error: Floats = (given - right + 180) % 360 - 180
+    return error

@@ -1,0 +1,117 @@
+"""What trials of a task look like: a contact sheet and an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cordstasks.errors import InputError
+from cordstasks.files import atomic, writable_folder
+from cordstasks.tasks.visual import Trial, VisualTask
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_CELL = 128  # px that a frame takes at least
+_LINE = 16  # px that a line of text takes
+_STEP_MS = 40
+_MARGIN = 4
+
+
+def write_preview(task: VisualTask, folder: Path, *, trials: int = 6, seed: int = 0) -> list[Path]:
+    """Draw trials of a task into ``ID.png``, a row a trial and a column a period, and ``ID.gif``, side by side in time.
+
+    Raises
+    ------
+    InputError : no trials asked for, or the folder cannot be written to.
+    """
+    if trials < 1:
+        raise InputError(f"--trials {trials}: draw at least 1")
+    place = writable_folder(folder, "--out")
+    drawn = task.trials(trials, seed=seed)
+    paths = [place / f"{task.id}.png", place / f"{task.id}.gif"]
+    sheet = contact_sheet(task, drawn)
+    with atomic(paths[0]) as temporary:
+        sheet.save(temporary, format="PNG")
+    images, durations = animation(task, drawn)
+    with atomic(paths[1]) as temporary:
+        images[0].save(
+            temporary, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
+        )
+    return paths
+
+
+def contact_sheet(task: VisualTask, trials: Sequence[Trial]) -> Image.Image:
+    """A row for each trial, with its conditions above, and the screen in the middle of each of its periods."""
+    from PIL import Image, ImageDraw
+
+    names = list(dict.fromkeys(name for trial in trials for name in trial.periods))
+    names = [name for name in task.timing if name in names]
+    frame = _enlarged(trials[0].movie.rgb([0])[0])
+    width, height = frame.shape[1] + _MARGIN, frame.shape[0] + 2 * _LINE + _MARGIN
+    sheet = Image.new("RGB", (len(names) * width + _MARGIN, len(trials) * height + _MARGIN), (40, 40, 40))
+    pen = ImageDraw.Draw(sheet)
+    for row, trial in enumerate(trials):
+        top = _MARGIN + row * height
+        pen.text((_MARGIN, top), f"{_conditions(trial)}: {task.actions[trial.answer]} (times in ms)", fill="white")
+        for column, name in enumerate(names):
+            if name not in trial.periods:
+                continue
+            start, end = trial.periods[name]
+            left = _MARGIN + column * width
+            pen.text((left, top + _LINE), f"{name} {start:g}-{end:g}", fill=(180, 180, 180))
+            shown = _enlarged(trial.movie.rgb([(start + end) / 2])[0])
+            sheet.paste(Image.fromarray(shown), (left, top + 2 * _LINE))
+    return sheet
+
+
+def animation(task: VisualTask, trials: Sequence[Trial]) -> tuple[list[Image.Image], list[int]]:
+    """Frames of the trials side by side, and how long each is shown, in ms; what does not change is one frame."""
+    from PIL import Image, ImageDraw
+
+    ends = [trial.movie.duration_ms for trial in trials]
+    images: list[Image.Image] = []
+    durations: list[int] = []
+    before: list[tuple[int, str]] = []
+    for step in range(int(np.ceil(max(ends) / _STEP_MS))):
+        time = step * _STEP_MS
+        now = [_now(trial, time) for trial in trials]
+        if now == before:
+            durations[-1] += _STEP_MS
+            continue
+        before = now
+        frames = [
+            _enlarged(trial.movie.rgb([min(time, end - 1e-3)])[0]) // (1 if time < end else 4)
+            for trial, end in zip(trials, ends, strict=True)
+        ]
+        height, width, _ = frames[0].shape
+        image = Image.new("RGB", (len(frames) * (width + _MARGIN), height + _LINE), (40, 40, 40))
+        pen = ImageDraw.Draw(image)
+        for column, (frame, (_, name)) in enumerate(zip(frames, now, strict=True)):
+            pen.text((column * (width + _MARGIN), 0), name, fill="white")
+            image.paste(Image.fromarray(frame), (column * (width + _MARGIN), _LINE))
+        images.append(image)
+        durations.append(_STEP_MS)
+    return images, durations
+
+
+def _now(trial: Trial, time: float) -> tuple[int, str]:
+    """Which frame a trial shows, and its period; a trial that is over shows its last."""
+    if time >= trial.movie.duration_ms:
+        return -1, "over"
+    inside = [name for name, (start, end) in trial.periods.items() if start <= time + 1e-6 < end]
+    return int(trial.movie.at(time)), inside[0] if inside else ""
+
+
+def _conditions(trial: Trial) -> str:
+    values = ((name, f"{value:g}" if isinstance(value, float) else value) for name, value in trial.conditions.items())
+    return ", ".join(f"{name} {value}" for name, value in values)
+
+
+def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = -(-_CELL // len(frame))
+    return frame.repeat(scale, axis=0).repeat(scale, axis=1)

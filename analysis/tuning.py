@@ -9,13 +9,18 @@ from __future__ import annotations
 from cordstasks.analysis._responses import window_mean
 from cordstasks.analysis._tuning_aligned import AlignedCurves, align
 from cordstasks.analysis._tuning_curves import CrossValidatedCurves, TuningCurves, cross_validated_curves, tuning_curves
+from cordstasks.analysis._tuning_selectivity import Selectivity, SelectivityOverTime, selectivity, selectivity_over_time
 
 __all__ = [
     "AlignedCurves",
     "CrossValidatedCurves",
+    "Selectivity",
+    "SelectivityOverTime",
     "TuningCurves",
     "align",
     "cross_validated_curves",
+    "selectivity",
+    "selectivity_over_time",
     "tuning_curves",
     "window_mean",
 ]

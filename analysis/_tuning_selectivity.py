@@ -229,7 +229,5 @@ def _windows(times: Floats, width_ms: float, step_ms: float) -> tuple[NDArray[np
             raise InputError(f"{name} is {value}; give a time in ms above 0")
     length, stride = max(round(width_ms / dt), 1), max(round(step_ms / dt), 1)
     if length > len(times):
-        raise InputError(
-            f"width_ms is {width_ms:g}, longer than the {len(times) * dt:g} ms recorded; give a smaller one"
-        )
+        raise InputError(f"width_ms is {width_ms:g}, longer than the {len(times) * dt:g} ms recorded; give a smaller one")
     return np.arange(0, len(times) - length + 1, stride), length

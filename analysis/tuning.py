@@ -10,15 +10,20 @@ from cordstasks.analysis._responses import window_mean
 from cordstasks.analysis._tuning_aligned import AlignedCurves, align
 from cordstasks.analysis._tuning_curves import CrossValidatedCurves, TuningCurves, cross_validated_curves, tuning_curves
 from cordstasks.analysis._tuning_selectivity import Selectivity, SelectivityOverTime, selectivity, selectivity_over_time
+from cordstasks.analysis._tuning_width import GaussianFits, VonMisesFits, fit_gaussian, fit_von_mises
 
 __all__ = [
     "AlignedCurves",
     "CrossValidatedCurves",
+    "GaussianFits",
     "Selectivity",
     "SelectivityOverTime",
     "TuningCurves",
+    "VonMisesFits",
     "align",
     "cross_validated_curves",
+    "fit_gaussian",
+    "fit_von_mises",
     "selectivity",
     "selectivity_over_time",
     "tuning_curves",

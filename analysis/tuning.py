@@ -8,22 +8,34 @@ from __future__ import annotations
 
 from cordstasks.analysis._responses import window_mean
 from cordstasks.analysis._tuning_aligned import AlignedCurves, align
+from cordstasks.analysis._tuning_category import CategoryContrast, CategoryIndex, category_contrast, category_index
 from cordstasks.analysis._tuning_curves import CrossValidatedCurves, TuningCurves, cross_validated_curves, tuning_curves
+from cordstasks.analysis._tuning_mixed import Effect, MixedSelectivity, mixed_selectivity
+from cordstasks.analysis._tuning_roc import RocArea, roc_area
 from cordstasks.analysis._tuning_selectivity import Selectivity, SelectivityOverTime, selectivity, selectivity_over_time
 from cordstasks.analysis._tuning_width import GaussianFits, VonMisesFits, fit_gaussian, fit_von_mises
 
 __all__ = [
     "AlignedCurves",
+    "CategoryContrast",
+    "CategoryIndex",
     "CrossValidatedCurves",
+    "Effect",
     "GaussianFits",
+    "MixedSelectivity",
+    "RocArea",
     "Selectivity",
     "SelectivityOverTime",
     "TuningCurves",
     "VonMisesFits",
     "align",
+    "category_contrast",
+    "category_index",
     "cross_validated_curves",
     "fit_gaussian",
     "fit_von_mises",
+    "mixed_selectivity",
+    "roc_area",
     "selectivity",
     "selectivity_over_time",
     "tuning_curves",

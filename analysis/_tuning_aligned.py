@@ -103,7 +103,7 @@ def align(
     if preferred is not None and preferred not in values:
         shown = ", ".join(f"{value:g}" for value in values)
         raise InputError(f"preferred is {preferred}; give one of the conditions: {shown}")
-    chosen = _chosen(curves, false_discovery)
+    chosen = chosen_units(curves, false_discovery)
     if preferred is not None:
         chosen &= curves.preferred == int(np.searchsorted(values, preferred))
     table = values[:, None] - values[None]  # (condition, preferred)
@@ -137,7 +137,8 @@ def align(
     )
 
 
-def _chosen(curves: CrossValidatedCurves, rate: float | None) -> Booleans:
+def chosen_units(curves: CrossValidatedCurves, rate: float | None) -> Booleans:
+    """Return (way, unit): tuned at a false discovery rate by the half that the preference is from, or all that vary."""
     varies = (curves.preferred >= 0) & curves.varies
     if rate is None:
         return varies

@@ -12,6 +12,7 @@ from cordstasks.analysis._anova import OneWay, one_way, standardise
 from cordstasks.analysis._checks import Booleans, Floats, count, open_fraction, plain_interval, real_array
 from cordstasks.analysis._direction_statistics import benjamini_hochberg, permutation_test
 from cordstasks.analysis._responses import grouped, recorded, varying
+from cordstasks.analysis._tuning_curves import TuningCurves
 from cordstasks.analysis.proportions import wilson_interval
 from cordstasks.errors import InputError
 
@@ -201,6 +202,46 @@ def selectivity_over_time(
     f, eta, omega, p = (np.stack(part) for part in zip(*tests, strict=True))
     ends = np.stack([times[starts], times[starts + length - 1]], axis=1)
     return SelectivityOverTime(ends, f, eta, omega, p, _discovered(p, np.stack(varies), rate))
+
+
+def example_units(curves: TuningCurves, tests: Selectivity, *, number: int | None = None) -> NDArray[np.intp]:
+    """Choose units to show by a rule: for each condition, the most selective unit that prefers it.
+
+    The most selective unit is the one of largest omega squared among the selective ones. Conditions that no selective
+    unit prefers have none.
+
+    Parameters
+    ----------
+    curves : TuningCurves
+        For the preferences.
+    tests : Selectivity
+        Of the same responses.
+    number : int, optional
+        Only so many, those of largest omega squared; all by default.
+
+    Returns
+    -------
+    (example,) int
+        Indices of units, in the order of the conditions they prefer.
+
+    Raises
+    ------
+    InputError
+        If the numbers of units differ.
+    """
+    if len(curves.preferred) != len(tests.f):
+        raise InputError(f"tests has {len(tests.f)} units but curves has {len(curves.preferred)}; give the same responses")
+    strength = np.where(tests.selective, tests.omega_squared, -np.inf)
+    found = []
+    for i in range(len(curves.values)):
+        own = np.flatnonzero(tests.selective & (curves.preferred == i))
+        if len(own):
+            found.append(own[strength[own].argmax()])
+    examples = np.array(found, dtype=np.intp)
+    if number is not None:
+        kept = np.argsort(-strength[examples], kind="stable")[: count("number", number, 1)]
+        examples = examples[np.sort(kept)]
+    return examples
 
 
 def _tested(rates: Floats, group: NDArray[np.intp], permutations: int, rng: np.random.Generator) -> OneWay:

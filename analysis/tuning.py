@@ -12,7 +12,13 @@ from cordstasks.analysis._tuning_category import CategoryContrast, CategoryIndex
 from cordstasks.analysis._tuning_curves import CrossValidatedCurves, TuningCurves, cross_validated_curves, tuning_curves
 from cordstasks.analysis._tuning_mixed import Effect, MixedSelectivity, mixed_selectivity
 from cordstasks.analysis._tuning_roc import RocArea, roc_area
-from cordstasks.analysis._tuning_selectivity import Selectivity, SelectivityOverTime, selectivity, selectivity_over_time
+from cordstasks.analysis._tuning_selectivity import (
+    Selectivity,
+    SelectivityOverTime,
+    example_units,
+    selectivity,
+    selectivity_over_time,
+)
 from cordstasks.analysis._tuning_width import GaussianFits, VonMisesFits, fit_gaussian, fit_von_mises
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "category_contrast",
     "category_index",
     "cross_validated_curves",
+    "example_units",
     "fit_gaussian",
     "fit_von_mises",
     "mixed_selectivity",

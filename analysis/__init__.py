@@ -10,41 +10,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cordstasks.analysis import figures
+    from cordstasks.analysis import behaviour, behaviour_figures, figures, tuning, tuning_figures
+    from cordstasks.analysis.decoding import Decoding, decode
     from cordstasks.analysis.direction import DirectionTuning, benjamini_hochberg, direction_tuning
-    from cordstasks.analysis.population_vector import angular_error, population_angle
+    from cordstasks.analysis.population_vector import population_angle
     from cordstasks.analysis.proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
     from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
 
 __all__ = [
     "ChoiceFit",
+    "Decoding",
     "DirectionTuning",
     "WeibullFit",
     "accuracy_by_condition",
-    "angular_error",
+    "behaviour",
+    "behaviour_figures",
     "benjamini_hochberg",
     "chance_p_value",
+    "decode",
     "direction_tuning",
     "figures",
     "fit_choices",
     "fit_weibull",
     "population_angle",
     "spearman",
+    "tuning",
+    "tuning_figures",
     "wilson_interval",
 ]
 
 _HOMES = {
     "proportions": ("accuracy_by_condition", "chance_p_value", "spearman", "wilson_interval"),
     "psychometrics": ("ChoiceFit", "WeibullFit", "fit_choices", "fit_weibull"),
-    "population_vector": ("angular_error", "population_angle"),
+    "population_vector": ("population_angle",),
+    "decoding": ("Decoding", "decode"),
     "direction": ("DirectionTuning", "benjamini_hochberg", "direction_tuning"),
 }
+_MODULES = ("behaviour", "behaviour_figures", "figures", "tuning", "tuning_figures")
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return importlib.import_module(f"{__name__}.figures")
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

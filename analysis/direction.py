@@ -29,12 +29,11 @@ from cordstasks.analysis._direction_statistics import (
     sensitivity,
     slopes,
 )
+from cordstasks.analysis._responses import varying, window_mean
 from cordstasks.analysis.proportions import wilson_interval
 from cordstasks.errors import InputError
 
 __all__ = ["DirectionTuning", "benjamini_hochberg", "direction_tuning"]
-
-_STILL = 1e-6  # range of a unit's responses, relative to the largest, below which it does not vary
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +178,7 @@ def direction_tuning(
         If lengths differ, the window is empty, values are not finite, or a direction has fewer than four trials with
         moving dots.
     """
-    responses = _responses(activity, window)
+    responses = window_mean(activity, window)
     angle = np.round(np.mod(real_array("direction", direction, ("trial",)), 360), 6) % 360
     strength = coherences("coherence", coherence, signed=False)
     same_trials("direction", angle, len(responses), "activity")
@@ -196,7 +195,7 @@ def direction_tuning(
             f"direction has too few trials with moving dots ({shown}); give two or more, each in 4 trials or more"
         )
 
-    varies = np.ptp(responses, axis=0) > _STILL * np.abs(responses).max(axis=0)
+    varies = varying(responses)
     scale = np.where(varies, responses.std(axis=0), 0.0)
     # Standardised, so that rounding is the same for every unit; centred within coherence, so that what is left to
     # explain is direction.
@@ -238,23 +237,3 @@ def direction_tuning(
         first_half=parts,
         preferred_first=np.where(varies, directions[preferences[0]], np.nan),
     )
-
-
-def _responses(activity: ArrayLike, window: slice | ArrayLike) -> Floats:
-    """Return the mean over the window, (trial, unit)."""
-    array = np.asarray(activity)
-    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "fiu":
-        raise InputError(f"activity has shape {array.shape} and type {array.dtype}; give numbers (trial, time, unit)")
-    if not isinstance(window, slice):
-        window = np.asarray(window)
-        if window.shape != array.shape[1:2] or window.dtype != bool:
-            raise InputError(
-                f"window has shape {window.shape} and type {window.dtype}; give a slice or ({array.shape[1]},) booleans"
-            )
-    part = array[:, window]
-    if not part.shape[1]:
-        raise InputError(f"window {window} holds none of the {array.shape[1]} time steps; widen it")
-    responses = part.mean(axis=1, dtype=np.float64)
-    if not np.isfinite(responses).all():
-        raise InputError("activity holds values that are not finite inside the window; drop those trials or units")
-    return np.asarray(responses)

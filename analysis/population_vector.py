@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cordstasks.analysis._checks import Floats, real_array, same_trials
+from cordstasks.analysis._checks import Floats, real_array
 from cordstasks.errors import InputError
 
-__all__ = ["angular_error", "population_angle"]
+__all__ = ["population_angle"]
 
 _NO_DIRECTION = 1e-9  # length of the vector, relative to the sum of the weights, below which it points nowhere
 
@@ -51,21 +51,3 @@ def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = 
     angle[angle == 360] = 0  # a negative angle within rounding of 0
     return np.where(np.abs(vector) > _NO_DIRECTION * weights.sum(axis=1), angle, np.nan)
 
-
-def angular_error(angle: ArrayLike, true: ArrayLike) -> Floats:
-    """Return by how much angles (trial,) differ from the `true` ones (trial,), in deg, in [-180, 180).
-
-    Positive is counter-clockwise. An angle that is not a number, as of vectors that cancel, has an error that is none.
-
-    Raises
-    ------
-    InputError
-        If the lengths differ, or a true angle is not finite.
-    """
-    given = np.asarray(angle, dtype=np.float64)
-    right = real_array("true", true, ("trial",))
-    if given.ndim != 1:
-        raise InputError(f"angle has shape {given.shape}; give an array (trial,)")
-    same_trials("angle", given, len(right), "true")
-    error: Floats = (given - right + 180) % 360 - 180
-    return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cordstasks.analysis import angular_error, population_angle
+from cordstasks.analysis import population_angle
 from cordstasks.errors import InputError
 
 PLACES = np.arange(8) * 45.0
@@ -49,19 +49,3 @@ class TestPopulationAngle:
     def test_bad_input_is_named(self, activity: object, places: object, message: str):
         with pytest.raises(InputError, match=message):
             population_angle(activity, places)
-
-
-class TestAngularError:
-    def test_it_goes_the_short_way_round(self):
-        np.testing.assert_allclose(
-            angular_error([10.0, 350.0, 90.0, 180.0, 725.0], [350.0, 10.0, 90.0, 0.0, 0.0]), [20, -20, 0, -180, 5]
-        )
-
-    def test_what_is_no_angle_has_no_error(self):
-        assert np.isnan(angular_error([np.nan, 5.0], [0.0, 0.0])).tolist() == [True, False]
-
-    def test_bad_input_is_named(self):
-        with pytest.raises(InputError, match="angle has 1 trials but true has 2; give one value"):
-            angular_error([1.0], [1.0, 2.0])
-        with pytest.raises(InputError, match="true holds 1 values that are not finite"):
-            angular_error([1.0], [np.inf])

@@ -1,0 +1,92 @@
+"""Recorded activity and conditions as the analyses of tuning take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cordstasks.analysis._checks import Booleans, Floats, real_array, same_trials
+from cordstasks.errors import InputError
+
+_STILL = 1e-6  # range of a unit's responses, relative to the largest, below which it does not vary
+
+
+def recorded(activity: ArrayLike) -> NDArray[Any]:
+    """Return activity as an array of numbers (trial, time, unit), not copied."""
+    array = np.asarray(activity)
+    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "fiu":
+        raise InputError(f"activity has shape {array.shape} and type {array.dtype}; give numbers (trial, time, unit)")
+    return array
+
+
+def window_mean(activity: ArrayLike, window: slice | ArrayLike = slice(None)) -> Floats:
+    """Mean activity in a window of time, the response of each trial and unit.
+
+    Parameters
+    ----------
+    activity : (trial, time, unit)
+        Recorded activity; not modified.
+    window : slice or (time,) bool
+        The time steps that count, such as ``(times > 500) & (times <= 1300)``; all of them by default.
+
+    Returns
+    -------
+    (trial, unit)
+        In units of the activity.
+
+    Raises
+    ------
+    InputError
+        If the window is empty or does not fit, or activity inside it is not finite.
+    """
+    array = recorded(activity)
+    if not isinstance(window, slice):
+        window = np.asarray(window)
+        if window.shape != array.shape[1:2] or window.dtype != bool:
+            raise InputError(
+                f"window has shape {window.shape} and type {window.dtype}; give a slice or ({array.shape[1]},) booleans"
+            )
+    part = array[:, window]
+    if not part.shape[1]:
+        raise InputError(f"window {window} holds none of the {array.shape[1]} time steps; widen it")
+    responses = part.mean(axis=1, dtype=np.float64)
+    if not np.isfinite(responses).all():
+        raise InputError("activity holds values that are not finite inside the window; drop those trials or units")
+    return np.asarray(responses)
+
+
+def varying(responses: Floats) -> Booleans:
+    """Return which units (unit,) do not respond the same in all trials, rounding apart."""
+    return np.asarray(np.ptp(responses, axis=0) > _STILL * np.abs(responses).max(axis=0))
+
+
+def grouped(
+    name: str, condition: ArrayLike, trials: int, *, least: int = 1, partner: str = "responses"
+) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the values of a condition (value,), sorted, and the index of each trial's value (trial,).
+
+    Conditions are numbers or names. `least` is how many trials each value needs.
+    """
+    column = np.asarray(condition)
+    if column.dtype.kind in "fiub":
+        real_array(name, column, ("trial",))
+    elif column.ndim != 1 or column.dtype.kind not in "US":
+        raise InputError(f"{name} has shape {column.shape} and type {column.dtype}; give (trial,) numbers or names")
+    same_trials(name, column, trials, partner)
+    values, group = np.unique(column, return_inverse=True)
+    if len(values) < 2:
+        raise InputError(f"{name} is {values[0]} in all trials; give trials of two or more values")
+    counts = np.bincount(group)
+    if counts.min() < least:
+        rarest = int(counts.argmin())
+        raise InputError(f"{name} {values[rarest]} has {counts[rarest]} trials; give {least} or more of each value")
+    return values, group
+
+
+def numeric(name: str, values: NDArray[Any]) -> Floats:
+    """Return the values of a condition as floats, refusing names."""
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"{name} has names such as {str(values[0])!r}; this needs numbers")
+    return values.astype(np.float64)

@@ -11,21 +11,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cordstasks.analysis import figures
+    from cordstasks.analysis.canonical import (
+        Alignment,
+        align,
+        canonical_correlations,
+        cross_validated_correlations,
+        pairwise_correlations,
+    )
     from cordstasks.analysis.direction import DirectionTuning, benjamini_hochberg, direction_tuning
     from cordstasks.analysis.proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
     from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
+    from cordstasks.analysis.shape import linear_cka, pairwise_distances, shape_distance
 
 __all__ = [
+    "Alignment",
     "ChoiceFit",
     "DirectionTuning",
     "WeibullFit",
     "accuracy_by_condition",
+    "align",
     "benjamini_hochberg",
+    "canonical_correlations",
     "chance_p_value",
+    "cross_validated_correlations",
     "direction_tuning",
     "figures",
     "fit_choices",
     "fit_weibull",
+    "linear_cka",
+    "pairwise_correlations",
+    "pairwise_distances",
+    "shape_distance",
     "spearman",
     "wilson_interval",
 ]
@@ -33,6 +49,14 @@ __all__ = [
 _HOMES = {
     "proportions": ("accuracy_by_condition", "chance_p_value", "spearman", "wilson_interval"),
     "psychometrics": ("ChoiceFit", "WeibullFit", "fit_choices", "fit_weibull"),
+    "canonical": (
+        "Alignment",
+        "align",
+        "canonical_correlations",
+        "cross_validated_correlations",
+        "pairwise_correlations",
+    ),
+    "shape": ("linear_cka", "pairwise_distances", "shape_distance"),
     "direction": ("DirectionTuning", "benjamini_hochberg", "direction_tuning"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -52,7 +52,7 @@ OUTSIDE: dict[str, set[str]] = {
     "bank": {"numpy"},
     "stimuli": {"numpy"},
     "tasks": {"numpy", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib"},
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm"},
     "train": set(),
     "pretrain": set(),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -193,12 +193,9 @@ def distances_of_all(
         return np.array([_distance(crossed, products, i, j, norms, metric, normalise) for j, products in later])
 
     result = np.zeros((number, number))
-    threads = _threads(workers)
-    with (
-        tqdm(total=number * (number - 1) // 2, desc="distances", unit="pair", leave=False, disable=not progress) as bar,
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        for i, values in enumerate(pool.map(row, range(number - 1))):
+    pairs = number * (number - 1) // 2
+    with tqdm(total=pairs, desc="distances", unit="pair", leave=False, disable=not progress) as bar:
+        for i, values in enumerate(_in_threads(row, range(number - 1), workers)):
             result[i, i + 1 :] = result[i + 1 :, i] = values
             bar.update(len(values))
     return result
@@ -255,9 +252,12 @@ def _projection(components: Components, alpha: float) -> Components:
     return None if components == "auto" and alpha == 1 else components
 
 
-def _threads(workers: int | None) -> int:
-    if workers is not None:
-        return count("workers", workers, 1)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _in_threads(function: Callable[[int], Floats], items: Sequence[int], workers: int | None) -> Iterator[Floats]:
+    """`map`, in threads where there are several; linear algebra releases the interpreter's lock."""
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if min(count("workers", workers, 1), len(items)) == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(function, items)

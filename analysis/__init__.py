@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cordstasks.analysis import figures
+    from cordstasks.analysis.architectures import architecture_table, closer_to
     from cordstasks.analysis.canonical import (
         Alignment,
         align,
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
         cross_validated_correlations,
         pairwise_correlations,
     )
+    from cordstasks.analysis.comparison import Comparison, compare_activity, on_common_times
     from cordstasks.analysis.direction import DirectionTuning, benjamini_hochberg, direction_tuning
+    from cordstasks.analysis.embedding import Embedding, cluster, embed
+    from cordstasks.analysis.permutation import PermutationNull, permutation_null
     from cordstasks.analysis.proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
     from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
     from cordstasks.analysis.shape import linear_cka, pairwise_distances, shape_distance
@@ -26,21 +30,31 @@ if TYPE_CHECKING:
 __all__ = [
     "Alignment",
     "ChoiceFit",
+    "Comparison",
     "DirectionTuning",
+    "Embedding",
+    "PermutationNull",
     "WeibullFit",
     "accuracy_by_condition",
     "align",
+    "architecture_table",
     "benjamini_hochberg",
     "canonical_correlations",
     "chance_p_value",
+    "closer_to",
+    "cluster",
+    "compare_activity",
     "cross_validated_correlations",
     "direction_tuning",
+    "embed",
     "figures",
     "fit_choices",
     "fit_weibull",
     "linear_cka",
+    "on_common_times",
     "pairwise_correlations",
     "pairwise_distances",
+    "permutation_null",
     "shape_distance",
     "spearman",
     "wilson_interval",
@@ -56,6 +70,10 @@ _HOMES = {
         "cross_validated_correlations",
         "pairwise_correlations",
     ),
+    "permutation": ("PermutationNull", "permutation_null"),
+    "embedding": ("Embedding", "cluster", "embed"),
+    "architectures": ("architecture_table", "closer_to"),
+    "comparison": ("Comparison", "compare_activity", "on_common_times"),
     "shape": ("linear_cka", "pairwise_distances", "shape_distance"),
     "direction": ("DirectionTuning", "benjamini_hochberg", "direction_tuning"),
 }

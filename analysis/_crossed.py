@@ -136,7 +136,7 @@ def _mapped(left: Floats | None, block: Floats, right: Floats) -> Floats:
     return block * right if right.ndim == 1 else block @ right
 
 
-def split_groups(groups: ArrayLike, samples: int, folds: int, seed: int) -> list[Rows]:
+def split_groups(groups: ArrayLike, samples: int, folds: int, seed: int | np.random.SeedSequence) -> list[Rows]:
     """Rows of each fold: whole groups at random, as evenly as can be; no more folds than groups."""
     group = checked_groups(groups, samples)
     number = int(group.max()) + 1

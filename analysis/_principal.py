@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,12 +28,14 @@ class Principal:
     basis : (sample, dimension), orthonormal columns of mean 0
     scale : (dimension,), positive and descending; its squares are the variances times the number of samples
     directions : (unit, dimension), orthonormal columns
+    total : sum of squares of the centred activity, those of dimensions left out included
     """
 
     mean: Floats
     basis: Floats
     scale: Floats
     directions: Floats
+    total: float
 
     @property
     def units(self) -> int:
@@ -45,9 +47,18 @@ class Principal:
         """Number of samples."""
         return len(self.basis)
 
+    def held(self, components: int) -> float:
+        """Share of the variance that the first components hold."""
+        return float(np.sum(self.scale[:components] ** 2) / self.total)
+
     def first(self, components: int | None) -> Principal:
         """Keep the first components, or all there are."""
-        return Principal(self.mean, self.basis[:, :components], self.scale[:components], self.directions[:, :components])
+        return replace(
+            self,
+            basis=self.basis[:, :components],
+            scale=self.scale[:components],
+            directions=self.directions[:, :components],
+        )
 
 
 def principal(name: str, values: ArrayLike) -> Principal:
@@ -74,14 +85,14 @@ def principal(name: str, values: ArrayLike) -> Principal:
     else:
         left, scale, right = svd(centred, full_matrices=False, check_finite=False)
     kept = int((scale > epsilon * max(array.shape) * scale[0]).sum())
-    return Principal(mean, left[:, :kept], scale[:kept], right[:kept].T)
+    return Principal(mean, left[:, :kept], scale[:kept], right[:kept].T, float(np.sum(scale**2)))
 
 
 def principals(names: Sequence[str], activities: Sequence[ArrayLike], components: Components) -> list[Principal]:
     """Decompose the activities of several networks on the same samples and keep the same number of components of each.
 
-    `components` is a number, "auto" (what holds 99 % of the variance of every network, at most 20) or None, which keeps
-    all directions and for which there must be as many samples as units.
+    `components` is a number, "auto" (see `automatic`) or None, which keeps all directions and for which there must be
+    as many samples as units.
     """
     wanted = checked_components(components)
     found: list[Principal] = []
@@ -111,8 +122,11 @@ def checked_components(components: Components) -> Components:
 
 
 def automatic(networks: Sequence[Principal]) -> int:
-    """The number of components that hold 99 % of the variance of every network, at most 20."""
-    return min(MOST, max(_holding(each.scale, SHARE) for each in networks))
+    """The number of components that hold 99 % of the variance of the network that needs fewest, at most 20.
+
+    More would be, in that network, directions next to no variance, which whitening makes as large as any other.
+    """
+    return min(MOST, min(_holding(each.scale, SHARE) for each in networks))
 
 
 def _holding(scale: Floats, share: float) -> int:

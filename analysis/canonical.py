@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import svd, svdvals
 
 from cordstasks.analysis._checks import Floats, real_array
-from cordstasks.analysis._crossed import Crossed, Rows, split_groups
+from cordstasks.analysis._crossed import Crossed, split_groups
 from cordstasks.analysis._principal import Components, Principal, principals
 from cordstasks.errors import InputError
 
@@ -74,7 +74,7 @@ def canonical_correlations(
         units that are constant or copies of others, are left out.
     components : int, "auto" or None
         Number of principal components to project both on beforehand, or all that a network has where those are fewer.
-        "auto": what holds 99 % of the variance of both, at most 20. None: all directions.
+        "auto": what holds 99 % of the variance of the one that needs fewer, at most 20. None: all directions.
     regularisation : float
         Ridge, as a multiple of the mean variance of the directions kept: it is added to the variance of each.
 
@@ -179,7 +179,7 @@ def cross_validated_correlations(
         As for `canonical_correlations`, or if there are fewer than two conditions.
     """
     networks = principals(("x", "y"), (x, y), components)
-    crossed = _crossed(networks, split_groups(groups, networks[0].samples, folds, seed), regularisation)
+    crossed = Crossed(networks, split_groups(groups, networks[0].samples, folds, seed), whitening(regularisation))
     return _held_out(crossed, 0)[0]
 
 
@@ -203,7 +203,7 @@ def pairwise_correlations(
     folds : int
         As for `cross_validated_correlations`, like all that follows.
     components : int, "auto" or None
-        "auto": what holds 99 % of the variance of every network, at most 20.
+        "auto": what holds 99 % of the variance of the network that needs fewest, at most 20.
     regularisation : float
         Ridge.
     seed : int
@@ -223,7 +223,7 @@ def pairwise_correlations(
     if len(names) < 2:
         raise InputError(f"activities holds {len(names)} networks; give at least 2")
     networks = principals(names, activities, components)
-    crossed = _crossed(networks, split_groups(groups, networks[0].samples, folds, seed), regularisation)
+    crossed = Crossed(networks, split_groups(groups, networks[0].samples, folds, seed), whitening(regularisation))
     return correlations_of_all(crossed)
 
 
@@ -251,19 +251,19 @@ def _held_out(crossed: Crossed, i: int) -> list[Floats]:
             x_size[kept] += ((left.T @ crossed.tested[fold][i]) * left.T).sum(axis=1)
             y_size[kept] += ((right @ crossed.tested[fold][j]) * right).sum(axis=1)
         size = np.sqrt(x_size * y_size)
-        correlations.append(np.divide(products, size, out=np.zeros(most), where=size > 0))
+        correlations.append(np.clip(np.divide(products, size, out=np.zeros(most), where=size > 0), -1, 1))
     return correlations
 
 
-def _crossed(networks: Sequence[Principal], folds: Sequence[Rows], regularisation: float) -> Crossed:
+def whitening(regularisation: float) -> Callable[[Floats], Floats]:
+    """What principal scores are multiplied with, a function of their singular values: see `_gain`."""
     _checked_ridge(regularisation)
-    return Crossed(networks, folds, lambda scale: _gain(scale, regularisation))
+    return lambda scale: _gain(scale, regularisation)
 
 
 def _whitened(network: Principal, regularisation: float) -> Floats:
     """Scores of unit length, shorter where regularised."""
-    _checked_ridge(regularisation)
-    return network.basis * (network.scale * _gain(network.scale, regularisation))
+    return network.basis * (network.scale * whitening(regularisation)(network.scale))
 
 
 def _gain(scale: Floats, regularisation: float) -> Floats:

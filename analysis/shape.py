@@ -58,7 +58,8 @@ def shape_distance(
         their difference, at most sqrt(2) where normalised.
     components : int, "auto" or None
         Number of principal components to project both on beforehand, or all that a network has where those are fewer.
-        "auto": where `alpha` is below 1, what holds 99 % of the variance of both, at most 20. None: all directions.
+        "auto": where `alpha` is below 1, what holds 99 % of the variance of the one that needs fewer, at most 20. None:
+        all directions.
     normalise : bool
         For `alpha` strictly between 0 and 1 the distance depends on the scale of the data, hence the default. Without it
         the Euclidean distance sees differences in scale; the angular one does not for `alpha` 0 and 1.
@@ -76,7 +77,7 @@ def shape_distance(
         finite, or there are fewer samples than units and no projection (with few samples anything can be rotated onto
         anything).
     """
-    gain = _gain(alpha, metric, normalise)
+    gain = stretch(alpha, metric, normalise)
     networks = principals(("x", "y"), (x, y), _projection(components, alpha))
     return float(distances_of_all(Crossed(networks, None, gain), metric, normalise, workers=1)[0, 1])
 
@@ -111,8 +112,8 @@ def pairwise_distances(
     metric : "angular" or "euclidean"
         As for `shape_distance`.
     components : int, "auto" or None
-        As for `shape_distance`. "auto": where `alpha` is below 1, what holds 99 % of the variance of every network, at
-        most 20, the same for all; where it is 1, all directions.
+        As for `shape_distance`. "auto": where `alpha` is below 1, what holds 99 % of the variance of the network
+        that needs fewest, at most 20, the same for all; where it is 1, all directions.
     normalise : bool
         As for `shape_distance`. Without it, held-out Euclidean distances are over all conditions, each held out once.
     groups : (sample,), optional
@@ -136,7 +137,7 @@ def pairwise_distances(
     InputError
         As for `shape_distance`, or if there are fewer than two networks or conditions.
     """
-    gain = _gain(alpha, metric, normalise)
+    gain = stretch(alpha, metric, normalise)
     networks = many(activities, _projection(components, alpha))
     rows = None if groups is None else split_groups(groups, networks[0].samples, folds, seed)
     return distances_of_all(Crossed(networks, rows, gain), metric, normalise, workers=workers, progress=progress)
@@ -230,7 +231,7 @@ def _gap(crossed: Crossed, fitted: Floats, i: int, j: int, fold: int, norms: Flo
     return sum(float(np.sum(part**2)) for part in parts)
 
 
-def _gain(alpha: float, metric: str, normalise: bool) -> Callable[[Floats], Floats]:
+def stretch(alpha: float, metric: str, normalise: bool) -> Callable[[Floats], Floats]:
     """What principal scores are multiplied with, a function of their singular values."""
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; give a number from 0 (whitened) to 1 (as it is)")

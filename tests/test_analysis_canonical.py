@@ -71,9 +71,9 @@ class TestCanonicalCorrelations:
         x = wide * np.r_[np.full(4, 1.0), np.full(26, 1e-3)]
         y = rng.standard_normal((400, 25)) * np.r_[np.full(6, 1.0), np.full(19, 1e-3)]
         np.testing.assert_array_equal(
-            canonical_correlations(x, y, components="auto"), canonical_correlations(x, y, components=6)
+            canonical_correlations(x, y, components="auto"), canonical_correlations(x, y, components=4)
         )
-        assert len(canonical_correlations(wide, y, components="auto")) == 20
+        assert len(canonical_correlations(wide, wide[:, :25], components="auto")) == 20
 
     def test_invertible_linear_maps_do_not_matter(self):
         x, y = _activities()

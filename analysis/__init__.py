@@ -11,28 +11,58 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cordstasks.analysis import behaviour, behaviour_figures, figures, tuning, tuning_figures
+    from cordstasks.analysis.architectures import architecture_table, closer_to
+    from cordstasks.analysis.canonical import (
+        Alignment,
+        align,
+        canonical_correlations,
+        cross_validated_correlations,
+        pairwise_correlations,
+    )
+    from cordstasks.analysis.comparison import Comparison, compare_activity, on_common_times
     from cordstasks.analysis.decoding import Decoding, decode
     from cordstasks.analysis.direction import DirectionTuning, benjamini_hochberg, direction_tuning
+    from cordstasks.analysis.embedding import Embedding, cluster, embed
+    from cordstasks.analysis.permutation import PermutationNull, permutation_null
     from cordstasks.analysis.population_vector import population_angle
     from cordstasks.analysis.proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
     from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
+    from cordstasks.analysis.shape import linear_cka, pairwise_distances, shape_distance
 
 __all__ = [
+    "Alignment",
     "ChoiceFit",
+    "Comparison",
     "Decoding",
     "DirectionTuning",
+    "Embedding",
+    "PermutationNull",
     "WeibullFit",
     "accuracy_by_condition",
+    "align",
+    "architecture_table",
     "behaviour",
     "behaviour_figures",
     "benjamini_hochberg",
+    "canonical_correlations",
     "chance_p_value",
+    "closer_to",
+    "cluster",
+    "compare_activity",
+    "cross_validated_correlations",
     "decode",
     "direction_tuning",
+    "embed",
     "figures",
     "fit_choices",
     "fit_weibull",
+    "linear_cka",
+    "on_common_times",
+    "pairwise_correlations",
+    "pairwise_distances",
+    "permutation_null",
     "population_angle",
+    "shape_distance",
     "spearman",
     "tuning",
     "tuning_figures",
@@ -44,6 +74,18 @@ _HOMES = {
     "psychometrics": ("ChoiceFit", "WeibullFit", "fit_choices", "fit_weibull"),
     "population_vector": ("population_angle",),
     "decoding": ("Decoding", "decode"),
+    "canonical": (
+        "Alignment",
+        "align",
+        "canonical_correlations",
+        "cross_validated_correlations",
+        "pairwise_correlations",
+    ),
+    "permutation": ("PermutationNull", "permutation_null"),
+    "embedding": ("Embedding", "cluster", "embed"),
+    "architectures": ("architecture_table", "closer_to"),
+    "comparison": ("Comparison", "compare_activity", "on_common_times"),
+    "shape": ("linear_cka", "pairwise_distances", "shape_distance"),
     "direction": ("DirectionTuning", "benjamini_hochberg", "direction_tuning"),
 }
 _MODULES = ("behaviour", "behaviour_figures", "figures", "tuning", "tuning_figures")

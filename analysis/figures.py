@@ -1,4 +1,4 @@
-"""Figures of a run: psychometric curve, learning curve, tuning of a population, contact sheet.
+"""Figures of a run (psychometric curve, learning curve, tuning of a population, contact sheet) and of a comparison.
 
 Each function returns a `matplotlib.figure.Figure` that it built itself, so none needs a display, none changes
 pyplot's state, and they may be called from any thread. `save` writes them.
@@ -16,13 +16,24 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks.analysis._checks import Floats, real_array, same_trials
+from cordstasks.analysis._comparison_figures import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from cordstasks.analysis._direction_figure import direction_population
 from cordstasks.analysis._figure_style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, TEXT, dress, new_figure, percent
 from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit
 from cordstasks.errors import InputError
 from cordstasks.files import atomic
 
-__all__ = ["contact_sheet", "direction_population", "learning_curve", "psychometric", "save"]
+__all__ = [
+    "aligned_trajectories",
+    "contact_sheet",
+    "dendrogram",
+    "direction_population",
+    "distance_matrix",
+    "embedding_map",
+    "learning_curve",
+    "psychometric",
+    "save",
+]
 
 Rows = Sequence[Mapping[str, Any]]
 

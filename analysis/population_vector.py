@@ -50,4 +50,3 @@ def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = 
     angle = np.rad2deg(np.angle(vector)) % 360
     angle[angle == 360] = 0  # a negative angle within rounding of 0
     return np.where(np.abs(vector) > _NO_DIRECTION * weights.sum(axis=1), angle, np.nan)
-

@@ -6,7 +6,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from cordstasks.analysis import accuracy_by_condition, direction_tuning, figures, fit_choices, fit_weibull
+from cordstasks.analysis import (
+    accuracy_by_condition,
+    align,
+    cluster,
+    direction_tuning,
+    embed,
+    figures,
+    fit_choices,
+    fit_weibull,
+)
 from cordstasks.errors import InputError
 
 LEVELS = np.array([0.0, 0.032, 0.064, 0.128, 0.256, 0.512])
@@ -46,7 +55,42 @@ def _learning(checks=8):
     return steps, 0.7 * np.exp(-steps / 150) + 0.05, at, np.linspace(0.5, 0.9, checks)
 
 
+KINDS = ["full"] * 5 + ["low-rank"] * 4 + ["sparse"] * 3 + ["convolutional"] * 6
+
+
+def _network_distances(kinds=KINDS):
+    points = np.random.default_rng(0).standard_normal((len(kinds), 3)) + [[len(kind), 0, 0] for kind in kinds]
+    return 0.1 * np.linalg.norm(points[:, None] - points[None], axis=-1)
+
+
+def _alignments(number=3):
+    """Pairs of networks over 5 conditions of 12 steps, the second a noisy turn of the first."""
+    rng = np.random.default_rng(0)
+    pairs = {}
+    for i in range(number):
+        x = np.cumsum(rng.standard_normal((5, 12, 4)), axis=1).reshape(60, 4)
+        pairs[f"full - sparse {i}"] = align(
+            x, x @ rng.standard_normal((4, 7)) + 0.3 * rng.standard_normal((60, 7)), components=3
+        )
+    return pairs
+
+
 FIGURES = {
+    "trajectories": lambda: figures.aligned_trajectories(_alignments(), 5, condition_names=list("abcde")),
+    "trajectories, one pair": lambda: figures.aligned_trajectories(_alignments(1), 5),
+    "trajectories, six pairs": lambda: figures.aligned_trajectories(
+        _alignments(6), 5, held_out={title: ([0.9, 0.8, 0.7], [-0.1, 0.2]) for title in _alignments(6)}
+    ),
+    "distances": lambda: figures.distance_matrix(_network_distances(), KINDS),
+    "distances, with names": lambda: figures.distance_matrix(
+        _network_distances(), KINDS, names=[f"{kind} {i}" for i, kind in enumerate(KINDS)]
+    ),
+    "distances of 160": lambda: figures.distance_matrix(_network_distances(KINDS * 10), KINDS * 10),
+    "embedding": lambda: figures.embedding_map(embed(_network_distances()), KINDS),
+    "tree": lambda: figures.dendrogram(
+        cluster(_network_distances()), KINDS, names=[f"{k} {i}" for i, k in enumerate(KINDS)]
+    ),
+    "tree of 160": lambda: figures.dendrogram(cluster(_network_distances(KINDS * 10)), KINDS * 10),
     "psychometric": lambda: figures.psychometric(*_psychometric()),
     "psychometric without zero": lambda: figures.psychometric(*_psychometric(lowest=3)),
     "psychometric of one coherence": lambda: figures.psychometric(*_psychometric(lowest=5)),

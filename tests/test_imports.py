@@ -53,7 +53,7 @@ OUTSIDE: dict[str, set[str]] = {
     "bank": {"numpy"},
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib"},
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm"},
     "train": set(),
     "pretrain": set(),
 }

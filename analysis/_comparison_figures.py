@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,6 +15,7 @@ from scipy.cluster.hierarchy import dendrogram as scipy_dendrogram
 from scipy.cluster.hierarchy import leaves_list
 
 from cordstasks.analysis._checks import Floats, real_array
+from cordstasks.analysis._crossed import Rows
 from cordstasks.analysis._figure_style import BLACK, GREY, TEXT, dress, new_figure
 from cordstasks.analysis.canonical import Alignment
 from cordstasks.analysis.embedding import Embedding, checked_distances, cluster
@@ -145,7 +147,7 @@ def distance_matrix(
         axis.axvline(edge - 0.5, color="white", linewidth=2)
     middles = [(start + end - 1) / 2 for start, end in pairwise(edges)]
     crowded = len(kinds) > 5 or max(map(len, kinds)) > 14
-    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     axis.set_xticks(middles, kinds, **turned)
     if names is not None and len(matrix) <= NAMED:
         called = _fitting("names", names, len(matrix))
@@ -270,7 +272,7 @@ def _condition_names(names: Sequence[str] | None, conditions: int) -> list[str] 
     return None if names is None else list(names)
 
 
-def _members(labels: Sequence[str], number: int) -> tuple[list[str], list[np.ndarray]]:
+def _members(labels: Sequence[str], number: int) -> tuple[list[str], list[Rows]]:
     """The labels, in the order in which they come, and the networks of each."""
     kinds = list(dict.fromkeys(_fitting("labels", labels, number)))
     return kinds, [np.flatnonzero([label == kind for label in labels]) for kind in kinds]
@@ -282,7 +284,7 @@ def _fitting(name: str, values: Sequence[str], number: int) -> list[str]:
     return list(values)
 
 
-def _neighbours(matrix: Floats, rows: np.ndarray) -> np.ndarray:
+def _neighbours(matrix: Floats, rows: Rows) -> Rows:
     if len(rows) < 3:
         return rows
     return np.asarray(rows[leaves_list(cluster(matrix[np.ix_(rows, rows)]))])

@@ -26,7 +26,8 @@ from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
-INPUTS = 24  # directions in feature space that the recurrent network is given
+TAUGHT_INPUTS = 24  # directions in feature space that the recurrent network is given, chosen by a teacher
+INPUTS = 100  # or as many principal components
 SETS = ("training", "validation", "heldout", "controls")
 
 
@@ -74,11 +75,11 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     dt = config["dt"]
     frontend.bin_steps(dt)
     model = _model(config, frontend, task)
-    training_task = task.for_training()
+    training_task, testing_task = task.for_training(), task.for_testing()
     batches = {
         "training": training_task.sample(config["trials"], seed=seeds["training"], dt=dt),
         "validation": training_task.sample(config["validation"], seed=seeds["validation"], dt=dt),
-        "heldout": task.sample(config["heldout"], seed=seeds["heldout"], dt=dt),
+        "heldout": testing_task.sample(config["heldout"], seed=seeds["heldout"], dt=dt),
     }
     reports.check(task, batches["heldout"])
     machine = environment(frontend.device)
@@ -100,12 +101,13 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     learned = time.monotonic()
     seen = sets["training"]
     teacher = None
-    if task.stationary and len(task.actions) == 3 and not config["labels_only"]:
+    if _is_taught(config, task):
         inputs = model.projection.shape[1]
         teacher = fit_teacher(seen.inputs, seen.answers == 1, seen.evidence, dt=dt, inputs=inputs)
         model.normalise_by(teacher.mean, teacher.projection)
     else:
-        model.normalise_by(*whitened(seen.inputs, seen.evidence, model.projection.shape[1]))
+        steps = seen.evidence if task.stationary else seen.inputs.index >= 0
+        model.normalise_by(*whitened(seen.inputs, steps, model.projection.shape[1]))
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
     fitted = time.monotonic() - learned
     settings = TrainSettings(
@@ -152,16 +154,15 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
 
 
 def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
-    if options.task is not None and options.task not in tasks.names():
-        tasks.get(options.task)  # raises, with the nearest name
+    name = None if options.task is None else tasks.get(options.task).id
     if options.out is not None:
         folder = RunFolder(options.out)
         if not options.resume and (options.out / "config.json").exists():
             folder.start({})  # raises: it holds another run
         return folder
     if options.resume:
-        return RunFolder(unfinished_folder(config["task"] or "*"))
-    return RunFolder(new_folder(config["task"]))
+        return RunFolder(unfinished_folder(name or "*"))
+    return RunFolder(new_folder(str(name)))
 
 
 def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
@@ -189,12 +190,16 @@ def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
             )
 
 
+def _is_taught(config: dict[str, Any], task: VisualTask) -> bool:
+    return task.stationary and len(task.actions) == 3 and not config["labels_only"]
+
+
 def _task(config: dict[str, Any], image_size: int | None = None) -> VisualTask:
     task = tasks.get(config["task"])
     for name, value in config["set"].items():
         if name in signature(type(task)).parameters:
             _check_kind(task, name, value)
-    display = {} if image_size is None else {"display": Display(pixels=image_size)}
+    display = {} if image_size is None else {"display": replace(task.display, pixels=image_size)}
     return tasks.get(config["task"], **config["set"], **display)
 
 
@@ -235,7 +240,7 @@ def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:
 def _model(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
     generator = torch.Generator().manual_seed(config["seed"])
     rnn = RNN(
-        min(INPUTS, frontend.units),
+        min(TAUGHT_INPUTS if _is_taught(config, task) else INPUTS, frontend.units),
         config["units"],
         len(task.actions),
         dt=config["dt"],

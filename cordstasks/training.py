@@ -72,6 +72,7 @@ class TrialSet:
     answering : bool (trial, time), steps at which the answer is due.
     evidence : bool (trial, time), steps of the stimulus.
     course : int64 (trial,), the number of its course: trials of the same periods have the same.
+    options : the actions that compete when a choice is read.
     """
 
     inputs: Features
@@ -81,6 +82,7 @@ class TrialSet:
     answering: Tensor
     evidence: Tensor
     course: Tensor
+    options: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -101,12 +103,13 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, *, stim
         answering=answering.to(device),
         evidence=evidence.to(device),
         course=torch.from_numpy(_courses(batch)).to(device),
+        options=batch.options,
     )
 
 
 def _courses(batch: TrialBatch) -> NDArray[np.int64]:
     """The number of each trial's course (trial,)."""
-    rows = np.column_stack([batch.periods[name] for name in batch.periods])
+    rows = np.column_stack([np.nan_to_num(batch.periods[name], nan=-1) for name in batch.periods])
     return np.unique(rows, axis=0, return_inverse=True)[1].astype(np.int64).ravel()
 
 
@@ -139,17 +142,19 @@ def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, ste
     return masked_cross_entropy(logits, soft, mask) + distance
 
 
-def choices(logits: Tensor, answering: Tensor) -> Tensor:
-    """The action (trial,) other than fixating with the largest logit, averaged over the steps at which it is due.
+def choices(logits: Tensor, answering: Tensor, options: tuple[int, ...]) -> Tensor:
+    """The action (trial,) of the `options` with the largest logit, averaged over the steps of the decision.
 
     Parameters
     ----------
     logits : (trial, time, action).
     answering : bool (trial, time).
+    options : the actions that compete.
     """
     weight = answering.float()
     mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
-    return mean[:, 1:].argmax(1) + 1
+    competing = torch.tensor(options, device=logits.device)
+    return competing[mean[:, competing].argmax(1)]
 
 
 @torch.no_grad()
@@ -317,7 +322,7 @@ def _evaluate(
     logits, _ = run_model(model, validation.inputs)
     logits = logits.to(validation.targets.device)
     loss = float(masked_cross_entropy(logits, validation.targets, validation.mask))
-    right = choices(logits, validation.answering) == validation.answers
+    right = choices(logits, validation.answering, validation.options) == validation.answers
     progress["accuracy"] = float(right.float().mean())
     batches = progress["step"] % settings.evaluate_every or settings.evaluate_every  # since the last evaluation
     row = {

@@ -207,7 +207,7 @@ class TestChoices:
             ]
         )
         answering = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
-        assert choices(logits, answering).tolist() == [1, 2, 2]
+        assert choices(logits, answering, (1, 2)).tolist() == [1, 2, 2]
 
 
 class TestModel:
@@ -266,11 +266,11 @@ def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
 class TestTraining:
     def test_it_learns(self, tmp_path: Path):
         logits, _ = run_model(new_model(), VALIDATION.inputs)
-        before = float((choices(logits, VALIDATION.answering) == VALIDATION.answers).float().mean())
+        before = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
         settings = replace(SETTINGS, steps=300, batch=16)
         result, model = run_of(tmp_path, settings)
         logits, _ = run_model(model, VALIDATION.inputs)
-        after = float((choices(logits, VALIDATION.answering) == VALIDATION.answers).float().mean())
+        after = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
         assert after >= 0.96 > before
         loss = float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask))
         assert result["best_validation_loss"] == pytest.approx(loss, rel=1e-6)

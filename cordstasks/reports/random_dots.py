@@ -36,7 +36,7 @@ def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out dots and their controls; write the figures; return the summary's part."""
     task, batch, folder, rng = material.task, material.heldout, material.folder, material.rng
     logits, rates = run_model(material.model, material.trials.inputs)
-    chosen = choices(logits, material.trials.answering.cpu()).numpy()
+    chosen = choices(logits, material.trials.answering.cpu(), batch.options).numpy()
     correct = chosen == batch.answers
     coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
     rows = analysis.accuracy_by_condition(coherence, correct)
@@ -106,7 +106,7 @@ def _controls(material: Material, trials: NDArray[np.intp], chosen: NDArray[np.i
     for name, movies in changed.items():
         control = replace(part, movies=tuple(movies))
         logits, _ = run_model(material.model, material.inputs(control, f"{name} movies"))
-        answer = choices(logits, material.trials.answering[trials].cpu()).numpy()
+        answer = choices(logits, material.trials.answering[trials].cpu(), batch.options).numpy()
         right = int((answer == part.answers).sum())
         low, high = analysis.wilson_interval(right, len(trials))
         result[name] = {"trials": len(trials), "accuracy": right / len(trials), "interval": [low, high]}

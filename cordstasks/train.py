@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
     size = made.add_argument_group("how much")
     size.add_argument("--trials", type=int, default=None, help="training trials, each with a movie of its own (default 960)")
-    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 600)")
+    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 420)")
     size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (default 64)")
     size.add_argument("--steps", type=int, default=None, help="largest number of training batches (default 1000)")
 
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 def config_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that determine a run's results, with defaults filled in."""
     config = {name: value for name, value in vars(options).items() if name not in WHERE}
-    default = {"trials": 960, "heldout": 600, "validation": 64, "steps": 1000}
+    default = {"trials": 960, "heldout": 420, "validation": 64, "steps": 1000}
     for name, value in default.items():
         if config[name] is None:
             config[name] = QUICK[name] if options.quick else value

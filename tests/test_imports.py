@@ -25,6 +25,7 @@ MODELS = {
     *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
     *("bank", "histories", "frontend", "rnn", "model"),
 }
+OBSERVATION = MODELS | TASKS | {"observation"}
 TRAINING_PARTS = ("teacher", "training", "runs", "reports", "experiment", "pretraining")
 TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
@@ -39,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(MODELS - FOUNDATIONS - STIMULI, MODELS),
     "teacher": MODELS | {"teacher"},
     **dict.fromkeys(TRAINING_PARTS[1:], TRAINING),
+    "observation": OBSERVATION,
     "train": TRAINING,
     "pretrain": TRAINING,
 }

@@ -206,7 +206,8 @@ class FrontEnd:
     def _prepare(self, images: NDArray[np.uint8]) -> Tensor:
         return self.network.preprocess(images)
 
-    def _read(self, activity: Tensor) -> Tensor:
+    def read(self, activity: Tensor) -> Tensor:
+        """Features (image, unit) of the last area's activity (image, channel, height, width)."""
         return activity.mean((2, 3)) if self.readout == "pool" else activity.flatten(1)
 
     def _simulate(self, movies: Sequence[Movie], size: int) -> Shard:
@@ -214,7 +215,7 @@ class FrontEnd:
         simulation = Simulation(
             self.simulator,
             prepare=self._prepare,
-            readout=self._read,
+            readout=self.read,
             bin_steps=size,
             warmup_steps=round(WARMUP_MS / STEP_MS),
             tolerance=self.tolerance,

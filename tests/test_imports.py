@@ -26,6 +26,7 @@ MODELS = {
     *("bank", "histories", "frontend", "rnn", "model"),
 }
 TRAINING_PARTS = ("teacher", "mixtures", "training", "runs", "reports", "experiment", "pretraining")
+OBSERVATION = MODELS | TASKS | {"observation"}
 TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
@@ -40,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "teacher": MODELS | {"teacher"},
     "mixtures": set(),
     **dict.fromkeys(TRAINING_PARTS[2:], TRAINING),
+    "observation": OBSERVATION,
     "train": TRAINING,
     "pretrain": TRAINING,
 }

@@ -217,8 +217,12 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
         kind, fits = "true or false", isinstance(value, bool)
     elif name in task.timing:
         kind, fits = "a duration in ms or [shortest, longest]", number(value) or numbers
+    elif isinstance(own, tuple) and any(isinstance(item, str) for item in own):
+        kind, fits = "a list of names", isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     elif isinstance(own, tuple):
         kind, fits = "a list of numbers", numbers
+    elif own is None or isinstance(own, str):  # only the task knows what it may be
+        return
     else:
         kind, fits = "a number", number(value) or value is None
     if not fits:

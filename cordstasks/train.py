@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from cordstasks.errors import InputError
 # what --quick changes, unless it is given: a run of minutes that shows the whole way
 QUICK = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
 # options that say where and whether, not what: they may differ when a run is resumed
-WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick")
+WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick", "stimuli_dir")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,16 +25,23 @@ def parser() -> argparse.ArgumentParser:
         description="Train a recurrent network on what a frozen, pretrained CordsNet sees of a task's movies, test it on "
         "held-out trials, and write weights, numbers and figures into a run folder. Ctrl-C stops cleanly; --resume goes on.",
     )
-    made.add_argument("--task", default=None, help="the task: rdm (random-dot motion)")
+    made.add_argument(
+        "--task",
+        default=None,
+        help="the task: rdm (random-dot motion), numerosity, catdog, saccade, or a file my_task.py that registers one",
+    )
+    made.add_argument(
+        "--stimuli-dir", type=Path, metavar="DIR", help="pictures of your own, for a task that takes them: catdog"
+    )
     made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
 
     size = made.add_argument_group("how much")
-    size.add_argument("--trials", type=int, default=None, help="training trials, each with a movie of its own (default 960)")
-    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (default 420)")
-    size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (default 64)")
-    size.add_argument("--steps", type=int, default=None, help="largest number of training batches (default 1000)")
+    size.add_argument("--trials", type=int, default=None, help="training trials (default by task; rdm 960, each a movie)")
+    size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (rdm 420)")
+    size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (rdm 64)")
+    size.add_argument("--steps", type=int, default=None, help="largest number of training batches (rdm 1000)")
 
     net = made.add_argument_group("the network")
     net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
@@ -47,9 +54,9 @@ def parser() -> argparse.ArgumentParser:
 
     how = made.add_argument_group("how")
     how.add_argument("--seed", type=int, default=0, help="seed of movies, initial weights and noise (default 0)")
-    how.add_argument("--learning-rate", type=float, default=4e-3, help="Adam's (default 0.004)")
+    how.add_argument("--learning-rate", type=float, default=None, help="Adam's (rdm 0.004)")
     how.add_argument("--labels-only", action="store_true", help="train from labels alone, without a teacher (see the docs)")
-    how.add_argument("--batch", type=int, default=128, help="trials a batch (default 128)")
+    how.add_argument("--batch", type=int, default=None, help="trials a batch (rdm 128)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     how.add_argument("--precision", default=None, help="of the front-end's products: float32, tf32, bfloat16")
     how.add_argument(
@@ -68,10 +75,11 @@ def parser() -> argparse.ArgumentParser:
 def config_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that determine a run's results, with defaults filled in."""
     config = {name: value for name, value in vars(options).items() if name not in WHERE}
-    default = {"trials": 960, "heldout": 420, "validation": 64, "steps": 1000}
-    for name, value in default.items():
+    if options.stimuli_dir is not None:
+        config["set"] = [*config["set"], f"stimuli_dir={json.dumps(str(options.stimuli_dir))}"]
+    for name, value in _defaults(options.task).items():
         if config[name] is None:
-            config[name] = QUICK[name] if options.quick else value
+            config[name] = QUICK.get(name, value) if options.quick else value
     for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
         if config[name] < 1:
             raise InputError(f"--{name} {config[name]}: must be at least 1")
@@ -86,6 +94,13 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
+def _defaults(task: str | None) -> Mapping[str, float]:
+    """The settings of a task's runs; a resumed run has its own."""
+    from cordstasks import tasks  # late, since --help needs no NumPy
+
+    return tasks.VisualTask.run_defaults if task is None else tasks.get(task).run_defaults
+
+
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -93,7 +108,11 @@ def _assignment(text: str) -> tuple[str, Any]:
     try:
         parsed = json.loads(value, parse_constant=_no_number)
     except ValueError:
-        raise InputError(f"--set {text}: the value must be a number, true, false or a list such as [0,90]") from None
+        if not value or value[0] in '[{"' or value in ("NaN", "Infinity", "-Infinity"):
+            raise InputError(
+                f"--set {text}: the value must be a number, true, false, a name or a list such as [0,90]"
+            ) from None
+        parsed = value  # a name needs no quotes
     return name, tuple(parsed) if isinstance(parsed, list) else parsed
 
 

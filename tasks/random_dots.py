@@ -45,6 +45,14 @@ class RandomDotsTask(VisualTask):
     id: ClassVar[str] = "rdm"
     stimulus: ClassVar[str] = "motion"
     stationary: ClassVar[bool] = True
+    run_defaults: ClassVar[Mapping[str, float]] = {
+        "trials": 960,  # each a movie of its own, which is what takes the time
+        "heldout": 420,
+        "validation": 64,
+        "steps": 1000,
+        "batch": 128,
+        "learning_rate": 4e-3,
+    }
 
     coherences: tuple[float, ...] = COHERENCES
     training_coherences: tuple[float, ...] = (0.512, 1.0)

@@ -128,6 +128,7 @@ class VisualTask(ABC):
         should answer.
     optional : periods that only some trials have.
     also : conditions, and their types, that may be set although a trial draws them for itself, beyond the design.
+    run_defaults : how large ``python -m cordstasks.train`` makes a run of this task, unless told otherwise.
     """
 
     id: ClassVar[str]
@@ -136,6 +137,14 @@ class VisualTask(ABC):
     stationary: ClassVar[bool] = False
     optional: ClassVar[tuple[str, ...]] = ()
     also: ClassVar[Mapping[str, type]] = {}
+    run_defaults: ClassVar[Mapping[str, float]] = {
+        "trials": 4000,
+        "heldout": 420,
+        "validation": 200,
+        "steps": 1000,
+        "batch": 64,
+        "learning_rate": 1e-3,
+    }
     display: Display
 
     @property

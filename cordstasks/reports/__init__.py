@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,23 +43,27 @@ class Material:
     folder: RunFolder
 
 
+_OF_TASKS = {"rdm": "random_dots", "numerosity": "numerosity", "catdog": "catdog", "saccade": "saccade"}
+
+
+def _of(task: str) -> ModuleType:
+    """The module that reports on a task; a general one for tasks of users' own."""
+    return importlib.import_module(f"cordstasks.reports.{_OF_TASKS.get(task, 'general')}")
+
+
 def check(task: VisualTask, heldout: TrialBatch) -> None:
     """Raise an InputError if the held-out trials are too few for the task's report."""
-    from cordstasks.reports import random_dots
-
-    {"rdm": random_dots.check}[task.id](heldout)
+    _of(task.id).check(heldout)
 
 
 def make(material: Material) -> dict[str, Any]:
     """The part of the summary that the task's report contributes; figures are written into the run folder."""
-    from cordstasks.reports import random_dots
-
-    return {"rdm": random_dots.report}[material.task.id](material)
+    made: dict[str, Any] = _of(material.task.id).report(material)
+    return made
 
 
 def table(summary: Path) -> str:
     """The short table that a command prints at its end, from a summary.json."""
-    from cordstasks.reports import random_dots
-
     content = read_json(summary)
-    return {"rdm": random_dots.table}[content["task"]](content, summary.parent)
+    text: str = _of(content["task"]).table(content, summary.parent)
+    return text

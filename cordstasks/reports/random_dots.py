@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.errors import InputError
+from cordstasks.reports import common
 from cordstasks.tasks.visual import TrialBatch
 from cordstasks.training import choices, run_model
 
@@ -51,7 +52,7 @@ def report(material: Material) -> dict[str, Any]:
             "p_chance_strongest": analysis.chance_p_value(
                 int(correct[strongest].sum()), int(strongest.sum()), chance=1 / (len(task.actions) - 1)
             ),
-            "fixation_kept": _fixation_kept(logits.numpy(), batch),
+            "fixation_kept": common.fixation_kept(logits.numpy(), batch),
         },
         "controls": _controls(material, np.flatnonzero(strongest), chosen),
     }
@@ -71,19 +72,13 @@ def report(material: Material) -> dict[str, Any]:
         result["choices"] = {"positive_direction": float(task.directions[0]), **fit.as_dict()}  # type: ignore[attr-defined]
         signed_rows = analysis.accuracy_by_condition(signed, chosen == 1)
         figures.save(figures.psychometric(signed_rows, rows, fit, weibull), folder.path / "psychometric.png")
-    _learning_figure(material)
+    common.learning_figure(material, 1 / (len(task.actions) - 1))
     figures.save(
         figures.direction_population(tuning, rates.numpy(), times, direction, coherence, motion=motion),
         folder.path / "tuning.png",
     )
     _sheet(batch, folder.path / "movies.png")
     return result
-
-
-def _fixation_kept(logits: NDArray[np.float32], batch: TrialBatch) -> float:
-    """Share of trials in which fixating is preferred at every step before the answer is due."""
-    before = (batch.mask > 0) & ~batch.answering
-    return float(((logits.argmax(2) == 0) | ~before).all(1).mean())
 
 
 def _controls(material: Material, trials: NDArray[np.intp], chosen: NDArray[np.int64]) -> dict[str, Any]:
@@ -112,23 +107,6 @@ def _controls(material: Material, trials: NDArray[np.intp], chosen: NDArray[np.i
         result[name] = {"trials": len(trials), "accuracy": right / len(trials), "interval": [low, high]}
     result["reversed"]["flipped"] = float((answer != chosen[trials]).mean())
     return result
-
-
-def _learning_figure(material: Material) -> None:
-    log = material.folder.log.read()
-    steps = [row["step"] for row in log]
-    best = min(log, key=lambda row: row["validation_loss"])["step"]
-    figures = analysis.figures
-    figure = figures.learning_curve(
-        steps,
-        [row["loss"] for row in log],
-        steps,
-        [row["validation_accuracy"] for row in log],
-        validation_loss=[row["validation_loss"] for row in log],
-        chance=1 / (len(material.task.actions) - 1),
-        best_step=best,
-    )
-    figures.save(figure, material.folder.path / "learning.png")
 
 
 def _sheet(batch: TrialBatch, path: Path) -> None:

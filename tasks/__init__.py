@@ -6,24 +6,71 @@
 from __future__ import annotations
 
 from inspect import signature
-from typing import Any
+from typing import Any, Literal, overload
 
 from cordstasks.errors import InputError, unknown
+from cordstasks.tasks.abstract import AbstractBatch, AbstractTask
+from cordstasks.tasks.decisions import ContextualDecisionTask, MultisensoryDecisionTask, PerceptualDecisionTask
 from cordstasks.tasks.random_dots import RandomDotsTask
 from cordstasks.tasks.registration import register
 from cordstasks.tasks.visual import Trial, TrialBatch, VisualTask
+from cordstasks.tasks.working_memory import DelayedMatchToSampleTask, MemoryProTask, ParametricWorkingMemoryTask
 
-__all__ = ["RandomDotsTask", "Trial", "TrialBatch", "VisualTask", "get", "names", "register"]
+__all__ = [
+    "AbstractBatch",
+    "AbstractTask",
+    "ContextualDecisionTask",
+    "DelayedMatchToSampleTask",
+    "MemoryProTask",
+    "MultisensoryDecisionTask",
+    "ParametricWorkingMemoryTask",
+    "PerceptualDecisionTask",
+    "RandomDotsTask",
+    "Trial",
+    "TrialBatch",
+    "VisualTask",
+    "abstract_names",
+    "get",
+    "names",
+    "register",
+]
 
-_TASKS: dict[str, type[VisualTask]] = {task.id: task for task in (RandomDotsTask,)}
+AbstractName = Literal["perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms", "memory-pro"]
+
+_VISUAL: dict[str, type[VisualTask]] = {task.id: task for task in (RandomDotsTask,)}
+_ABSTRACT: dict[str, type[AbstractTask]] = {
+    task.id: task
+    for task in (
+        PerceptualDecisionTask,
+        ParametricWorkingMemoryTask,
+        MultisensoryDecisionTask,
+        ContextualDecisionTask,
+        DelayedMatchToSampleTask,
+        MemoryProTask,
+    )
+}
+_TASKS: dict[str, type[VisualTask] | type[AbstractTask]] = {**_VISUAL, **_ABSTRACT}
 
 
 def names() -> tuple[str, ...]:
-    """The names that `get` knows."""
-    return tuple(_TASKS)
+    """Names of the visual tasks, whose trials are movies."""
+    return tuple(_VISUAL)
 
 
-def get(name: str, **parameters: Any) -> VisualTask:
+def abstract_names() -> tuple[str, ...]:
+    """Names of the abstract tasks, whose trials are numbers and need no front-end."""
+    return tuple(_ABSTRACT)
+
+
+@overload
+def get(name: AbstractName, **parameters: Any) -> AbstractTask: ...
+
+
+@overload
+def get(name: str, **parameters: Any) -> Any: ...
+
+
+def get(name: str, **parameters: Any) -> VisualTask | AbstractTask:
     """The task of that name, with its published parameters unless others are given.
 
     Raises

@@ -246,7 +246,7 @@ class TestEveryEnvironment:
         with pytest.raises(InputError, match=r"action=99: choose one of 0 \(fixate\), 1 \("):
             environment.step(99)
         with pytest.raises(InputError, match="render_mode='svg': choose 'rgb_array', or None"):
-            make(name, render_mode="svg")
+            type(environment)(render_mode="svg")
         with pytest.raises(InputError, match=r"reward 'corect' is unknown; did you mean 'correct'\?"):
             make(name, rewards={"corect": 1.0})
         with pytest.raises(InputError, match="seed=-1: give a whole number of at least 0, or None"):

@@ -251,43 +251,27 @@ KINDS: dict[str, type[Full] | type[LowRank] | type[Sparse] | type[Convolutional]
 }
 
 
-def named(
-    name: str, *, units: int, rank: int = 2, density: float = 0.2, shape: tuple[int, int, int] | None = None
-) -> Connectivity:
+def named(name: str, *, rank: int = 2, density: float = 0.2, shape: tuple[int, int, int] | None = None) -> Connectivity:
     """The connectivity of that name: ``"full"``, ``"lowrank"``, ``"sparse"`` or ``"conv"``.
 
     Parameters
     ----------
-    units : number of units.
     rank, density : those of `LowRank` and `Sparse`.
-    shape : channels, height and width of `Convolutional`; by default square maps, of 5 x 5 places if they fit.
+    shape : channels, height and width of `Convolutional`.
 
     Raises
     ------
-    InputError : an unknown name, or what cannot hold the units.
+    InputError : an unknown name.
     """
     if name not in KINDS:
         raise unknown("connectivity", name, KINDS)
-    kind: Connectivity
     if name == "lowrank":
-        kind = LowRank(rank)
-    elif name == "sparse":
-        kind = Sparse(density)
-    elif name == "conv":
-        kind = Convolutional(*(shape or maps_for(units)))
-    else:
-        kind = Full()
-    kind.check(units)
-    return kind
-
-
-def maps_for(units: int) -> tuple[int, int, int]:
-    """Channels, height and width of square maps that hold `units`: of 5 x 5 places, or the nearest to it."""
-    sides = [side for side in range(3, math.isqrt(units) + 1) if units % side**2 == 0]
-    if not sides:
-        raise InputError(f"units={units!r}: no square maps of at least 3 x 3 hold them; give channels, height and width")
-    side = min(sides, key=lambda side: abs(side - 5))
-    return units // side**2, side, side
+        return LowRank(rank)
+    if name == "sparse":
+        return Sparse(density)
+    if name == "conv":
+        return Convolutional(*(shape or ()))
+    return Full()
 
 
 class Connections:

@@ -89,8 +89,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     if keys not in (FULL, LOW):
         if "gaussian_basis" in keys:
             raise InputError(
-                f"{path}: a mixture-of-populations network (it has gaussian_basis), which this program does not read; choose "
-                "a network of full or low rank"
+                f"{path}: a mixture-of-populations network (it has gaussian_basis), which this program does not read; "
+                "choose a network of full or low rank"
             )
         nearest = LOW if "m" in keys or "n" in keys else FULL
         missing, strange = sorted(nearest - keys), sorted(map(str, keys - nearest))

@@ -35,7 +35,7 @@ class Activation:
 
 def _softplus_backward(gradient: Tensor, output: Tensor, result: Tensor) -> None:
     # 1 / (1 + exp(-x)) = 1 - exp(-softplus(x))
-    torch.expm1(-output, out=result).mul_(gradient).neg_()
+    torch.mul(gradient, torch.expm1(-output).neg_(), out=result)  # result may be the gradient itself
 
 
 ACTIVATIONS = {

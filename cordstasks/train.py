@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cordstasks.abstract import command as abstract
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
 
@@ -25,7 +27,11 @@ def parser() -> argparse.ArgumentParser:
         description="Train a recurrent network on what a frozen, pretrained CordsNet sees of a task's movies, test it on "
         "held-out trials, and write weights, numbers and figures into a run folder. Ctrl-C stops cleanly; --resume goes on.",
     )
-    made.add_argument("--task", default=None, help="the task: rdm (random-dot motion)")
+    made.add_argument(
+        "--task",
+        default=None,
+        help="the task: rdm (random-dot motion); abstract tasks, such as dms, have options of their own: --task dms --help",
+    )
     made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
@@ -103,6 +109,9 @@ def _no_number(constant: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if abstract.is_abstract(arguments):
+        return abstract.main(arguments)
     made = parser()
     options = made.parse_args(arguments)
     if options.task is None and not options.resume:

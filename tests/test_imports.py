@@ -24,8 +24,9 @@ MODELS = {
     *STIMULI,
     *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
     *("bank", "histories", "frontend", "rnn", "model"),
+    *("connectivity", "published", "recurrence", "stack"),
 }
-TRAINING_PARTS = ("teacher", "training", "runs", "reports", "experiment", "pretraining")
+TRAINING_PARTS = ("teacher", "training", "runs", "reports", "experiment", "pretraining", "abstract")
 TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(TRAINING_PARTS[1:], TRAINING),
     "train": TRAINING,
     "pretrain": TRAINING,
+    "sweep": TRAINING,
 }
 # Outside packages that a part may import, beside the standard library; no entry: any.
 OUTSIDE: dict[str, set[str]] = {
@@ -176,7 +178,7 @@ class TestTheChecker:
 
 
 HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib"}
-COMMANDS = ("train", "pretrain", "bank")
+COMMANDS = ("train", "pretrain", "bank", "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +192,8 @@ def loaded() -> dict[str, set[str]]:
         *(f"import cordstasks.{name}; cordstasks.{name}.parser().format_help()" for name in COMMANDS),
         *(f"ended(cordstasks.{name}.main, ['--help'])" for name in COMMANDS),
         "ended(cordstasks.train.main, [])",
+        "ended(cordstasks.train.main, ['--task', 'dms', '--help'])",
+        "refused(cordstasks.train.main, ['--task', 'dms', '--connectivity', 'lowrank', '--rank', '101'])",
     ]
     program = """
 import contextlib, io, json, sys
@@ -202,6 +206,14 @@ def ended(main, arguments):
             assert end.code == 0, end.code
         except ValueError as error:
             assert not arguments, error
+
+def refused(main, arguments):
+    try:
+        main(arguments)
+    except ValueError as error:
+        assert "rank=101" in str(error), error
+    else:
+        raise AssertionError(arguments)
 
 loaded = {}
 for statement in json.loads(sys.argv[1]):
@@ -218,7 +230,7 @@ print(json.dumps(loaded))
 
 class TestWhatIsLoaded:
     def test_nothing_heavy(self, loaded: dict[str, set[str]]):
-        assert len(loaded) == 12
+        assert len(loaded) == 16
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
         assert "numpy" not in loaded["import cordstasks.registry"]

@@ -117,7 +117,7 @@ class TestDocuments:
     def test_continuous_integration_runs_the_readmes_test_command(self):
         assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
-    @pytest.mark.parametrize("page", ["environments.md", "weights.md"])
+    @pytest.mark.parametrize("page", ["environments.md", "weights.md", "abstract-tasks.md", "networks.md"])
     def test_the_examples_run(self, page: str):
         if page == "weights.md" and not WEIGHTS.is_file():
             pytest.skip(f"there is no {WEIGHTS.name} yet")
@@ -131,7 +131,7 @@ class TestDocuments:
 
     def test_no_other_page_has_examples_that_are_not_run(self):
         pages = {path.name for path in (ROOT / "docs").rglob("*.md") if "```python" in path.read_text(encoding="utf-8")}
-        assert pages == {"environments.md", "weights.md"}
+        assert pages == {"environments.md", "weights.md", "abstract-tasks.md", "networks.md"}
 
 
 @pytest.fixture(scope="module")

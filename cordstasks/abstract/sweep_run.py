@@ -80,7 +80,10 @@ def run_sweep(
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
     with _backend(backend, scheduler):
-        parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
+        try:
+            parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
+        except ValueError:  # a backend that gives all results at the end
+            parallel = joblib.Parallel(n_jobs=jobs_at_once)
         calls = (joblib.delayed(_work)(job, str(folder), figures, threads) for job in left)
         bar = tqdm(
             _results(parallel, calls),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cordstasks.abstract import command as abstract
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
 
@@ -28,11 +30,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--task",
         default=None,
-        help="the task: rdm (random-dot motion), numerosity, catdog, saccade, or a file my_task.py that registers one",
+        help="the task: rdm (random-dot motion), numerosity, catdog, saccade, or a file my_task.py that registers one; "
+        "abstract tasks, such as dms, have options of their own: --task dms --help",
     )
-    made.add_argument(
-        "--stimuli-dir", type=Path, metavar="DIR", help="pictures of your own, for a task that takes them: catdog"
-    )
+    made.add_argument("--stimuli-dir", type=Path, metavar="DIR", help="pictures of your own, for --task catdog")
     made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
@@ -122,6 +123,9 @@ def _no_number(constant: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if abstract.is_abstract(arguments):
+        return abstract.main(arguments)
     made = parser()
     options = made.parse_args(arguments)
     if options.task is None and not options.resume:

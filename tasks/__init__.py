@@ -7,42 +7,81 @@ nor neurogym. ``python -m cordstasks.tasks`` lists the tasks and draws their tri
 from __future__ import annotations
 
 from inspect import signature
-from typing import Any
+from typing import Any, Literal, overload
 
 from cordstasks.errors import InputError, unknown
+from cordstasks.tasks.abstract import AbstractBatch, AbstractTask
 from cordstasks.tasks.catdog import CatDogTask
+from cordstasks.tasks.decisions import ContextualDecisionTask, MultisensoryDecisionTask, PerceptualDecisionTask
 from cordstasks.tasks.numerosity import NumerosityTask
 from cordstasks.tasks.random_dots import RandomDotsTask
 from cordstasks.tasks.registration import register
 from cordstasks.tasks.registry import load_file, names, register_task, registered
 from cordstasks.tasks.saccade import MemorySaccadeTask
 from cordstasks.tasks.visual import Decisions, Trial, TrialBatch, VisualTask
+from cordstasks.tasks.working_memory import DelayedMatchToSampleTask, MemoryProTask, ParametricWorkingMemoryTask
 
 __all__ = [
+    "AbstractBatch",
+    "AbstractTask",
     "CatDogTask",
+    "ContextualDecisionTask",
     "Decisions",
+    "DelayedMatchToSampleTask",
+    "MemoryProTask",
     "MemorySaccadeTask",
+    "MultisensoryDecisionTask",
     "NumerosityTask",
+    "ParametricWorkingMemoryTask",
+    "PerceptualDecisionTask",
     "RandomDotsTask",
     "Trial",
     "TrialBatch",
     "VisualTask",
+    "abstract_names",
     "get",
     "names",
     "register",
     "register_task",
 ]
 
+AbstractName = Literal["perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms", "memory-pro"]
+
 for _task in (RandomDotsTask, NumerosityTask, CatDogTask, MemorySaccadeTask):
     register_task(_task)
+_ABSTRACT: dict[str, type[AbstractTask]] = {
+    task.id: task
+    for task in (
+        PerceptualDecisionTask,
+        ParametricWorkingMemoryTask,
+        MultisensoryDecisionTask,
+        ContextualDecisionTask,
+        DelayedMatchToSampleTask,
+        MemoryProTask,
+    )
+}
 
 
-def get(name: str, **parameters: Any) -> VisualTask:
+def abstract_names() -> tuple[str, ...]:
+    """Names of the abstract tasks, whose trials are numbers and need no front-end."""
+    return tuple(_ABSTRACT)
+
+
+@overload
+def get(name: AbstractName, **parameters: Any) -> AbstractTask: ...
+
+
+@overload
+def get(name: str, **parameters: Any) -> Any: ...
+
+
+def get(name: str, **parameters: Any) -> VisualTask | AbstractTask:
     """The task of that name, with its published parameters unless others are given.
 
     Parameters
     ----------
-    name : one of `names()`, or the path of a Python file (``.py``) that registers a task with `register_task`.
+    name : one of `names()` or `abstract_names()`, or the path of a Python file (``.py``) that registers a task with
+        `register_task`.
     **parameters : the task's.
 
     Raises
@@ -50,12 +89,15 @@ def get(name: str, **parameters: Any) -> VisualTask:
     InputError : an unknown task, a file that does not define one, or a parameter that the task does not have or that is
         out of range.
     """
+    task: type[VisualTask] | type[AbstractTask]
     if str(name).endswith(".py"):
         task = load_file(name)
     elif name in names():
         task = registered(name)
+    elif name in _ABSTRACT:
+        task = _ABSTRACT[name]
     else:
-        raise unknown("task", name, names())
+        raise unknown("task", name, (*names(), *_ABSTRACT))
     known = list(signature(task).parameters)
     strange = [parameter for parameter in parameters if parameter not in known]
     if strange:

@@ -13,7 +13,20 @@ ENVIRONMENTS = {
     "cordstasks/CatDog-v0": "cordstasks.tasks.memory_environments:CatDog",
     "cordstasks/MemorySaccade-v0": "cordstasks.tasks.memory_environments:MemorySaccade",
 }
-"""{id: where the class is}"""
+"""{id: where the class is}, of the visual tasks"""
+
+ABSTRACT_ENVIRONMENTS = {
+    f"cordstasks/{name}-v0": f"cordstasks.tasks.abstract_environment:{name}"
+    for name in (
+        "PerceptualDecisionMaking",
+        "ParametricWorkingMemory",
+        "MultisensoryDecisionMaking",
+        "ContextDecisionMaking",
+        "DelayedMatchToSample",
+        "MemoryPro",
+    )
+}
+"""{id: where the class is}, of the abstract tasks"""
 
 
 def register() -> None:
@@ -22,7 +35,7 @@ def register() -> None:
     # half imported, without `register`, if the import of this module were what started it.
     from gymnasium.envs import registration
 
-    for name, place in ENVIRONMENTS.items():
+    for name, place in {**ENVIRONMENTS, **ABSTRACT_ENVIRONMENTS}.items():
         if name not in registration.registry:
             # Without Gymnasium's two wrappers, `new_trial`, `ob` and `gt` are at hand, as neurogym.Dataset needs them;
             # the environment itself refuses a wrong action, and a step before the first reset.

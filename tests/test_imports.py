@@ -24,8 +24,9 @@ MODELS = {
     *STIMULI,
     *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
     *("bank", "histories", "frontend", "rnn", "model"),
+    *("connectivity", "published", "recurrence", "stack"),
 }
-TRAINING_PARTS = ("teacher", "mixtures", "training", "runs", "reports", "experiment", "pretraining")
+TRAINING_PARTS = ("teacher", "mixtures", "training", "runs", "reports", "experiment", "pretraining", "abstract")
 OBSERVATION = MODELS | TASKS | {"observation"}
 TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "observation": OBSERVATION,
     "train": TRAINING,
     "pretrain": TRAINING,
+    "sweep": TRAINING,
 }
 # Outside packages that a part may import, beside the standard library; no entry: any.
 OUTSIDE: dict[str, set[str]] = {
@@ -60,7 +62,7 @@ OUTSIDE: dict[str, set[str]] = {
     "pretrain": set(),
 }
 # The only modules that may import these, wherever in them.
-ONLY_IN = {"neurogym": {"cordstasks.tasks.environment"}}
+ONLY_IN = {"neurogym": {"cordstasks.tasks.environment", "cordstasks.tasks.abstract_environment"}}
 
 
 def part_of(module: str) -> str:
@@ -100,7 +102,7 @@ def problems(source: str, module: str, *, package: bool = False) -> list[str]:
             if top not in OUTSIDE.get(own, {top}):
                 found.append(f"{module}:{line}: {own} must not import {top}")
             if module not in ONLY_IN.get(top, {module}):
-                found.append(f"{module}:{line}: only {', '.join(ONLY_IN[top])} may import {top}")
+                found.append(f"{module}:{line}: only {', '.join(sorted(ONLY_IN[top]))} may import {top}")
     return found
 
 
@@ -138,7 +140,7 @@ class TestTheChecker:
             ("cordstasks.stimuli.new", "from .. import rnn", "1: stimuli must not import rnn"),
             ("cordstasks.stimuli.new", "def f():\n    import cordstasks.rnn as r", "2: stimuli must not import rnn"),
             ("cordstasks.tasks.new", "import torch.nn", "1: tasks must not import torch"),
-            ("cordstasks.tasks.new", "import neurogym", "only cordstasks.tasks.environment may import neurogym"),
+            ("cordstasks.tasks.new", "import neurogym", "cordstasks.tasks.environment may import neurogym"),
             ("cordstasks.tasks.new", "import cordstasks.frontend", "1: tasks must not import frontend"),
             ("cordstasks.frontend", "\nfrom cordstasks.tasks import get", "2: frontend must not import tasks"),
             ("cordstasks.rnn", "from cordstasks import experiment", "1: rnn must not import experiment"),
@@ -179,7 +181,7 @@ class TestTheChecker:
 
 
 HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL"}
-COMMANDS = ("train", "pretrain", "bank")
+COMMANDS = ("train", "pretrain", "bank", "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,8 @@ def loaded() -> dict[str, set[str]]:
         "ended(cordstasks.train.main, [])",
         "import cordstasks.tasks.__main__; ended(cordstasks.tasks.__main__.main, ['--help'])",
         "ended(cordstasks.tasks.__main__.main, ['list'])",
+        "ended(cordstasks.train.main, ['--task', 'dms', '--help'])",
+        "refused(cordstasks.train.main, ['--task', 'dms', '--connectivity', 'lowrank', '--rank', '101'])",
     ]
     program = """
 import contextlib, io, json, sys
@@ -207,6 +211,14 @@ def ended(main, arguments):
             assert end.code == 0, end.code
         except ValueError as error:
             assert not arguments, error
+
+def refused(main, arguments):
+    try:
+        main(arguments)
+    except ValueError as error:
+        assert "rank=101" in str(error), error
+    else:
+        raise AssertionError(arguments)
 
 loaded = {}
 for statement in json.loads(sys.argv[1]):
@@ -223,7 +235,7 @@ print(json.dumps(loaded))
 
 class TestWhatIsLoaded:
     def test_nothing_heavy(self, loaded: dict[str, set[str]]):
-        assert len(loaded) == 14
+        assert len(loaded) == 18
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
         assert "numpy" not in loaded["import cordstasks.registry"]

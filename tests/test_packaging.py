@@ -101,6 +101,9 @@ class TestVersion:
         assert cordstasks.__version__ in titles or cordstasks.__version__ in unreleased
 
 
+RUN = ("environments.md", "tuning.md", "weights.md", "abstract-tasks.md", "networks.md", "comparing.md")  # their examples
+
+
 class TestDocuments:
     def test_the_licence_is_the_one_declared(self, project: dict[str, Any]):
         assert project["project"]["license"] == "MIT"
@@ -117,7 +120,7 @@ class TestDocuments:
     def test_continuous_integration_runs_the_readmes_test_command(self):
         assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
-    @pytest.mark.parametrize("page", ["environments.md", "tuning.md", "weights.md"])
+    @pytest.mark.parametrize("page", RUN)
     def test_the_examples_run(self, page: str):
         if page == "weights.md" and not WEIGHTS.is_file():
             pytest.skip(f"there is no {WEIGHTS.name} yet")
@@ -132,7 +135,7 @@ class TestDocuments:
     def test_no_other_page_has_examples_that_are_not_run(self):
         pages = {path.name for path in (ROOT / "docs").rglob("*.md") if "```python" in path.read_text(encoding="utf-8")}
         # test_task_files.py holds own-task.md to the example that it walks through
-        assert pages == {"environments.md", "tuning.md", "weights.md", "own-task.md"}
+        assert pages == {*RUN, "own-task.md"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,141 @@
+"""Throughput of training recurrent networks: batched, one alone, and a plain loop over steps and networks, side by side.
+
+With cordstasks installed: ``python benchmarks/rnn.py``. From the root of a checkout that is not installed:
+``PYTHONPATH=. python benchmarks/rnn.py``. OMP_NUM_THREADS sets the number of CPU threads.
+
+All contenders take turns within a run, and medians over the rounds are printed: a busy machine slows them alike. Each does
+the same: forward with private noise, backward, and a step of Adam, on trials that are drawn beforehand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cordstasks.command import run_command
+
+if TYPE_CHECKING:
+    import torch
+
+BATCHED, ALONE, MODULE, PLAIN = "batched", "one alone", "RNN.forward", "plain loop"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Trials x steps x networks a second when training recurrent networks.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--task", default="dms")
+    parser.add_argument("--connectivity", default="full")
+    parser.add_argument("--units", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--networks", type=int, default=32, help="of the batched contender")
+    parser.add_argument("--loop-networks", type=int, default=2, help="that the plain loop goes through in each round")
+    parser.add_argument("--rounds", type=int, default=7, help="timings of each, of which the median is printed")
+    run(parser.parse_args())
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    import numpy as np
+    import torch
+
+    from cordstasks.abstract.settings import defaults
+    from cordstasks.abstract.training import initial_network, masked_error, side_by_side
+    from cordstasks.stack import RNNStack
+
+    settings = defaults(
+        options.task, options.connectivity, units=options.units, batch=options.batch, seeds=tuple(range(options.networks))
+    )
+    task = settings.abstract_task()
+    batches = [task.sample(options.batch, seed=seed) for seed in settings.seeds]
+    inputs, targets, mask = side_by_side(batches, torch.device("cpu"))
+    networks = [initial_network(settings, seed) for seed in settings.seeds]
+
+    def learner(module: torch.nn.Module, loss: Callable[[], Any]) -> Callable[[], None]:
+        optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-4)
+
+        def learn() -> None:
+            optimiser.zero_grad(set_to_none=True)
+            loss().backward()
+            optimiser.step()
+
+        return learn
+
+    def stacked(count: int) -> Callable[[], None]:
+        stack = RNNStack(networks[:count])
+        generators = [np.random.Generator(np.random.SFC64(seed)) for seed in range(count)]
+        return learner(
+            stack, lambda: masked_error(stack(inputs[:count], noise=generators), targets[:count], mask[:count]).sum()
+        )
+
+    generator = torch.Generator().manual_seed(0)
+
+    def by(forward: Callable[[Any, Any], Any]) -> Callable[[], None]:
+        steps = []
+        for index in range(options.loop_networks):
+            network = initial_network(settings, index)
+
+            def loss(network: Any = network, index: int = index) -> Any:
+                outputs = forward(network, inputs[index])
+                return masked_error(outputs[None], targets[index : index + 1], mask[index : index + 1]).sum()
+
+            steps.append(learner(network, loss))
+
+        def learn() -> None:
+            for step in steps:
+                step()
+
+        return learn
+
+    contenders = {
+        BATCHED: (options.networks, stacked(options.networks)),
+        ALONE: (1, stacked(1)),
+        MODULE: (options.loop_networks, by(lambda network, u: network(u, generator=generator))),
+        PLAIN: (options.loop_networks, by(lambda network, u: plain_loop(network, u, generator))),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_ in range(options.rounds + 1):
+        for name, (count, learn) in contenders.items():
+            began = time.perf_counter()
+            learn()
+            if round_:  # the first warms up
+                rates[name].append(count * options.batch * inputs.shape[2] / (time.perf_counter() - began))
+    base = statistics.median(rates[PLAIN])
+    print(
+        f"{options.task}, {inputs.shape[2]} steps, {options.connectivity}, {options.units} units, batch {options.batch}, ",
+        end="",
+    )
+    print(f"{torch.get_num_threads()} threads")
+    print(f"{'':<12} {'networks':>8} {'trials x steps x networks a second':>35} {'against the plain loop':>23}")
+    for name, (count, _) in contenders.items():
+        rate = statistics.median(rates[name])
+        print(f"{name:<12} {count:>8} {rate:>35,.0f} {rate / base:>22.1f}x")
+
+
+def plain_loop(network: Any, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A network as a textbook writes it, step by step; outputs (trial, time, output)."""
+    import torch
+
+    matrix = network.connectivity.matrix()
+    x, outputs = inputs.new_zeros(len(inputs), network.units), []
+    scale = network.noise * (2 / network.alpha) ** 0.5
+    f = {"relu": torch.relu, "tanh": torch.tanh, "softplus": torch.nn.functional.softplus}[network.activation]
+    for step in range(inputs.shape[1]):
+        noise = scale * torch.randn(x.shape, generator=generator)
+        drive = network.bias + inputs[:, step] @ network.input_weights.T + noise
+        if network.form == "rate":
+            x = x + network.alpha * (-x + f(x @ matrix.T + drive))
+            rates = x
+        else:
+            x = x + network.alpha * (-x + f(x) @ matrix.T + drive)
+            rates = f(x)
+        outputs.append(rates @ network.output_weights.T + network.output_bias)
+    return torch.stack(outputs, 1)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Training many recurrent networks at once on abstract tasks."""

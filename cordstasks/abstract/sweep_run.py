@@ -1,0 +1,222 @@
+"""Carrying out a sweep: jobs in parallel processes, a table that grows, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+from tqdm import tqdm
+
+from cordstasks.abstract.experiment import carry_out
+from cordstasks.abstract.sweeping import Job
+from cordstasks.errors import InputError
+from cordstasks.files import atomic, read_json, writable_folder
+from cordstasks.runs import RunFolder
+
+__all__ = ["COLUMNS", "read_results", "run_sweep"]
+
+COLUMNS = (
+    "job",
+    "task",
+    "connectivity",
+    "activation",
+    "form",
+    "learning_rate",
+    "gain",
+    "units",
+    "rank",
+    "density",
+    "seed",
+    "state",
+    "learned",
+    "score",
+    "measure",
+    "steps",
+    "parameters",
+    "seconds",
+    "problem",
+)
+RESULTS = "results.csv"
+
+
+def run_sweep(
+    jobs: list[Job],
+    out: Path,
+    *,
+    jobs_at_once: int = -1,
+    backend: str = "loky",
+    scheduler: str | None = None,
+    figures: bool = True,
+    progress: bool | None = None,
+) -> int:
+    """Train what is not yet trained and keep the table of results; returns a command's exit status.
+
+    Parameters
+    ----------
+    jobs : what to train.
+    out : the sweep's folder, shared by all workers; each job has a run folder in it.
+    jobs_at_once : processes, -1 for one a core.
+    backend : joblib's: ``"loky"`` for processes here, ``"dask"`` or ``"ray"`` for a cluster.
+    scheduler : of a Dask cluster that runs already; None starts workers on this machine.
+    figures : whether to draw each job's figures.
+    progress : whether to show a bar; None leaves it to the terminal.
+
+    Raises
+    ------
+    InputError : the folder cannot be written, or the backend is not installed.
+    """
+    folder = writable_folder(out, "--out").resolve()
+    finished = [job for job in jobs if RunFolder(folder / job.name).finished]
+    rows = {job.name: _rows(job, read_json(folder / job.name / "summary.json")) for job in finished}
+    _write(folder, jobs, rows)
+    left = [job for job in jobs if job.name not in rows]
+    print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(finished)} finished before")
+    print(f"sweep folder {out}", flush=True)
+    threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
+    with _backend(backend, scheduler):
+        try:
+            parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
+        except ValueError:  # a backend that gives all results at the end
+            parallel = joblib.Parallel(n_jobs=jobs_at_once)
+        calls = (joblib.delayed(_work)(job, str(folder), figures, threads) for job in left)
+        bar = tqdm(
+            _results(parallel, calls),
+            total=len(left),
+            desc="sweep",
+            unit="job",
+            leave=False,
+            disable=None if progress is None else not progress,
+        )
+        for name, summary, problem in bar:
+            job = next(job for job in jobs if job.name == name)
+            rows[name] = _rows(job, summary, problem)
+            _write(folder, jobs, rows)
+    print(_table(jobs, rows))
+    print(f"{out}/: {RESULTS}, and a run folder for each job")
+    return 0
+
+
+def _results(parallel: joblib.Parallel, calls: Iterable[Any]) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
+    yield from parallel(calls)
+
+
+def _work(job: Job, folder: str, figures: bool, threads: int | None) -> tuple[str, dict[str, Any] | None, str]:
+    """Train one job, in whatever process; what goes wrong with it is told and does not stop the others."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = RunFolder(Path(folder) / job.name)
+    try:
+        resume = (run.path / "config.json").exists()
+        return job.name, carry_out(job.settings, run, resume=resume, figures=figures), ""
+    except Exception as error:  # one bad job must not cost the sweep
+        return job.name, None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextlib.contextmanager
+def _backend(name: str, scheduler: str | None) -> Iterator[None]:
+    if name == "loky":
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            yield
+    elif name == "dask":
+        try:
+            from dask.distributed import Client
+        except ImportError as error:
+            raise InputError("--backend dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
+        address = {"scheduler_file": scheduler} if scheduler and Path(scheduler).is_file() else {"address": scheduler}
+        try:
+            client = Client(**address) if scheduler else Client(threads_per_worker=1)
+        except OSError as error:
+            raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+        with client, joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
+            yield
+    else:
+        try:
+            from ray.util.joblib import register_ray
+        except ImportError as error:
+            raise InputError("--backend ray: Ray is not installed; pip install ray") from error
+        register_ray()
+        with joblib.parallel_config(backend="ray"):
+            yield
+
+
+def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[dict[str, Any]]:
+    """One row for each network of a job."""
+    settings = job.settings
+    shared = {
+        "job": job.name,
+        **{name: getattr(settings, name) for name in COLUMNS[1:8]},
+        "rank": settings.rank if settings.connectivity == "lowrank" else "",
+        "density": settings.density if settings.connectivity == "sparse" else "",
+        "problem": problem,
+    }
+    if summary is None:
+        return [{**shared, "seed": seed, "state": "failed", "learned": False} for seed in settings.seeds]
+    each = summary["seconds"]["train"] / len(settings.seeds)
+    return [
+        {
+            **shared,
+            **{name: row[name] for name in ("seed", "state", "learned", "score", "steps")},
+            "measure": summary["measure"],
+            "parameters": summary["parameters"],
+            "seconds": round(each, 2),
+        }
+        for row in summary["networks"]
+    ]
+
+
+def _write(folder: Path, jobs: list[Job], rows: dict[str, list[dict[str, Any]]]) -> None:
+    """The table so far, whole or not at all, in the order of the jobs."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for job in jobs:
+        writer.writerows(rows.get(job.name, []))
+    with atomic(folder / RESULTS) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_results(folder: str | Path) -> list[dict[str, Any]]:
+    """The rows of a sweep's table, numbers as numbers; an empty cell is None.
+
+    Raises
+    ------
+    InputError : there is no table.
+    """
+    path = Path(folder) / RESULTS
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [{name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(stream)]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the sweep first") from error
+
+
+def _value(cell: str) -> Any:
+    if cell in ("True", "False"):
+        return cell == "True"
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell or None
+
+
+def _table(jobs: list[Job], rows: dict[str, list[dict[str, Any]]]) -> str:
+    """Networks that learned their task, and the median score, for each task and connectivity."""
+    lines = ["", f"{'task':<16} {'connectivity':<12} {'networks':>8} {'learned':>8} {'diverged':>8} {'failed':>6}  median"]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for job in jobs:
+        groups.setdefault((job.settings.task, job.settings.connectivity), []).extend(rows.get(job.name, []))
+    for (task, connectivity), group in groups.items():
+        scores = sorted(row["score"] for row in group if row.get("score") is not None)
+        middle = f"{scores[len(scores) // 2]:6.3f}" if scores else "     -"
+        counts = [sum(row["state"] == state for row in group) for state in ("diverged", "failed")]
+        learned = sum(bool(row["learned"]) for row in group)
+        lines.append(f"{task:<16} {connectivity:<12} {len(group):>8} {learned:>8} {counts[0]:>8} {counts[1]:>6}  {middle}")
+    return "\n".join(lines)

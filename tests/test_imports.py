@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": TRAINING,
     "pretrain": TRAINING,
     "sweep": TRAINING,
+    "compare": TRAINING,
 }
 # Outside packages that a part may import, beside the standard library; no entry: any.
 OUTSIDE: dict[str, set[str]] = {
@@ -181,7 +182,7 @@ class TestTheChecker:
 
 
 HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL"}
-COMMANDS = ("train", "pretrain", "bank", "sweep")
+COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +236,7 @@ print(json.dumps(loaded))
 
 class TestWhatIsLoaded:
     def test_nothing_heavy(self, loaded: dict[str, set[str]]):
-        assert len(loaded) == 18
+        assert len(loaded) == 20
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
         assert "numpy" not in loaded["import cordstasks.registry"]

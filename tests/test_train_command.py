@@ -135,7 +135,7 @@ class TestRun:
         front_end = FrontEnd(place / "r2.safetensors", device="cpu", readout="pool", bank=place / "bank")
         features = front_end.features(batch.movies, dt=20.0)
         assert features.accounts.simulated == 0
-        inputs = min(experiment.INPUTS, front_end.units)
+        inputs = min(experiment.TAUGHT_INPUTS, front_end.units)
         model = MultiAreaModel(RNN(inputs, SIZES["units"], 3), front_end.units)
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])
         trials = trial_set(features, batch, torch.device("cpu"), stimulus="motion")
@@ -154,7 +154,7 @@ class TestRun:
 
     def test_the_log_has_a_row_for_each_evaluation(self, finished: tuple[Path, str]):
         rows = RunFolder(finished[0]).log.read()
-        assert [row["step"] for row in rows] == [50, 100, 120]
+        assert [row["step"] for row in rows] == [25, 50, 75, 100, 120]
         training = summary_of(finished[0])["training"]
         best = min(rows, key=lambda row: row["validation_loss"])
         assert (training["steps"], training["best_step"]) == (120, best["step"])
@@ -309,7 +309,7 @@ class TestStopping:
         err = (job := Job(place, broken, *more)).end()
         assert job.process.returncode == 0, err
         assert_same_weights(whole, broken)
-        assert len(RunFolder(broken).log.read()) == 16
+        assert len(RunFolder(broken).log.read()) == 32
         for part in ("heldout", "controls", "tuning"):
             assert summary_of(whole)[part] == summary_of(broken)[part]
 
@@ -506,7 +506,7 @@ class TestBadInput:
             ("--dt 10", "--dt 10.0: the run in {} has 20.0; leave it out"),
             ("--set motion=300", "--set {{'motion': 300}}: the run in {} has"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),
-            ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.002"),
+            ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.004"),
             ("--see 4", "--seed 4: the run in {} has 3"),
         ],
     )
@@ -539,4 +539,5 @@ def test_the_command_is_a_module_of_its_own():
     command = [sys.executable, "-m", "cordstasks.train", "--task", "rmd"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: task 'rmd' is unknown; did you mean 'rdm'? (known: rdm)\n"
+    assert done.stderr.startswith("error: task 'rmd' is unknown; did you mean 'rdm'? (known: rdm, numerosity, ")
+    assert done.stderr.count("\n") == 1

@@ -122,7 +122,11 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     )
     if effect is not None:
         lines.append(
-            f"category index {effect['rnn']['mean_index']:.3f} (p = {effect['rnn']['population_p_value']:.3f}), "
-            f"front-end {effect['frontend']['mean_index']:.3f}"
+            f"category index {_index(effect['rnn'])} (p = {effect['rnn']['p_value']:.3f}), "
+            f"front-end {_index(effect['frontend'])}"
         )
     return "\n".join([*lines, *common.closing(summary, folder)])
+
+
+def _index(effect: dict[str, Any]) -> str:
+    return "none" if effect["mean_index"] is None else f"{effect['mean_index']:.3f}"

@@ -1,0 +1,72 @@
+"""``python -m cordstasks.compare``: are convolutional networks closer to full ones than low-rank and sparse ones are?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cordstasks.abstract.command import seeds
+from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES
+from cordstasks.command import Parser, run_command
+from cordstasks.errors import InputError, unknown
+
+TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = Parser(
+        prog="python -m cordstasks.compare",
+        description="Train networks of several connectivities on abstract tasks, align their noise-free trajectories on one "
+        "set of trials, and compare them by shape distances and canonical correlations, as in Soo et al. (2024), figure 1C. "
+        "Run the same command again to continue one that was stopped.",
+    )
+    made.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"default: {' '.join(TASKS)}")
+    made.add_argument("--connectivities", nargs="+", default=list(CONNECTIVITIES), metavar="KIND", help="default: all four")
+    made.add_argument("--activations", nargs="+", default=["relu"], metavar="NAME", help="default: relu")
+    made.add_argument("--seeds", default="0:5", help="one a network: 0:5 for 0 to 4, or 0,2,5 (default 0:5)")
+    made.add_argument("--units", type=int, default=100, help="recurrent units of each network (default 100)")
+    made.add_argument("--steps", type=int, help="largest number of training batches (default: by task)")
+    made.add_argument("--alpha", type=float, default=1.0, help="0 whitens (canonical), 1 does not (Procrustes; default 1)")
+    made.add_argument("--conditions", type=int, default=48, help="trials compared, at most, each of its own (default 48)")
+    made.add_argument("--permutations", type=int, default=20, help="shuffles of conditions for the null (default 20)")
+    made.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
+        "of OUT/TASK/conditions.csv",
+    )
+    made.add_argument("--out", type=Path, default=Path("comparisons/networks"), help="default: comparisons/networks")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    from cordstasks import tasks  # late, since --help needs no NumPy
+
+    options = parser().parse_args(arguments)
+    for name, values, known in (
+        ("task", options.tasks, tasks.abstract_names()),
+        ("connectivity", options.connectivities, CONNECTIVITIES),
+        ("activation", options.activations, ACTIVATIONS),
+    ):
+        for value in values:
+            if value not in known:
+                raise unknown(name, value, known)
+    options.seeds = seeds(options.seeds)
+    if not 0 <= options.alpha <= 1:
+        raise InputError(f"--alpha {options.alpha:g}: give a number from 0 to 1")
+    for name, least in (("conditions", 4), ("permutations", 1), ("units", 1)):
+        if getattr(options, name) < least:
+            raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}")
+    if options.recording is not None and (len(options.tasks) > 1 or not options.recording.is_file()):
+        raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
+    from cordstasks.abstract.comparing import compare_networks  # late: it loads torch, which mistakes need not wait for
+
+    return compare_networks(options)
+
+
+if __name__ == "__main__":
+    run_command(main)

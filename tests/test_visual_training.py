@@ -1,0 +1,155 @@
+"""Training on numerosity, categories, saccades and a task of one's own, at a size that only shows the way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cordstasks import train
+from cordstasks.checkpoints import save
+from cordstasks.command import run_command
+from cordstasks.cordsnet import CordsNet
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = {
+    "numerosity": ("fixation=60", "sample_time=100", "delay=60", "test=60", "second_test=60", "pictures=3"),
+    "catdog": ("fixation=60", "sample_time=140", "delay=60", "test=60", "second_delay=40", "second_test=60", "pictures=1"),
+    "saccade": ("fixation=60", "cue=60", "response=60", "delays=[100,200]", "training_delays=[60,100]"),
+}
+FIGURES = {
+    "numerosity": {"performance.png", "controls.png", "tuning.png", "learning.png", "movies.png"},
+    "catdog": {"performance.png", "boundary.png", "learning.png", "movies.png"},
+    "saccade": {"performance.png", "confusion.png", "tuning.png", "learning.png", "movies.png"},
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CordsNet with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "r2.safetensors"
+    save(CordsNet(2, classes=3, image_size=32), path)
+    return path
+
+
+def output_of(*words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        run_command(lambda: train.main(words))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out.getvalue(), err.getvalue()
+
+
+def small(weights: Path, task: str, out: Path, heldout: int) -> list[str]:
+    sizes = (
+        "--trials",
+        "24",
+        "--validation",
+        "12",
+        "--heldout",
+        str(heldout),
+        "--steps",
+        "6",
+        "--units",
+        "12",
+        "--batch",
+        "8",
+    )
+    periods = [word for value in SHORT.get(task, ()) for word in ("--set", value)]
+    where = ["--frontend", str(weights), "--no-bank", "--readout", "pool", "--device", "cpu", "--out", str(out)]
+    return ["--task", task, *sizes, *periods, *where]
+
+
+@pytest.fixture(scope="module", params=SHORT)
+def finished(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("runs") / request.param
+    code, printed, err = output_of(*small(weights, request.param, out, 96))
+    assert code == 0, err
+    return out, printed
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+class TestEachTask:
+    def test_it_leaves_numbers_and_figures(self, finished: tuple[Path, str]):
+        folder, printed = finished
+        summary = summary_of(folder)
+        assert FIGURES[folder.name] <= {path.name for path in folder.glob("*.png")}
+        assert summary["task"] == folder.name
+        assert summary["heldout"]["trials"] == 96 == sum(row["trials"] for row in summary["heldout"]["by_condition"])
+        assert f"{summary['heldout']['accuracy']:.1%}" in printed
+        assert f"chance is {summary['heldout']['chance']:.1%}" in printed
+
+    def test_what_was_held_out_from_training_is_told_apart(self, finished: tuple[Path, str]):
+        folder, _ = finished
+        summary = summary_of(folder)
+        if folder.name == "saccade":
+            assert [row["delay"] for row in summary["by_delay"]] == [100, 200]
+            assert summary["longest_trained_delay_ms"] == 100
+            return
+        rows = summary["by_group" if folder.name == "numerosity" else "by_line"]
+        name = "displays" if folder.name == "numerosity" else "lines"
+        assert {row[name] for row in rows} == {"trained", "held out"}
+        if folder.name == "numerosity":
+            held_out = {row["control"] for row in summary["by_control"] if row["displays"] == "held out"}
+            assert held_out == {"equal_area", "low_density", "high_density"}
+
+    def test_a_second_run_into_the_folder_is_refused_and_a_finished_one_shown(
+        self, finished: tuple[Path, str], weights: Path
+    ):
+        folder, printed = finished
+        code, _, err = output_of(*small(weights, folder.name, folder, 96))
+        assert code == 2
+        assert "--out" in err
+        code, out, _ = output_of("--resume", "--out", str(folder))
+        assert code == 0
+        assert "this run is finished" in out
+        assert printed.splitlines()[-3:] == out.splitlines()[-3:]
+
+
+def test_a_task_file(weights: Path, tmp_path: Path):
+    task = ROOT / "examples" / "orientation_discrimination.py"
+    code, out, err = output_of(*small(weights, str(task), tmp_path / "run", 32))
+    assert code == 0, err
+    summary = summary_of(tmp_path / "run")
+    assert summary["heldout"]["trials"] == 32
+    assert "confusion.png" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--task", "nowhere.py"), "nowhere.py"),
+        (("--task", "saccade", "--heldout", "7"), "--heldout 7: has"),
+        (("--task", "numerosity", "--set", "numbers=[30]"), "numbers=(30,): give two or more"),
+        (("--task", "numerosity", "--set", "controls=[1]"), "--set controls=[1]: give a list of names"),
+        (("--task", "catdog", "--stimuli-dir", "nowhere"), "nowhere"),
+        (("--task", "saccade", "--set", "eccentricity=20"), "20"),
+    ],
+)
+def test_one_line_says_what_is_wrong(weights: Path, tmp_path: Path, words: tuple[str, ...], message: str):
+    where = ("--frontend", str(weights), "--no-bank", "--device", "cpu", "--out", str(tmp_path / "run"))
+    code, _, err = output_of(*words, *where)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_choices_are_among_the_tasks_options():
+    from cordstasks.training import choices
+
+    logits = torch.from_numpy(np.array([[[3.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]]))
+    answering = torch.ones(2, 1, dtype=torch.bool)
+    assert choices(logits, answering, (0, 1)).tolist() == [0, 1]
+    assert choices(logits, answering, (1, 2)).tolist() == [2, 2]

@@ -69,12 +69,19 @@ def signed(weights: Tensor, signs: Tensor | None) -> Tensor:
     return weights if signs is None else weights.abs() * signs[..., None, :]
 
 
-def balanced(weights: Tensor, signs: Tensor) -> Tensor:
-    """Absolute weights whose inhibitory columns are scaled so that excitation and inhibition cancel on average."""
+def balanced(weights: Tensor, signs: Tensor, density: float = 1.0) -> Tensor:
+    """Absolute weights whose inhibitory columns are scaled so that excitation and inhibition cancel on average.
+
+    Parameters
+    ----------
+    weights : Gaussian (..., unit to, unit from).
+    signs : (unit from,).
+    density : share of the weights that a mask leaves.
+    """
     share = float((signs > 0).float().mean())
     ratio = share / (1 - share)
     # the radius follows from the variance about the column means (Rajan & Abbott 2006, Physical Review Letters 97: 188104)
-    spread = math.sqrt((1 - 2 / math.pi) * (share + (1 - share) * ratio**2))
+    spread = math.sqrt((1 - density * 2 / math.pi) * (share + (1 - share) * ratio**2))
     return weights.abs() * torch.where(signs > 0, 1.0, ratio) / spread
 
 

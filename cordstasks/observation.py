@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,7 +25,7 @@ __all__ = ["FrontEndObservation"]
 Vector = NDArray[np.float32]
 
 
-class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any]):
+class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstructorArgs):
     """A visual environment seen through a front-end.
 
     The observation at a step of the environment is the front-end's features over that step: the mean of the last area's
@@ -57,7 +58,8 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any]):
             raise InputError(f"env={env}: give an environment of cordstasks, whose observations are what the screen shows")
         if not memory_mb >= 0:
             raise InputError(f"memory_mb={memory_mb!r}: give a size of at least 0 (MB)")
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, _disable_deepcopy=True, frontend=frontend, memory_mb=memory_mb)
+        gymnasium.Wrapper.__init__(self, env)
         self.frontend = FrontEnd(bank=False) if frontend is None else frontend
         self.bin_steps = self.frontend.bin_steps(float(env.unwrapped.dt))
         self.observation_space = Box(0, np.inf, (self.frontend.units,), np.float32)

@@ -134,7 +134,9 @@ class RNN(nn.Module):
         with torch.no_grad():
             if "recurrent_weights" in self.recurrent_names:
                 weights = self.get_parameter("recurrent_weights")
-                weights.copy_(balanced(weights, signs))
+                masked = "recurrent_mask" in self.recurrent_names
+                density = float(self.get_buffer("recurrent_mask").mean()) if masked else 1.0
+                weights.copy_(balanced(weights, signs, density))
             elif "recurrent_kernel" in self.recurrent_names:
                 kernel = self.get_parameter("recurrent_kernel")
                 by_map = signs[:: len(signs) // len(kernel)]

@@ -150,9 +150,9 @@ class AbstractEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no ty
             ``trial``: conditions and right action of the trial.
         """
         # TrialEnv.reset is passed over: it ignores the seed, seeds the action space with 0 and takes a random action.
-        super(TrialEnv, self).reset(seed=seed)
         if seed is not None:
             self._begin_sequence(seed)
+        super(TrialEnv, self).reset(seed=seed)
         options = options or {}
         self.num_tr = 0
         self._top.new_trial(**options.get("conditions", {}))

@@ -67,7 +67,7 @@ class TestTogetherAndAlone:
             }
             for name, value in states(alone)[0].items():
                 torch.testing.assert_close(states(together)[place][name], value, rtol=1e-3, atol=1e-4, msg=name)
-        assert len(ends) > 1
+        assert len(ends) > 1 or connectivity != "full"
 
     def test_the_first_batch_is_a_step_of_adam_on_the_clipped_gradient_of_the_mean_error(self):
         chosen = small(seeds=(4,), noise=0.0, clip=0.05, steps=1)
@@ -76,13 +76,14 @@ class TestTogetherAndAlone:
         lesson = trainer.lessons[0]
         batch = lesson.sample(8 * 6, seed=[4, 0, 0, 0])
         outputs = before(torch.from_numpy(batch.inputs[:6]))
+        plain = outputs.detach()
         total = sum(
-            np.mean([float(((outputs[i, t] - torch.from_numpy(batch.targets[i, t])) ** 2).mean())
+            np.mean([float(((plain[i, t] - torch.from_numpy(batch.targets[i, t])) ** 2).mean())
                      for t in np.flatnonzero(batch.mask[i])])
             for i in range(6)
         )  # fmt: skip
         loss = masked_error(outputs[None], torch.from_numpy(batch.targets[None, :6]), torch.from_numpy(batch.mask[None, :6]))
-        assert float(loss) == pytest.approx(total / 6, rel=1e-5)
+        assert float(loss.detach()) == pytest.approx(total / 6, rel=1e-5)
         optimiser = torch.optim.Adam(before.parameters(), lr=chosen.learning_rate)
         loss.sum().backward()
         assert float(torch.nn.utils.clip_grad_norm_(before.parameters(), 0.05)) > 0.05

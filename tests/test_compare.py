@@ -62,7 +62,7 @@ def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Pa
     assert [row["other"] for row in result["closer_to_full"]] == ["sparse"]
     assert "convolutional networks' distance to full ones" in out
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("networks.pt")}
-    rows = list(csv.DictReader((folder / "conditions.csv").open()))
+    rows = list(csv.DictReader((folder / "conditions.csv").read_text().splitlines()))
     recording = np.random.default_rng(0).normal(size=(len(rows), 51, 9))
     np.save(tmp_path / "v4.npy", recording)
     code, out, err = output_of(*words, "--recording", str(tmp_path / "v4.npy"))

@@ -265,13 +265,9 @@ def test_an_interrupted_training_continues_to_the_same_weights(
 ) -> None:
     where = torch.device(device)
     data = trials(30, 1, where), trials(20, 2, where)
-    settings = TrainSettings(steps=14, batch=8, learning_rate=0.01, evaluate_every=4, seed=3)
+    settings = TrainSettings(steps=14, batch=8, learning_rate=0.01, mix=taught, evaluate_every=4, seed=3)
     square = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).to(where)
-    teacher = (
-        Teacher(square[0], square, (square - square.T)[None], torch.zeros(30, dtype=torch.long, device=where), (1,))
-        if taught
-        else None
-    )
+    teacher = Teacher(square[0], square, square - square.T, (1,)) if taught else None
     step, calls = training._step, [0]
 
     def stopping(*arguments: Any) -> float:

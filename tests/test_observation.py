@@ -112,6 +112,7 @@ class TestContract:
     @EVERY
     @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version:UserWarning")
     @pytest.mark.filterwarnings("ignore:.*observation space maximum value is -infinity:UserWarning")
+    @pytest.mark.filterwarnings("ignore:.*env.seed to get variables from other wrappers is deprecated:UserWarning")
     @pytest.mark.filterwarnings("ignore:.*Official support for the `seed` function is dropped:UserWarning")
     def test_gymnasiums_checker_passes(self, name: str, frontend: FrontEnd):
         environment = watched(name, frontend)

@@ -71,6 +71,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.task not in tasks.abstract_names():
             raise unknown("task", self.task, tasks.abstract_names())
+        object.__setattr__(self, "parameters", dict(self.parameters or {}))
         self.abstract_task()
         for name, known in (("connectivity", CONNECTIVITIES), ("activation", ACTIVATIONS), ("form", FORMS)):
             if getattr(self, name) not in known:
@@ -115,7 +116,9 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
-        return {**asdict(self), "seeds": list(self.seeds), "parameters": dict(self.parameters or {})}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        own = {name: list(value) if isinstance(value, tuple) else value for name, value in (self.parameters or {}).items()}
+        return {**plain, "parameters": own}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Settings:

@@ -108,7 +108,7 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
             self._state = self.frontend.simulator.spontaneous(1)
             self.frontend.simulator.step(self._state, self._driven(name, first), steps)
             self.simulated += steps
-            self._features = np.zeros(self.frontend.units, np.float32)
+            self._features: Vector = np.zeros(self.frontend.units, np.float32)
             self._remember()
 
     def _watch(self, movie: Movie) -> None:

@@ -45,7 +45,7 @@ def load_published(path: str | Path, *, alpha: float = 0.2, noise: float = 0.0) 
     if wi.ndim != 2 or wo.ndim != 2 or wi.shape[1] != wo.shape[0]:
         raise InputError(f"{path}: wi {tuple(wi.shape)} and wo {tuple(wo.shape)} must be (input, unit) and (unit, output)")
     units = wi.shape[1]
-    shapes = {"si": (len(wi),), "so": (wo.shape[1],), "h0": (units,)}
+    shapes: dict[str, tuple[int, ...]] = {"si": (len(wi),), "so": (wo.shape[1],), "h0": (units,)}
     if low:
         shapes |= dict.fromkeys("mn", (units, state["m"].shape[-1]))
     else:

@@ -34,6 +34,13 @@ class RNNStack(nn.Module):
     InputError : no networks, or networks that differ in more than their weights.
     """
 
+    input_weights: Tensor
+    bias: Tensor
+    output_weights: Tensor
+    output_bias: Tensor
+    initial_state: Tensor
+    alpha: Tensor
+
     def __init__(self, networks: Sequence[RNN]) -> None:
         super().__init__()
         if not networks:

@@ -126,7 +126,7 @@ def place_dots(what: Numerosity, rng: np.random.Generator) -> Dots:
         diameter *= math.sqrt(what.total_area / (math.pi / 4 * float((diameter**2).sum())))
     elif what.control == "equal_circumference":
         diameter *= what.total_circumference / (math.pi * float(diameter.sum()))
-    shape = np.zeros(what.number, np.int64)
+    shape: NDArray[np.int64] = np.zeros(what.number, np.int64)
     if what.control == "shapes":
         shape = rng.integers(len(_shapes.POLYGONS), size=what.number)
     reach = _shapes.REACH[shape] * diameter
@@ -195,7 +195,7 @@ def numerosity(what: Numerosity, display: Display, *, rng: np.random.Generator) 
 @lru_cache(maxsize=16)
 def _disc(display: Display, diameter: float, luminance: float) -> NDArray[np.float64]:
     """The disc without dots (height, width), luminance from 0 to 1."""
-    picture = discs(display, 0, 0, diameter)[..., 0] * (luminance / 255)
+    picture: NDArray[np.float64] = discs(display, 0, 0, diameter)[..., 0].astype(np.float64) * (luminance / 255)
     picture.flags.writeable = False
     return picture
 

@@ -63,7 +63,8 @@ def drawn_image(
 ) -> NDArray[np.uint8]:
     """Picture number `index` of a blend in a pool: the animal in a place and of a size of its own."""
     line, _, level = stimulus.partition("@")
-    features = morph(*line.split("-"), float(level)) if level else morph(line, line, 0.0)
+    first, _, second = line.partition("-")
+    features = morph(first, second, float(level)) if level else morph(line, line, 0.0)
     # a number for the name that is the same in every process, unlike hash()
     rng = np.random.default_rng([pool, _PICTURE, index, zlib.crc32(stimulus.encode())])
     x, y = rng.uniform(-place_jitter, place_jitter, 2)

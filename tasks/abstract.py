@@ -283,8 +283,8 @@ class AbstractTask(ABC):
     def _check_numbers(self, **least: float) -> None:
         """Raise an InputError unless each named field is a finite number, not below its least value."""
         for name, low in {"noise": 0.0, "catch": 0.0, **least}.items():
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not low <= value < float("inf"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, Real) or not low <= float(value) < float("inf"):
                 raise InputError(f"{name}={value!r}: give a finite number of at least {low:g}")
         if self.catch >= 1:
             raise InputError(f"catch={self.catch!r}: give a share of trials below 1")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,7 +283,15 @@ def check_duration(name: str, duration: Duration, *, positive: bool = True) -> N
         raise InputError(f"{name}={duration!r}: give a duration {least} ms, or (shortest, longest)")
 
 
-def check_step(dt: float, task: VisualTask) -> None:
+class Timed(Protocol):
+    """Whatever has periods."""
+
+    @property
+    def timing(self) -> Mapping[str, Duration]:
+        """{period: duration in ms}."""
+
+
+def check_step(dt: float, task: Timed) -> None:
     """Raise an InputError unless every period of `task` can hold a time step of `dt` ms."""
     if not isinstance(dt, Real) or not dt > 0:
         raise InputError(f"dt={dt!r}: a time step must be above 0 ms")

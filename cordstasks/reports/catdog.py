@@ -76,7 +76,7 @@ def report(material: Material) -> dict[str, Any]:
     units = analysis.tuning.example_units(analysis.tuning.tuning_curves(rates, category), tests, number=6)
     if len(units):
         last = seen.window(0.0, end)
-        periods = {name: tuple(map(float, batch.periods[name][0])) for name in ("sample", "delay")}
+        periods = common.periods_of(batch, 0, ("sample", "delay"))
         named = np.where(category == 1, "dog", "cat")
         figure = tuning_figures.peristimulus(
             seen.rates[:, last], named, seen.times[last], units, name="category", periods=periods

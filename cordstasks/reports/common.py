@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,11 @@ class Behaviour:
         return slice(int(inside[0]), int(inside[-1]) + 1)
 
 
+def periods_of(batch: TrialBatch, trial: int, names: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Start and end in ms of some periods of a trial."""
+    return {name: (float(batch.periods[name][trial, 0]), float(batch.periods[name][trial, 1])) for name in names}
+
+
 def behaviour(material: Material) -> Behaviour:
     """Run the held-out trials."""
     batch = material.heldout
@@ -58,7 +63,7 @@ def behaviour(material: Material) -> Behaviour:
         rates=rates.numpy(),
         chosen=chosen,
         correct=chosen == batch.answers,
-        times=(np.arange(rates.shape[1]) + 1) * batch.dt,
+        times=np.arange(1, rates.shape[1] + 1, dtype=np.float64) * float(batch.dt),
         chance=max(1 / len(batch.options), float(frequent)),
     )
 

@@ -79,7 +79,7 @@ def report(material: Material) -> dict[str, Any]:
     units = analysis.tuning.example_units(plain, tests, number=6)
     if len(units):
         last = seen.window(0.0, end)
-        periods = {name: tuple(map(float, batch.periods[name][0])) for name in ("sample", "delay")}
+        periods = common.periods_of(batch, 0, ("sample", "delay"))
         figure = tuning_figures.peristimulus(
             seen.rates[:, last], number, seen.times[last], units, name="number", periods=periods
         )

@@ -112,7 +112,7 @@ def _examples(material: Material, seen: common.Behaviour, plain: Any, tests: Any
     if not len(units):
         return
     shortest = batch.conditions["delay"] == batch.conditions["delay"].min()
-    periods = {name: tuple(map(float, ends[shortest][0])) for name, ends in batch.periods.items()}
+    periods = common.periods_of(batch, int(np.flatnonzero(shortest)[0]), batch.periods)
     last = seen.window(0.0, max(end for _, end in periods.values()))
     figure = tuning_figures.peristimulus(
         seen.rates[shortest][:, last],

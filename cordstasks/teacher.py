@@ -22,7 +22,8 @@ from cordstasks.model import whitened
 __all__ = ["Teacher", "fit_teacher", "running_evidence"]
 
 LAGS_MS = (20.0, 40.0)
-COMPONENTS = 500  # whitened principal components in which covariances are compared
+COMPONENTS = 500  # most principal components, whitened, in which covariances are compared
+PER_TRIAL = 0.55  # components for each trial, where trials are few: a matrix of more would hold more noise than motion
 GAIN = 7.0  # standard deviation of the final log odds over training trials
 TYPICAL = 3.0  # the same of other sequences, about: a matrix says more on trials that it was estimated from
 
@@ -80,7 +81,8 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     InputError : too few trials to compare anything.
     """
     lags = tuple(sorted({max(1, round(lag / dt)) for lag in LAGS_MS}))
-    components = min(COMPONENTS, features.units, len(features.index[evidence].unique()) - 1)
+    enough = max(inputs, int(PER_TRIAL * len(features)))
+    components = min(COMPONENTS, enough, features.units, len(features.index[evidence].unique()) - 1)
     if len(features) < 4 or components < 2:
         raise InputError(f"--trials {len(features)}: too few to learn from; give hundreds")
     mean, whitening = whitened(features, evidence, components)

@@ -14,8 +14,6 @@ from cordstasks.abstract import command as abstract
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
 
-# what --quick changes, unless it is given: a run of minutes that shows the whole way
-QUICK = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
 # options that say where and whether, not what: they may differ when a run is resumed
 WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick", "stimuli_dir")
 
@@ -36,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stimuli-dir", type=Path, metavar="DIR", help="pictures of your own, for --task catdog")
     made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
-    made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
+    made.add_argument("--quick", action="store_true", help="a small run of about three minutes, to see the whole way")
 
     size = made.add_argument_group("how much")
     size.add_argument("--trials", type=int, default=None, help="training trials (default by task; rdm 960, each a movie)")
@@ -78,9 +76,12 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     config = {name: value for name, value in vars(options).items() if name not in WHERE}
     if options.stimuli_dir is not None:
         config["set"] = [*config["set"], f"stimuli_dir={json.dumps(str(options.stimuli_dir))}"]
-    for name, value in _defaults(options.task).items():
+    defaults, quick = _defaults(options.task)
+    if not options.quick:
+        quick = {}
+    for name, value in defaults.items():
         if config[name] is None:
-            config[name] = QUICK.get(name, value) if options.quick else value
+            config[name] = quick.get(name, value)
     for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
         if config[name] < 1:
             raise InputError(f"--{name} {config[name]}: must be at least 1")
@@ -91,15 +92,16 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
             raise InputError(f"--{name.replace('_', '-')} {config[name]}: must be a finite number")
     if not config["learning_rate"] > 0:
         raise InputError(f"--learning-rate {config['learning_rate']:g}: must be above 0")
-    config["set"] = dict(_assignment(text) for text in config["set"])
+    config["set"] = {**quick.get("set", {}), **dict(_assignment(text) for text in config["set"])}
     return config
 
 
-def _defaults(task: str | None) -> Mapping[str, float]:
-    """The settings of a task's runs; a resumed run has its own."""
+def _defaults(task: str | None) -> tuple[Mapping[str, float], Mapping[str, Any]]:
+    """The settings of a task's runs, and what --quick changes of them; a resumed run has its own."""
     from cordstasks import tasks  # late, since --help needs no NumPy
 
-    return tasks.VisualTask.run_defaults if task is None else tasks.get(task).run_defaults
+    chosen = tasks.VisualTask if task is None else tasks.get(task)
+    return chosen.run_defaults, chosen.quick_defaults
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,13 @@ class RandomDotsTask(VisualTask):
         "steps": 1000,
         "batch": 128,
         "learning_rate": 4e-3,
+    }
+    quick_defaults: ClassVar[Mapping[str, Any]] = {
+        "trials": 160,
+        "heldout": 60,
+        "validation": 16,
+        "steps": 300,
+        "set": {"coherences": (0.0, 0.256, 1.0)},  # few trials, so strong motion
     }
 
     coherences: tuple[float, ...] = COHERENCES

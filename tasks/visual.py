@@ -129,6 +129,7 @@ class VisualTask(ABC):
     optional : periods that only some trials have.
     also : conditions, and their types, that may be set although a trial draws them for itself, beyond the design.
     run_defaults : how large ``python -m cordstasks.train`` makes a run of this task, unless told otherwise.
+    quick_defaults : what ``--quick`` changes of these; ``"set"`` are parameters of the task.
     """
 
     id: ClassVar[str]
@@ -145,6 +146,7 @@ class VisualTask(ABC):
         "batch": 64,
         "learning_rate": 1e-3,
     }
+    quick_defaults: ClassVar[Mapping[str, Any]] = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
     display: Display
 
     @property

@@ -18,7 +18,7 @@ from cordstasks import reports, tasks
 from cordstasks.errors import InputError
 from cordstasks.files import write_json
 from cordstasks.frontend import Features, FrontEnd
-from cordstasks.model import MultiAreaModel, whitened
+from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
 from cordstasks.stimuli import Display
@@ -27,7 +27,7 @@ from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
 TAUGHT_INPUTS = 24  # directions in feature space that the recurrent network is given, chosen by a teacher
-INPUTS = 100  # or as many principal components
+INPUTS = 300  # or as many principal components
 SETS = ("training", "validation", "heldout", "controls")
 
 
@@ -68,18 +68,18 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
             print(f"{folder.path}: this run is finished")
             print(reports.table(folder.path / "summary.json"))
             return 0
-    task = _task(config)
+    task = task_of(config)
     frontend = _frontend(config, options)
-    task = _task(config, frontend.image_size)
-    seeds = dict(zip(SETS, np.random.SeedSequence(config["seed"]).generate_state(len(SETS)).tolist(), strict=True))
+    task = task_of(config, frontend.image_size)
+    seeds = _seeds(config)
     dt = config["dt"]
     frontend.bin_steps(dt)
-    model = _model(config, frontend, task)
-    training_task, testing_task = task.for_training(), task.for_testing()
+    model = model_of(config, frontend, task)
+    training_task = task.for_training()
     batches = {
         "training": training_task.sample(config["trials"], seed=seeds["training"], dt=dt),
         "validation": training_task.sample(config["validation"], seed=seeds["validation"], dt=dt),
-        "heldout": testing_task.sample(config["heldout"], seed=seeds["heldout"], dt=dt),
+        "heldout": heldout_trials(config, task),
     }
     reports.check(task, batches["heldout"])
     machine = environment(frontend.device)
@@ -94,7 +94,11 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     clock, device = Clock(), frontend.device
     sets = {
         name: trial_set(
-            clock.features(frontend, batch, f"front-end, {name} movies"), batch, frontend.device, stimulus=task.stimulus
+            clock.features(frontend, batch, f"front-end, {name} movies"),
+            batch,
+            frontend.device,
+            stimulus=task.stimulus,
+            compared=task.compared,
         )
         for name, batch in batches.items()
     }
@@ -107,7 +111,9 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         model.normalise_by(teacher.mean, teacher.projection)
     else:
         steps = seen.evidence if task.stationary else seen.inputs.index >= 0
-        model.normalise_by(*whitened(seen.inputs, steps, model.projection.shape[1]))
+        number = model.projection.shape[1]
+        # slow streams of small signals need every direction; pictures are told apart best by the large ones
+        model.normalise_by(*principal_components(seen.inputs, steps, number, whiten=task.stationary))
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
     fitted = time.monotonic() - learned
     settings = TrainSettings(
@@ -115,6 +121,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         batch=config["batch"],
         learning_rate=config["learning_rate"],
         mix=task.stationary,
+        **({"auxiliary": 0.0, "recombine": 0.0} if config["labels_only"] else {}),
         seed=config["seed"],
     )
     trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
@@ -151,6 +158,16 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     write_json(folder.path / "summary.json", summary)
     print(reports.table(folder.path / "summary.json"))
     return 0
+
+
+def _seeds(config: dict[str, Any]) -> dict[str, int]:
+    """A seed for each set of trials."""
+    return dict(zip(SETS, np.random.SeedSequence(config["seed"]).generate_state(len(SETS)).tolist(), strict=True))
+
+
+def heldout_trials(config: dict[str, Any], task: VisualTask) -> TrialBatch:
+    """The trials that a run of these settings is tested on."""
+    return task.for_testing().sample(config["heldout"], seed=_seeds(config)["heldout"], dt=config["dt"])
 
 
 def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
@@ -194,7 +211,8 @@ def _is_taught(config: dict[str, Any], task: VisualTask) -> bool:
     return task.stationary and len(task.actions) == 3 and not config["labels_only"]
 
 
-def _task(config: dict[str, Any], image_size: int | None = None) -> VisualTask:
+def task_of(config: dict[str, Any], image_size: int | None = None) -> VisualTask:
+    """The task of a run's settings, on a screen of `image_size` px."""
     task = tasks.get(config["task"])
     for name, value in config["set"].items():
         if name in signature(type(task)).parameters:
@@ -241,7 +259,8 @@ def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:
     )
 
 
-def _model(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
+def model_of(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
+    """The untrained model of a run's settings."""
     generator = torch.Generator().manual_seed(config["seed"])
     rnn = RNN(
         min(TAUGHT_INPUTS if _is_taught(config, task) else INPUTS, frontend.units),

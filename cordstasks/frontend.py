@@ -31,7 +31,7 @@ STEP_MS = 2.0
 WARMUP_MS = 200.0  # of a trial's first frame, from the spontaneous state, before the trial begins
 READOUTS = ("flatten", "pool")
 SHARD_MOVIES = 64
-FORMAT = 1  # changes when the meaning of stored features does
+FORMAT = 2  # changes when the meaning of stored features does
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,13 @@ class FrontEnd:
         with tqdm(total=total, desc=label, unit="step", unit_scale=True, leave=False) as bar:
             for part, key in keys:
                 shard = self.bank.read(key) if self.bank else None
+                end = bar.n + sum(int(movie.duration_ms // STEP_MS) for movie in part)
                 if shard is None:
-                    shard = self._simulate(part, size)
+                    shard = self._simulate(part, size, bar, end)
                     if self.bank:
                         self.bank.write(key, shard)
                     accounts.add(Accounts(**shard.accounts))  # type: ignore[arg-type]
-                bar.update(sum(int(movie.duration_ms // STEP_MS) for movie in part))
+                bar.update(end - bar.n)
                 shards.append(shard)
         return _joined(shards, accounts)
 
@@ -210,8 +211,16 @@ class FrontEnd:
         """Features (image, unit) of the last area's activity (image, channel, height, width)."""
         return activity.mean((2, 3)) if self.readout == "pool" else activity.flatten(1)
 
-    def _simulate(self, movies: Sequence[Movie], size: int) -> Shard:
+    def _simulate(self, movies: Sequence[Movie], size: int, bar: tqdm[Any], end: int) -> Shard:
+        """Simulate some movies; `bar` counts the steps that they ask for, up to `end`."""
         made: Plan = plan(movies, STEP_MS, size)
+        begun, cost, done = bar.n, made.cost(), 0
+
+        def progress(steps: int) -> None:
+            nonlocal done
+            done += steps
+            bar.update(min(end, begun + (end - begun) * done // cost) - bar.n)
+
         simulation = Simulation(
             self.simulator,
             prepare=self._prepare,
@@ -220,6 +229,7 @@ class FrontEnd:
             warmup_steps=round(WARMUP_MS / STEP_MS),
             tolerance=self.tolerance,
             batch=self.batch,
+            progress=progress,
         )
         rows, index, accounts = simulation.run(made)
         return Shard(rows.numpy(), index, asdict(accounts))

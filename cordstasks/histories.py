@@ -48,15 +48,17 @@ class Node:
             key in self.children and self.children[key].resolved().covers(child) for key, child in other.children.items()
         )
 
-    def absorb(self, other: Node) -> None:
-        """Take over the future of `other`, whose past is the same."""
+    def absorb(self, other: Node) -> int:
+        """Take over the future of `other`, whose past is the same; returns the steps that need no simulation any more."""
         other.alias = self
+        spared = min(self.length, other.length)
         self.length = max(self.length, other.length)
         for key, child in other.children.items():
             if key in self.children:
-                self.children[key].resolved().absorb(child)
+                spared += self.children[key].resolved().absorb(child)
             else:
                 self.children[key] = child
+        return spared
 
 
 @dataclass
@@ -171,7 +173,8 @@ class Simulation:
     tolerance : a state counts as settled when its estimated distance from the fixed point is less than this, relative
         to the norm of each area's activity; 0 simulates everything.
     batch : histories simulated at once.
-    progress : called with the number of steps just simulated.
+    progress : called with the number of the plan's steps (`Plan.cost`) that have just been simulated or found to be
+        copies.
     """
 
     simulator: Simulator
@@ -198,6 +201,7 @@ class Simulation:
         self.ready = self._roots()
         self.deferred: list[_Job] = []
         self.settled: dict[int, list[list[Tensor]]] = {}
+        self.settled_rows: dict[int, int] = {}  # by the identity of a settled state, which `settled` keeps alive
         self.shared: dict[tuple[int, int, int], Node] = {}
         active: list[_Job] = []
         while active or self.ready or self.deferred:
@@ -227,15 +231,12 @@ class Simulation:
             part = roots[start : start + self.batch]
             rates = self.simulator.spontaneous(len(part))
             self.simulator.step(rates, self._drives([node.frame for node in part]), self.warmup_steps)
-            self._spent(len(part) * self.warmup_steps)
+            self.accounts.simulated += len(part) * self.warmup_steps
             for row, node in enumerate(part):
                 own = [r[row : row + 1].clone() for r in rates]
                 jobs.append(_Job(node, own, torch.zeros_like(own[-1])))
         return jobs
 
-    def _spent(self, steps: int) -> None:
-        self.accounts.simulated += steps
-        self.progress(steps)
 
     def _pause(self, job: _Job) -> int:
         """Steps until something must be done about `job`."""
@@ -262,7 +263,8 @@ class Simulation:
         while frames == [job.node.frame for job in active]:
             steps = min(self._pause(job) for job in active)
             self.simulator.step_summed(rates, drives, total, steps)
-            self._spent(steps * len(active))
+            self.accounts.simulated += steps * len(active)
+            self.progress(steps * len(active))
             for row, job in enumerate(active):
                 job.done += steps
                 job.rates = [r[row : row + 1] for r in rates]
@@ -331,15 +333,18 @@ class Simulation:
         """Fill the rest of a settled node with copies, and set its children off from the settled state."""
         node, size = job.node, self.bin_steps
         at = node.start + job.done
+        self.progress(node.length - job.done)
         part = at % size
         feature = self.readout((job.total + (size - part) * job.rates[-1]) / size).half().cpu()[0]
         bins = (node.start + node.length) // size - at // size
         if part and bins:
             node.rows.append(self._row(feature))
             bins -= 1
-        if bins:
-            node.rows.extend([self._row(self.readout(job.rates[-1]).half().cpu()[0])] * bins)
         state = self._common(node.frame, [r.clone() for r in job.rates])
+        if bins:  # the common state's, or what is left to the fixed point would tell histories apart for ever
+            if id(state) not in self.settled_rows:
+                self.settled_rows[id(state)] = self._row(self.readout(state[-1]).half().cpu()[0])
+            node.rows.extend([self.settled_rows[id(state)]] * bins)
         for (offset, frame), child in list(node.children.items()):
             if offset <= job.done:
                 continue
@@ -348,7 +353,7 @@ class Simulation:
             key = (id(state), waiting, frame)
             other = self.shared.get(key)
             if other is not None and (not other.begun or other.covers(child)):
-                other.absorb(child)
+                self.progress(other.absorb(child))
                 continue
             self.shared[key] = child
             self.deferred.append(_Job(child, state, state[-1] * waiting))

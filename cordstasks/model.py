@@ -63,19 +63,22 @@ class MultiAreaModel(nn.Module):
         return outputs
 
 
-def whitened(features: Features, evidence: Tensor, inputs: int) -> tuple[Tensor, Tensor]:
-    """Mean (unit,) and projection (unit, input) on the first principal components, each of unit variance.
+def principal_components(features: Features, steps: Tensor, inputs: int, *, whiten: bool) -> tuple[Tensor, Tensor]:
+    """Mean (unit,) and projection (unit, input) on the first principal components.
 
     Parameters
     ----------
     features : of the training trials.
-    evidence : bool (trial, time), steps to take the statistics from.
+    steps : bool (trial, time), those to take the statistics from.
     inputs : number of components.
+    whiten : scale each to unit variance; otherwise all by one factor, to a mean variance of one.
     """
-    rows = features.rows[features.index[evidence].unique()].float()
+    rows = features.rows[features.index[steps].unique()].float()
     mean = rows.mean(0)
     values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
-    return mean, vectors[:, -inputs:] * inverse_root(values[-inputs:])
+    values, vectors = values[-inputs:], vectors[:, -inputs:]
+    scale = inverse_root(values) if whiten else inverse_root(values.mean()[None])
+    return mean, vectors * scale
 
 
 def inverse_root(eigenvalues: Tensor) -> Tensor:

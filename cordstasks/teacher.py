@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
-from cordstasks.model import whitened
+from cordstasks.model import principal_components
 
 __all__ = ["Teacher", "fit_teacher", "running_evidence"]
 
@@ -85,7 +85,7 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     components = min(COMPONENTS, enough, features.units, len(features.index[evidence].unique()) - 1)
     if len(features) < 4 or components < 2:
         raise InputError(f"--trials {len(features)}: too few to learn from; give hundreds")
-    mean, whitening = whitened(features, evidence, components)
+    mean, whitening = principal_components(features, evidence, components, whiten=True)
     sign = torch.where(first, 1.0, -1.0)
     difference = torch.zeros(components, components, device=whitening.device)
     for start in range(0, len(features), 64):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -21,6 +21,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.mixtures import Mixtures
 from cordstasks.model import MultiAreaModel
+from cordstasks.recombining import Recombination
 from cordstasks.runs import RunFolder
 from cordstasks.tasks import TrialBatch
 from cordstasks.teacher import TYPICAL, Teacher, running_evidence
@@ -32,6 +33,9 @@ __all__ = ["TrainSettings", "choices", "run_model", "train"]
 class TrainSettings:
     """How a model is trained: Adam, masked cross-entropy, clipped gradients, the best of its evaluations kept.
 
+    Where trials have auxiliary targets, linear read-outs of the recurrent units learn these too; they are no part of the
+    trained model.
+
     Attributes
     ----------
     steps : largest number of batches.
@@ -40,6 +44,8 @@ class TrainSettings:
     clip : largest norm of the gradient.
     mix : mix trials, see `cordstasks.mixtures`: any of the same course with a teacher, who knows what a mixture shows;
         without one, trials of the same answer.
+    auxiliary : weight in the loss of the mean cross-entropy of auxiliary targets; 0 for none.
+    recombine : share of the trials of a batch that get another's test, see `cordstasks.recombining`.
     input_noise : standard deviation of the noise on inputs, for trials that are not mixed.
     weight_decay : decoupled, on all weights.
     evaluate_every : batches between evaluations on the validation trials.
@@ -52,7 +58,9 @@ class TrainSettings:
     learning_rate: float = 4e-3
     clip: float = 1.0
     mix: bool = False
-    input_noise: float = 0.5
+    auxiliary: float = 1.0
+    recombine: float = 0.75
+    input_noise: float = 0.1
     weight_decay: float = 1e-4
     evaluate_every: int = 25
     patience: int = 20
@@ -73,6 +81,8 @@ class TrialSet:
     evidence : bool (trial, time), steps of the stimulus.
     course : int64 (trial,), the number of its course: trials of the same periods have the same.
     options : the actions that compete when a choice is read.
+    auxiliary : {name: int64 (trial, time)}, the class to be told; -1 where there is none.
+    recombination : None for trials that cannot be recombined.
     """
 
     inputs: Features
@@ -83,13 +93,17 @@ class TrialSet:
     evidence: Tensor
     course: Tensor
     options: tuple[int, ...]
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    recombination: Recombination | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, *, stimulus: str) -> TrialSet:
-    """Trials and inputs together; `stimulus` names the period that brings the evidence."""
+def trial_set(
+    inputs: Features, batch: TrialBatch, device: torch.device, *, stimulus: str, compared: str | None = None
+) -> TrialSet:
+    """Trials and inputs together; `stimulus` names the period that brings the evidence, `compared` that of a test."""
     time_ms = torch.arange(inputs.steps) * batch.dt
     onset, end = torch.from_numpy(batch.periods[stimulus]).T[..., None]
     answering = torch.from_numpy(batch.answering)
@@ -104,6 +118,8 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, *, stim
         evidence=evidence.to(device),
         course=torch.from_numpy(_courses(batch)).to(device),
         options=batch.options,
+        auxiliary={name: torch.from_numpy(values).to(device) for name, values in batch.auxiliary.items()},
+        recombination=None if compared is None else Recombination.of(batch, compared, device),
     )
 
 
@@ -120,6 +136,32 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
     """
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     return (losses * mask.flatten()).sum() / mask.sum()
+
+
+class Readouts(nn.Module):
+    """Linear read-outs of the recurrent units, one for each auxiliary target; needed in training only.
+
+    Parameters
+    ----------
+    units : recurrent units.
+    classes : {name: number of classes}.
+    """
+
+    def __init__(self, units: int, classes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.readouts = nn.ModuleDict({name: nn.Linear(units, number) for name, number in classes.items()})
+        for readout in self.readouts.values():
+            nn.init.zeros_(readout.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(readout.bias)  # type: ignore[arg-type]
+
+    def forward(self, rates: Tensor, auxiliary: Mapping[str, Tensor]) -> Tensor:
+        """Mean cross-entropy over the targets (trial, time) of rates (trial, time, unit), where these are not -1."""
+        losses = []
+        for name, readout in self.readouts.items():
+            asked = auxiliary[name] >= 0
+            if bool(asked.any()):
+                losses.append(F.cross_entropy(readout(rates[asked]), auxiliary[name][asked]))
+        return torch.stack(losses).mean() if losses else rates.new_zeros(())
 
 
 def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
@@ -215,7 +257,10 @@ def train(
     if settings.mix:
         answers = trials.answers if teacher is None else None
         mixtures = Mixtures.of(trials.inputs.take(slice(None)), trials.course, answers)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
+    readouts = Readouts(model.rnn.output_weights.shape[1], classes).to(device)
+    parameters = [*model.parameters(), *readouts.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator(device).manual_seed(settings.seed)
     progress: dict[str, Any] = {
         "step": 0,
@@ -228,6 +273,7 @@ def train(
     state = folder.load("checkpoint.pt", device)
     if state is not None:
         model.load_state_dict(state["model"])
+        readouts.load_state_dict(state["readouts"])
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"].cpu())
         progress = state["progress"]
@@ -240,6 +286,7 @@ def train(
             "checkpoint.pt",
             {
                 "model": model.state_dict(),
+                "readouts": readouts.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "generator": generator.get_state(),
                 "progress": dict(progress),
@@ -252,7 +299,7 @@ def train(
         while progress["step"] < settings.steps and progress["waited"] < settings.patience:
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(progress["step"], settings)
-            loss = _step(model, trials, mixtures, teacher, optimiser, generator, settings)
+            loss = _step(model, readouts, trials, mixtures, teacher, optimiser, generator, settings)
             if not math.isfinite(loss):
                 raise InputError(
                     f"--learning-rate {settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
@@ -288,6 +335,7 @@ def _learning_rate(step: int, settings: TrainSettings) -> float:
 
 def _step(
     model: MultiAreaModel,
+    readouts: Readouts,
     trials: TrialSet,
     mixtures: Mixtures | None,
     teacher: Teacher | None,
@@ -298,20 +346,30 @@ def _step(
     device = trials.targets.device
     pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
     targets, mask, evidence = trials.targets[pick], trials.mask[pick], trials.evidence[pick]
+    auxiliary = {name: values[pick] for name, values in trials.auxiliary.items()}
     if mixtures is not None:
         inputs = mixtures.draw(pick, generator)
     else:
-        inputs = trials.inputs.take(pick)
+        source = pick
+        if trials.recombination is not None and settings.recombine:
+            partner = trials.recombination.partners(pick, generator)
+            whole = torch.rand(len(pick), generator=generator, device=device) >= settings.recombine
+            source, targets, mask, auxiliary = trials.recombination.joined(
+                pick, torch.where(whole, pick, partner), trials.targets, trials.mask, trials.auxiliary
+            )
+        inputs = trials.inputs.take(source)
         inputs = inputs + settings.input_noise * torch.randn(inputs.shape, generator=generator, device=device)
-    logits, _ = model(inputs, generator=generator)
+    logits, rates = model(inputs, generator=generator)
     if teacher is None:
         loss = masked_cross_entropy(logits, targets, mask)
     else:
         odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
         loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick])
+    if settings.auxiliary:
+        loss = loss + settings.auxiliary * readouts(rates, auxiliary)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    nn.utils.clip_grad_norm_([*model.parameters(), *readouts.parameters()], settings.clip)
     optimiser.step()
     return float(loss.detach())
 

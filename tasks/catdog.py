@@ -42,7 +42,7 @@ class CatDogTask(DelayedMatchTask):
         deg large. Lines and levels are then those of its table; without lines in it, all are of one line, ``"all"``.
     part : which of your own pictures to show: ``"all"``, or for ``"training"`` four of five, or the ``"heldout"`` rest.
     pool : names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
-    fixation, sample_time, delay, test, second_delay, second_test, two_choices, spot, display : see
+    fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display : see
         `cordstasks.tasks.delayed_match.DelayedMatchTask`.
     """
 
@@ -184,10 +184,8 @@ class CatDogTask(DelayedMatchTask):
         test = tests[rng.integers(len(tests))]
         seconds = [p for p in others if p.category == sample.category and p.stimulus != test.stimulus]
         second = seconds[rng.integers(len(seconds))]
-        pictures = {
-            name: self._image(picture, int(rng.integers(self.pictures)))
-            for name, picture in (("sample", sample), ("test", test), ("second_test", second))
-        }
+        chosen = {"sample": sample, "test": test, "second_test": second}
+        pictures = {name: self._image(picture, int(rng.integers(self.pictures))) for name, picture in chosen.items()}
         shown: dict[str, Condition] = {
             "match": float(sample.category == test.category),
             "morph": sample.morph,
@@ -197,7 +195,7 @@ class CatDogTask(DelayedMatchTask):
             "test_line": test.line,
             "test_share": test.share,
         }
-        return self._assembled(pictures, shown, rng)
+        return self._assembled(pictures, {name: picture.category for name, picture in chosen.items()}, shown, rng)
 
     def _image(self, picture: Picture, index: int) -> NDArray[np.uint8]:
         if self.stimuli_dir is not None:

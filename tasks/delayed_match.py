@@ -26,12 +26,14 @@ class DelayedMatchTask(VisualTask):
     ----------
     fixation, sample_time, delay, test, second_delay, second_test : durations in ms, or (shortest, longest) of a uniform
         distribution. Without a second test (0 ms) a trial that does not match ends when it has been held through the test.
+    second_tests : share of the trials that do not match which go on to the second test; the others end with the test.
     two_choices : answer in the test with one of two actions, match or nonmatch, and have no second test.
     spot : diameter of the fixation spot in deg, shown whenever no picture is; 0 for none.
     display : the screen.
     """
 
     stimulus: ClassVar[str] = "sample"
+    compared: ClassVar[str | None] = "test"
     optional: ClassVar[tuple[str, ...]] = ("second_delay", "second_test")
     decided_by: ClassVar[tuple[str, ...]] = ()
     """Conditions that settle whether the test matches."""
@@ -42,6 +44,7 @@ class DelayedMatchTask(VisualTask):
     test: Duration = 1200.0
     second_delay: Duration = 0.0
     second_test: Duration = 1200.0
+    second_tests: float = 1.0
     two_choices: bool = False
     spot: float = 0.3
     display: Display = field(default_factory=Display)
@@ -49,6 +52,8 @@ class DelayedMatchTask(VisualTask):
     def __post_init__(self) -> None:
         for name, duration in self._durations().items():
             check_duration(name, duration, positive=name in ("fixation", "sample", "test"))
+        if not 0 <= self.second_tests <= 1:
+            raise InputError(f"second_tests={self.second_tests!r}: give a share from 0 to 1")
         self._rest()
 
     @property
@@ -97,14 +102,19 @@ class DelayedMatchTask(VisualTask):
     def _assembled(
         self,
         pictures: Mapping[str, NDArray[np.uint8]],
+        kinds: Mapping[str, int],
         conditions: dict[str, Condition],
         rng: np.random.Generator,
     ) -> Trial:
-        """The trial that shows ``pictures["sample"]``, ``"test"`` and, if need be, ``"second_test"``."""
+        """The trial that shows ``pictures["sample"]``, ``"test"`` and, if need be, ``"second_test"``.
+
+        `kinds` are the classes of these pictures: those of the same class match.
+        """
         match = bool(conditions["match"])
         drawn = {name: draw_duration(name, duration, rng) for name, duration in self.timing.items()}
+        ends = match or rng.random() >= self.second_tests
         durations = {
-            name: duration for name, duration in drawn.items() if duration > 0 and not (match and name in self.optional)
+            name: duration for name, duration in drawn.items() if duration > 0 and not (ends and name in self.optional)
         }
         periods = timeline(durations)
         rest = self._rest()
@@ -117,6 +127,7 @@ class DelayedMatchTask(VisualTask):
         else:
             answer = FIXATE
             targets = ((*periods["second_test"], RELEASE),) if "second_test" in periods else ()
+        shown = [("shown", *periods[name], kind) for name, kind in kinds.items() if name in periods]
         return Trial(
             movie=movie,
             periods=periods,
@@ -125,6 +136,7 @@ class DelayedMatchTask(VisualTask):
             answer_from=window[0],
             conditions=conditions,
             targets=targets,
+            auxiliary=(("sample", periods["sample"][0], movie.duration_ms, kinds["sample"]), *shown),
         )
 
 

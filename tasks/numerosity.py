@@ -16,6 +16,7 @@ from cordstasks.stimuli import CONTROLS, Display, Numerosity, numerosity
 from cordstasks.tasks.delayed_match import DelayedMatchTask, different_numbers, whether
 from cordstasks.tasks.visual import Condition, Trial
 
+_SECOND_TESTS = 0.2  # share of training trials that have one, for each costs a history of its own
 _PICTURE = 3  # stream of a pool's seed
 _HELD_OUT = ("equal_area", "low_density", "high_density")
 
@@ -38,7 +39,8 @@ class NumerosityTask(DelayedMatchTask):
         all that two displays that match have in common.
     pictures : different pictures of each number and kind. Trials of one seed share them.
     pool : names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
-    fixation, sample_time, delay, test, second_delay, second_test, two_choices, spot, display : see
+    training_pictures : as many for a network to be trained on.
+    fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display : see
         `cordstasks.tasks.delayed_match.DelayedMatchTask`.
     disc, diameters, gap, total_area, total_circumference, spacings, luminance : see `cordstasks.stimuli.Numerosity`.
     """
@@ -52,6 +54,7 @@ class NumerosityTask(DelayedMatchTask):
     training_controls: tuple[str, ...] = tuple(control for control in CONTROLS if control not in _HELD_OUT)
     mixed_controls: bool = False
     pictures: int = 25
+    training_pictures: int = 150
     pool: int = 0
     disc: float = 6.0
     diameters: tuple[float, float] = (0.5, 0.9)
@@ -74,8 +77,10 @@ class NumerosityTask(DelayedMatchTask):
             for control in chosen:
                 if control not in CONTROLS:
                     raise unknown("control", control, CONTROLS)
-        if not isinstance(self.pictures, int) or self.pictures < 2:
-            raise InputError(f"pictures={self.pictures!r}: give a whole number of at least 2, for samples and tests differ")
+        for name in ("pictures", "training_pictures"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 2:
+                raise InputError(f"{name}={value!r}: give a whole number of at least 2, for samples and tests differ")
         for number, control in product({min(self.numbers), max(self.numbers)}, self.controls):
             _picture(self._display(number, control), self.display, 0, 0)  # tried now, not at the first trial
 
@@ -87,8 +92,17 @@ class NumerosityTask(DelayedMatchTask):
         ]
 
     def for_training(self) -> NumerosityTask:
-        """The same task with the kinds of display to train on, which sample and test need not have in common."""
-        return replace(self, controls=self.training_controls, mixed_controls=True)
+        """The same task with the kinds of display to train on, which sample and test need not have in common.
+
+        It has more pictures, and fewer second tests.
+        """
+        return replace(
+            self,
+            controls=self.training_controls,
+            mixed_controls=True,
+            pictures=self.training_pictures,
+            second_tests=_SECOND_TESTS,
+        )
 
     def pooled(self, seed: int) -> NumerosityTask:
         """The task with the pool of pictures that `seed` names."""
@@ -130,7 +144,8 @@ class NumerosityTask(DelayedMatchTask):
             "test": float(test),
             "test_control": test_control,
         }
-        return self._assembled(pictures, shown, rng)
+        kinds = {"sample": number, "test": test, "second_test": number}
+        return self._assembled(pictures, {name: self.numbers.index(kind) for name, kind in kinds.items()}, shown, rng)
 
     def _another(self, index: int, rng: np.random.Generator) -> int:
         """The number of a picture other than that."""

@@ -112,4 +112,5 @@ class MemorySaccadeTask(VisualTask):
             answer_window=periods["response"],
             answer_from=periods["response"][0],
             conditions={"place": place, "delay": delay},
+            auxiliary=(("place", periods["cue"][0], periods["response"][1], self.places.index(place)),),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, Protocol
 
@@ -34,6 +34,7 @@ class Trial:
     conditions : what was shown, one scalar a name.
     targets : (start, end, action) in ms, in order: what is right when. Fixating is, in between. None: the answer, in its
         window.
+    auxiliary : (name, start, end, class) in ms: what there is to know when, for a network to be taught beside its actions.
     """
 
     movie: Movie
@@ -43,6 +44,7 @@ class Trial:
     answer_from: float
     conditions: dict[str, Condition]
     targets: tuple[tuple[float, float, int], ...] | None = None
+    auxiliary: tuple[tuple[str, float, float, int], ...] = ()
 
     @property
     def segments(self) -> tuple[tuple[float, float, int], ...]:
@@ -79,6 +81,7 @@ class TrialBatch:
     conditions : {name: (trial,)}, one row a trial.
     periods : {name: float (trial, 2)}, start and end in ms; NaN in trials that lack the period.
     decisions : None where the choice is between all actions but fixating, at the steps at which one of them is the target.
+    auxiliary : {name: int64 (trial, time)}, the class to be told at each step; -1 where there is none to tell.
     """
 
     movies: tuple[Movie, ...]
@@ -88,6 +91,7 @@ class TrialBatch:
     conditions: dict[str, NDArray[Any]]
     periods: dict[str, NDArray[np.float64]]
     decisions: Decisions | None = None
+    auxiliary: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.movies)
@@ -124,6 +128,9 @@ class VisualTask(ABC):
     id : the name users type.
     stimulus : the period whose onset brings the first evidence for the answer.
     stationary : whether the evidence is a stationary stream, so that parts of trials may be joined in training.
+    compared : for tasks that compare a test with a sample, the period of the test: in training, the test of one trial may
+        follow the sample of another. Such trials have the auxiliary targets ``"sample"`` and ``"shown"``, and match where
+        these are the same when the test comes.
     fixation_weight : weight in the loss of the steps at which the network should fixate, relative to those at which it
         should answer.
     optional : periods that only some trials have.
@@ -136,6 +143,7 @@ class VisualTask(ABC):
     fixation_weight: ClassVar[float] = 0.1
     stimulus: ClassVar[str]
     stationary: ClassVar[bool] = False
+    compared: ClassVar[str | None] = None
     optional: ClassVar[tuple[str, ...]] = ()
     also: ClassVar[Mapping[str, type]] = {}
     run_defaults: ClassVar[Mapping[str, float]] = {
@@ -236,6 +244,8 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
     targets = np.full((len(trials), max(lengths)), FIXATE, np.int64)
     mask = np.zeros(targets.shape, np.float32)
     answering = np.zeros(targets.shape, np.bool_)
+    names = dict.fromkeys(name for trial in trials for name, *_ in trial.auxiliary)
+    auxiliary = {name: np.full(targets.shape, -1, np.int64) for name in names}
     for row, (trial, length) in enumerate(zip(trials, lengths, strict=True)):
         mask[row, :length] = fixation_weight
         for start, end, action in trial.segments:
@@ -245,6 +255,8 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
         first, last = (steps_before(time, dt) for time in trial.answer_window)
         answering[row, first:last] = True
         mask[row, first:last] = 1
+        for name, start, end, kind in trial.auxiliary:
+            auxiliary[name][row, steps_before(start, dt) : steps_before(end, dt)] = kind
     periods = {name: None for trial in trials for name in trial.periods}
     absent = (np.nan, np.nan)
     return TrialBatch(
@@ -255,6 +267,7 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
         conditions={name: np.array([trial.conditions[name] for trial in trials]) for name in trials[0].conditions},
         periods={name: np.array([trial.periods.get(name, absent) for trial in trials]) for name in periods},
         decisions=Decisions(np.array([trial.answer for trial in trials]), answering, options),
+        auxiliary=auxiliary,
     )
 
 

@@ -76,10 +76,10 @@ class Counted:
         self.sizes: list[int] = []
         simulate = FrontEnd._simulate
 
-        def counted(front_end: FrontEnd, movies: Sequence[Movie], size: int) -> Shard:
+        def counted(front_end: FrontEnd, movies: Sequence[Movie], *how: Any) -> Shard:
             assert not forbidden, "these features were simulated already"
             self.sizes.append(len(movies))
-            return simulate(front_end, movies, size)
+            return simulate(front_end, movies, *how)
 
         monkeypatch.setattr(FrontEnd, "_simulate", counted)
 

@@ -192,18 +192,29 @@ class TestWhatIsSimulated:
         spent: list[int] = []
         _, accounts = simulate(LinearAreas((0.6,)), [movie_of(*movie) for movie in periods], progress=spent.append)
         assert (accounts.asked, accounts.simulated, accounts.bound) == (asked, simulated, 0.0)
-        assert sum(spent) == simulated
+        first = {movie[0][0] for movie in periods}
+        assert sum(spent) == simulated - 10 * len(first)
 
     def test_what_settles_under_one_frame_is_shared(self):
         # These areas reach the fixed point in one step, and need 30 to be known to have settled.
         pictures, tests = range(10, 15), range(20, 23)
         movies = [movie_of((p, 200), (0, 400), (t, 100)) for p in pictures for t in tests]
-        found, accounts = simulate(LinearAreas(), movies, tolerance=1e-3)
+        spent: list[int] = []
+        found, accounts = simulate(LinearAreas(), movies, tolerance=1e-3, progress=spent.append)
         assert accounts.asked == 15 * 350
+        assert sum(spent) == plan(movies, STEP_MS, 5).cost()  # copies count as done
         # each picture, the blank after each, and each test once, after whatever picture
         assert accounts.simulated == 5 * (10 + 30) + 5 * 30 + 3 * 30
         for movie, features in zip(movies, found, strict=True):
             np.testing.assert_allclose(features, LinearAreas().trial(movie, 5, 10), rtol=HALF + FLOAT32)
+
+    def test_settled_states_under_one_frame_are_one_and_the_same(self):
+        # otherwise what is left to the fixed point, however small, would tell which picture came before for ever
+        movies = [movie_of((picture, 200), (0, 400)) for picture in range(10, 15)]
+        found, accounts = simulate(LinearAreas((0.8, 0.7)), movies, tolerance=1e-2)
+        ends = np.stack([features[-1] for features in found])
+        assert 0 < accounts.bound <= 2e-2
+        assert (ends == ends[0]).all()
 
     def test_a_frame_that_comes_back_after_a_blank_settles_where_it_was(self):
         _, once = simulate(LinearAreas(), [movie_of((1, 200), (0, 200), (1, 200))], tolerance=1e-3)

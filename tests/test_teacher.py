@@ -11,7 +11,7 @@ import torch
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.histories import Accounts
-from cordstasks.model import inverse_root, whitened
+from cordstasks.model import inverse_root, principal_components
 from cordstasks.teacher import GAIN, Teacher, fit_teacher, running_evidence
 
 UNITS, STEPS, INPUTS = 20, 30, 6
@@ -164,10 +164,10 @@ class TestFit:
             fit_teacher(features, first, evidence, dt=20.0)
 
 
-class TestWhitened:
+class TestPrincipalComponents:
     def test_components_have_unit_variance_and_are_those_of_largest_variance(self):
         features, _, evidence = rotations(50, seed=7)
-        mean, projection = whitened(features, evidence, INPUTS)
+        mean, projection = principal_components(features, evidence, INPUTS, whiten=True)
         rows = features.take(slice(None))[evidence].double().numpy()
         np.testing.assert_allclose(mean.numpy(), rows.mean(0), rtol=1e-4)
         np.testing.assert_allclose(
@@ -178,11 +178,19 @@ class TestWhitened:
         directions /= np.linalg.norm(directions, axis=0)
         np.testing.assert_allclose(np.abs((directions * vectors[:, -2:]).sum(0)), 1, atol=1e-3)
 
+    def test_without_whitening_one_factor_scales_them_all(self):
+        features, _, evidence = rotations(50, seed=7)
+        mean, projection = principal_components(features, evidence, INPUTS, whiten=False)
+        rows = features.take(slice(None))[evidence].double().numpy()
+        variances = np.linalg.eigvalsh(np.cov(rows, rowvar=False, ddof=0))[-INPUTS:]
+        ours = np.cov((rows - mean.double().numpy()) @ projection.double().numpy(), rowvar=False, ddof=0)
+        np.testing.assert_allclose(ours, np.diag(variances / variances.mean()), atol=2e-3)
+
     def test_components_that_few_trials_leave_over_are_silent(self):
         features, _, evidence = rotations(1, seed=8)
         evidence[:] = False
         evidence[:, 3:8] = True  # five rows, so four directions
-        _, projection = whitened(features, evidence, 9)
+        _, projection = principal_components(features, evidence, 9, whiten=True)
         assert (projection[:, :5] == 0).all()
         inputs = (features.take(slice(None))[evidence] - features.take(slice(None))[evidence].mean(0)) @ projection
         torch.testing.assert_close(inputs[:, 5:].var(0, correction=0), torch.ones(4), rtol=2e-3, atol=0)

@@ -18,7 +18,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.histories import Accounts
 from cordstasks.mixtures import Mixtures
-from cordstasks.model import MultiAreaModel, whitened
+from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, new_folder, unfinished_folder
 from cordstasks.stimuli import Movie
@@ -69,7 +69,7 @@ def separable(trials: int, seed: int) -> TrialSet:
 def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
     rnn = RNN(INPUTS, units, OUTPUTS, noise=0.05, generator=torch.Generator().manual_seed(seed))
     model = MultiAreaModel(rnn, UNITS)
-    model.normalise_by(*whitened(SEEN.inputs, SEEN.evidence, INPUTS))
+    model.normalise_by(*principal_components(SEEN.inputs, SEEN.evidence, INPUTS, whiten=True))
     return model
 
 

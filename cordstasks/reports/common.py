@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,40 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
+from cordstasks.behaving import Behaviour, behave
 from cordstasks.tasks.visual import TrialBatch
-from cordstasks.training import choices, run_model
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material
 
 FEW = 12  # a condition with more values than these is not tabulated
-
-
-@dataclass(frozen=True)
-class Behaviour:
-    """What a trained model does in the held-out trials.
-
-    Attributes
-    ----------
-    logits : (trial, time, action).
-    rates : (trial, time, unit).
-    chosen : int64 (trial,), the action at the decision.
-    correct : bool (trial,).
-    times : (time,), the end of each step in ms, which is when its rates are those recorded.
-    chance : accuracy of the best guess that does not look: always the most frequent answer, or any of equally many.
-    """
-
-    logits: NDArray[np.float32]
-    rates: NDArray[np.float32]
-    chosen: NDArray[np.int64]
-    correct: NDArray[np.bool_]
-    times: NDArray[np.float64]
-    chance: float
-
-    def window(self, start: float, end: float) -> slice:
-        """The steps that end after `start` and by `end`, in ms."""
-        inside = np.flatnonzero((self.times > start) & (self.times <= end + 1e-6))
-        return slice(int(inside[0]), int(inside[-1]) + 1)
 
 
 def periods_of(batch: TrialBatch, trial: int, names: Iterable[str]) -> dict[str, tuple[float, float]]:
@@ -54,18 +26,7 @@ def periods_of(batch: TrialBatch, trial: int, names: Iterable[str]) -> dict[str,
 
 def behaviour(material: Material) -> Behaviour:
     """Run the held-out trials."""
-    batch = material.heldout
-    logits, rates = run_model(material.model, material.trials.inputs)
-    chosen = choices(logits, material.trials.answering.cpu(), batch.options).numpy()
-    frequent = np.bincount(batch.answers).max() / len(batch)
-    return Behaviour(
-        logits=logits.numpy(),
-        rates=rates.numpy(),
-        chosen=chosen,
-        correct=chosen == batch.answers,
-        times=np.arange(1, rates.shape[1] + 1, dtype=np.float64) * float(batch.dt),
-        chance=max(1 / len(batch.options), float(frequent)),
-    )
+    return behave(material.model, material.trials.inputs, material.heldout)
 
 
 def fixation_kept(logits: NDArray[np.float32], batch: TrialBatch) -> float:

@@ -1,0 +1,81 @@
+"""A finished run, loaded again: its task, front-end and trained model, to look at what they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cordstasks.behaving import Behaviour, behave
+from cordstasks.errors import InputError
+from cordstasks.experiment import heldout_trials, model_of, task_of
+from cordstasks.files import read_json
+from cordstasks.frontend import Features, FrontEnd
+from cordstasks.model import MultiAreaModel
+from cordstasks.runs import RunFolder
+from cordstasks.tasks import TrialBatch, VisualTask
+
+__all__ = ["TrainedRun", "load_run"]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A model that ``python -m cordstasks.train`` has trained.
+
+    Attributes
+    ----------
+    task : its task, as it is tested.
+    frontend, model : the front-end, and the model with its best weights.
+    config : the run's settings.
+    summary : the run's summary; empty before it is finished.
+    """
+
+    task: VisualTask
+    frontend: FrontEnd
+    model: MultiAreaModel
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+    def heldout(self) -> TrialBatch:
+        """The held-out trials that the summary is about."""
+        return heldout_trials(self.config, self.task)
+
+    def features(self, batch: TrialBatch) -> Features:
+        """What the front-end makes of a batch of trials."""
+        return self.frontend.features(batch.movies, dt=batch.dt)
+
+    def behaviour(self, batch: TrialBatch) -> Behaviour:
+        """What the model does in a batch of trials, sampled at the run's time step."""
+        if batch.dt != self.config["dt"]:
+            raise InputError(f"batch: its steps last {batch.dt:g} ms, those of the model {self.config['dt']:g} ms")
+        return behave(self.model, self.model.inputs(self.features(batch).to(self.frontend.device)), batch)
+
+
+def load_run(folder: Path | str, *, device: str = "auto", bank: Path | str | bool | None = None) -> TrainedRun:
+    """Load the run in `folder`.
+
+    Parameters
+    ----------
+    folder : of ``python -m cordstasks.train``, with ``best.pt``.
+    device, bank : see `cordstasks.frontend.FrontEnd`.
+
+    Raises
+    ------
+    InputError : no such run, or one that has no trained weights yet.
+    """
+    run = RunFolder(Path(folder))
+    config = run.config()
+    config["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in config["set"].items()}
+    frontend = FrontEnd(
+        config["frontend"], device=device, readout=config["readout"], precision=config["precision"], bank=bank
+    )
+    task = task_of(config, frontend.image_size)
+    model = model_of(config, frontend, task)
+    best = run.load("best.pt", torch.device(frontend.device))
+    if best is None:
+        raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish it with --resume --out {folder}")
+    model.load_state_dict(best["model"])
+    summary = read_json(run.path / "summary.json") if run.finished else {}
+    return TrainedRun(task, frontend, model, config, summary)

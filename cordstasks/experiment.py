@@ -93,13 +93,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
 
     clock, device = Clock(), frontend.device
     sets = {
-        name: trial_set(
-            clock.features(frontend, batch, f"front-end, {name} movies"),
-            batch,
-            frontend.device,
-            stimulus=task.stimulus,
-            compared=task.compared,
-        )
+        name: trial_set(clock.features(frontend, batch, f"front-end, {name} movies"), batch, frontend.device, task)
         for name, batch in batches.items()
     }
     learned = time.monotonic()
@@ -121,9 +115,10 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         batch=config["batch"],
         learning_rate=config["learning_rate"],
         mix=task.stationary,
-        **({"auxiliary": 0.0, "recombine": 0.0} if config["labels_only"] else {}),
         seed=config["seed"],
     )
+    if config["labels_only"]:
+        settings = replace(settings, auxiliary=0.0, recombine=0.0)
     trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
     clock.train = trained.pop("seconds") + fitted
 

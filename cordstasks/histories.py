@@ -237,7 +237,6 @@ class Simulation:
                 jobs.append(_Job(node, own, torch.zeros_like(own[-1])))
         return jobs
 
-
     def _pause(self, job: _Job) -> int:
         """Steps until something must be done about `job`."""
         ahead = [job.node.length, *(offset for offset, _ in job.node.children if offset > job.done)]

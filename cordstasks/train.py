@@ -54,7 +54,11 @@ def parser() -> argparse.ArgumentParser:
     how = made.add_argument_group("how")
     how.add_argument("--seed", type=int, default=0, help="seed of movies, initial weights and noise (default 0)")
     how.add_argument("--learning-rate", type=float, default=None, help="Adam's (rdm 0.004)")
-    how.add_argument("--labels-only", action="store_true", help="train on the right actions of the trials alone, without a teacher, auxiliary targets or recombined trials (see the docs)")
+    how.add_argument(
+        "--labels-only",
+        action="store_true",
+        help="train on the right actions alone: no teacher, auxiliary targets or recombined trials (see the docs)",
+    )
     how.add_argument("--batch", type=int, default=None, help="trials a batch (rdm 128)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     how.add_argument("--precision", default=None, help="of the front-end's products: float32, tf32, bfloat16")

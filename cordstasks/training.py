@@ -23,7 +23,7 @@ from cordstasks.mixtures import Mixtures
 from cordstasks.model import MultiAreaModel
 from cordstasks.recombining import Recombination
 from cordstasks.runs import RunFolder
-from cordstasks.tasks import TrialBatch
+from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.teacher import TYPICAL, Teacher, running_evidence
 
 __all__ = ["TrainSettings", "choices", "run_model", "train"]
@@ -83,6 +83,7 @@ class TrialSet:
     options : the actions that compete when a choice is read.
     auxiliary : {name: int64 (trial, time)}, the class to be told; -1 where there is none.
     recombination : None for trials that cannot be recombined.
+    likeness : {name: (class, class)}, probabilities that stand in for the classes of an auxiliary target.
     """
 
     inputs: Features
@@ -95,17 +96,16 @@ class TrialSet:
     options: tuple[int, ...]
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     recombination: Recombination | None = None
+    likeness: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-def trial_set(
-    inputs: Features, batch: TrialBatch, device: torch.device, *, stimulus: str, compared: str | None = None
-) -> TrialSet:
-    """Trials and inputs together; `stimulus` names the period that brings the evidence, `compared` that of a test."""
+def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: VisualTask) -> TrialSet:
+    """Trials of a task, with their inputs."""
     time_ms = torch.arange(inputs.steps) * batch.dt
-    onset, end = torch.from_numpy(batch.periods[stimulus]).T[..., None]
+    onset, end = torch.from_numpy(batch.periods[task.stimulus]).T[..., None]
     answering = torch.from_numpy(batch.answering)
     # a step's features average over it, so the step that begins at onset is the first to hold evidence
     evidence = (time_ms >= onset) & (time_ms < end)
@@ -119,7 +119,8 @@ def trial_set(
         course=torch.from_numpy(_courses(batch)).to(device),
         options=batch.options,
         auxiliary={name: torch.from_numpy(values).to(device) for name, values in batch.auxiliary.items()},
-        recombination=None if compared is None else Recombination.of(batch, compared, device),
+        recombination=None if task.compared is None else Recombination.of(batch, task.compared, device),
+        likeness={name: torch.from_numpy(table).float().to(device) for name, table in task.likeness.items()},
     )
 
 
@@ -145,10 +146,12 @@ class Readouts(nn.Module):
     ----------
     units : recurrent units.
     classes : {name: number of classes}.
+    likeness : {name: (class, class)}, probabilities of being told in the place of each class.
     """
 
-    def __init__(self, units: int, classes: Mapping[str, int]) -> None:
+    def __init__(self, units: int, classes: Mapping[str, int], likeness: Mapping[str, Tensor]) -> None:
         super().__init__()
+        self.likeness = dict(likeness)
         self.readouts = nn.ModuleDict({name: nn.Linear(units, number) for name, number in classes.items()})
         for readout in self.readouts.values():
             nn.init.zeros_(readout.weight)  # type: ignore[arg-type]
@@ -160,7 +163,10 @@ class Readouts(nn.Module):
         for name, readout in self.readouts.items():
             asked = auxiliary[name] >= 0
             if bool(asked.any()):
-                losses.append(F.cross_entropy(readout(rates[asked]), auxiliary[name][asked]))
+                right = auxiliary[name][asked]
+                if name in self.likeness:
+                    right = self.likeness[name][right]
+                losses.append(F.cross_entropy(readout(rates[asked]), right))
         return torch.stack(losses).mean() if losses else rates.new_zeros(())
 
 
@@ -258,7 +264,7 @@ def train(
         answers = trials.answers if teacher is None else None
         mixtures = Mixtures.of(trials.inputs.take(slice(None)), trials.course, answers)
     classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
-    readouts = Readouts(model.rnn.output_weights.shape[1], classes).to(device)
+    readouts = Readouts(model.rnn.output_weights.shape[1], classes, trials.likeness).to(device)
     parameters = [*model.parameters(), *readouts.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator(device).manual_seed(settings.seed)
@@ -343,6 +349,7 @@ def _step(
     generator: torch.Generator,
     settings: TrainSettings,
 ) -> float:
+    """Train on one batch; returns the loss of the actions, without that of auxiliary targets."""
     device = trials.targets.device
     pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
     targets, mask, evidence = trials.targets[pick], trials.mask[pick], trials.evidence[pick]
@@ -365,10 +372,9 @@ def _step(
     else:
         odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
         loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick])
-    if settings.auxiliary:
-        loss = loss + settings.auxiliary * readouts(rates, auxiliary)
+    whole = loss + settings.auxiliary * readouts(rates, auxiliary) if settings.auxiliary else loss
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    whole.backward()
     nn.utils.clip_grad_norm_([*model.parameters(), *readouts.parameters()], settings.clip)
     optimiser.step()
     return float(loss.detach())

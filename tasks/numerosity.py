@@ -144,8 +144,8 @@ class NumerosityTask(DelayedMatchTask):
             "test": float(test),
             "test_control": test_control,
         }
-        kinds = {"sample": number, "test": test, "second_test": number}
-        return self._assembled(pictures, {name: self.numbers.index(kind) for name, kind in kinds.items()}, shown, rng)
+        classes = {"sample": self.numbers.index(number), "test": self.numbers.index(test)}
+        return self._assembled(pictures, {**classes, "second_test": classes["sample"]}, shown, rng)
 
     def _another(self, index: int, rng: np.random.Generator) -> int:
         """The number of a picture other than that."""

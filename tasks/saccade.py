@@ -14,6 +14,8 @@ from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, join, saccade_display
 from cordstasks.tasks.visual import Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
 
+_CONCENTRATION = 2.0  # of the places that are told in training: half as probable 49 deg away
+
 
 @dataclass(frozen=True)
 class MemorySaccadeTask(VisualTask):
@@ -27,7 +29,7 @@ class MemorySaccadeTask(VisualTask):
     ----------
     places : polar angles of the places in deg, 0 rightward and counter-clockwise; one action each.
     delays : in ms; each is tested equally often.
-    training_delays : those that a network is trained on.
+    training_delays : those that a network is trained on; many, so that when to answer cannot be foreseen.
     fixation, cue, response : durations in ms, or (shortest, longest) of a uniform distribution.
     eccentricity : of the places, in deg.
     cue_size, spot : diameters of the cue and of the fixation spot, in deg.
@@ -36,10 +38,11 @@ class MemorySaccadeTask(VisualTask):
 
     id: ClassVar[str] = "saccade"
     stimulus: ClassVar[str] = "cue"
+    run_defaults: ClassVar[Mapping[str, float]] = {**VisualTask.run_defaults, "trials": 2000, "steps": 400}
 
     places: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
     delays: tuple[float, ...] = (1500.0, 3000.0, 6000.0)
-    training_delays: tuple[float, ...] = (500.0, 1000.0, 1500.0)
+    training_delays: tuple[float, ...] = tuple(float(delay) for delay in range(500, 3001, 100))
     fixation: Duration = 750.0
     cue: Duration = 500.0
     response: Duration = 500.0
@@ -69,6 +72,13 @@ class MemorySaccadeTask(VisualTask):
     def actions(self) -> tuple[str, ...]:
         """Fixate, or look at one of the places."""
         return ("fixate", *(f"{place:g} deg" for place in self.places))
+
+    @property
+    def likeness(self) -> dict[str, NDArray[np.float64]]:
+        """Places around the right one are nearly right, as a von Mises function of the angle between them says."""
+        apart = np.deg2rad(np.subtract.outer(self.places, self.places))
+        weight = np.exp(_CONCENTRATION * (np.cos(apart) - 1))
+        return {"place": weight / weight.sum(1, keepdims=True)}
 
     @property
     def timing(self) -> dict[str, Duration]:

@@ -168,6 +168,11 @@ class VisualTask(ABC):
         return tuple(range(1, len(self.actions)))
 
     @property
+    def likeness(self) -> dict[str, NDArray[np.float64]]:
+        """Of auxiliary targets whose classes are more and less alike: (class, class) chances to be told."""
+        return {}
+
+    @property
     @abstractmethod
     def timing(self) -> dict[str, Duration]:
         """{period: duration}, in order; a trial leaves out a period of 0 ms."""
@@ -245,7 +250,7 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
     mask = np.zeros(targets.shape, np.float32)
     answering = np.zeros(targets.shape, np.bool_)
     names = dict.fromkeys(name for trial in trials for name, *_ in trial.auxiliary)
-    auxiliary = {name: np.full(targets.shape, -1, np.int64) for name in names}
+    auxiliary: dict[str, NDArray[np.int64]] = {name: np.full(targets.shape, -1, np.int64) for name in names}
     for row, (trial, length) in enumerate(zip(trials, lengths, strict=True)):
         mask[row, :length] = fixation_weight
         for start, end, action in trial.segments:

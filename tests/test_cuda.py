@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cordstasks import engines, training
+from cordstasks import engines, tasks, training
 from cordstasks.cordsnet import CordsNet
 from cordstasks.engines import Cuda, Portable
 from cordstasks.frontend import STEP_MS, WARMUP_MS, Features, FrontEnd
@@ -255,7 +255,7 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
     )
     rows = torch.from_numpy(features.reshape(-1, 5).astype(np.float16))
     index = torch.arange(count * 6).reshape(count, 6)
-    return trial_set(Features(rows, index, Accounts()), batch, device, stimulus="motion")
+    return trial_set(Features(rows, index, Accounts()), batch, device, tasks.get("rdm"))
 
 
 @pytest.mark.parametrize("taught", [False, True])

@@ -26,7 +26,10 @@ MODELS = {
     *("bank", "histories", "frontend", "rnn", "model"),
     *("connectivity", "published", "recurrence", "stack"),
 }
-TRAINING_PARTS = ("teacher", "mixtures", "training", "runs", "reports", "experiment", "pretraining", "abstract")
+TRAINING_PARTS = (
+    *("teacher", "mixtures", "recombining", "training", "behaving", "runs", "reports", "experiment", "trained"),
+    *("pretraining", "abstract"),
+)
 OBSERVATION = MODELS | TASKS | {"observation"}
 TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {

@@ -36,7 +36,7 @@ def recombined(batch: TrialBatch, seed: int = 0, rounds: int = 40):
 
 class TestJoined:
     def test_half_of_them_match_and_the_answer_says_so(self):
-        task, batch = trials()
+        _, batch = trials()
         pick, partner, (_, targets, mask, _) = recombined(batch)
         match = batch.conditions["number"][pick] == batch.conditions["test"][partner]
         assert match.mean() == pytest.approx(0.5, abs=0.05)

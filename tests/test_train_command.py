@@ -138,7 +138,7 @@ class TestRun:
         inputs = min(experiment.TAUGHT_INPUTS, front_end.units)
         model = MultiAreaModel(RNN(inputs, SIZES["units"], 3), front_end.units)
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])
-        trials = trial_set(features, batch, torch.device("cpu"), stimulus="motion")
+        trials = trial_set(features, batch, torch.device("cpu"), tasks.get("rdm"))
         logits, _ = run_model(model, model.inputs(features))
         right = choices(logits, trials.answering, trials.options).numpy() == batch.answers
         heldout = summary_of(finished[0])["heldout"]

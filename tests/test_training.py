@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cordstasks import training
+from cordstasks import tasks, training
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.histories import Accounts
@@ -25,6 +25,7 @@ from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
 from cordstasks.teacher import TYPICAL, Teacher
 from cordstasks.training import (
+    Readouts,
     TrainSettings,
     TrialSet,
     choices,
@@ -63,7 +64,7 @@ def separable(trials: int, seed: int) -> TrialSet:
         periods={"motion": np.tile([40.0, 100.0], (trials, 1))},
     )
     rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
-    return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, stimulus="motion")
+    return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, tasks.get("rdm"))
 
 
 def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
@@ -138,7 +139,7 @@ class TestTrialSet:
             },
         )
         features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Accounts())
-        return trial_set(features, batch, CPU, stimulus="motion")
+        return trial_set(features, batch, CPU, tasks.get("rdm"))
 
     def test_evidence_is_the_steps_that_begin_in_the_stimulus_period(self):
         early, late = [False, True, True, True, False], [False, False, True, True, False]
@@ -260,7 +261,9 @@ def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
     if settings.mix:
         answers = TRAINING.answers if teacher is None else None
         mixtures = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course, answers)
-    return training._step(model, TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings)
+    return training._step(
+        model, Readouts(11, {}, {}), TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings
+    )
 
 
 class TestTraining:
@@ -324,9 +327,48 @@ class TestTraining:
         settings = replace(SETTINGS, clip=1e-3)
         model = new_model()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-        training._step(model, TRAINING, None, None, optimiser, torch.Generator().manual_seed(0), settings)
+        training._step(
+            model, Readouts(11, {}, {}), TRAINING, None, None, optimiser, torch.Generator().manual_seed(0), settings
+        )
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
         assert norm == pytest.approx(1e-3, rel=1e-3)
+
+    def test_auxiliary_targets_reach_the_recurrent_weights(self, tmp_path: Path):
+        told = torch.full(TRAINING.targets.shape, -1)
+        told[:, 2:5] = (TRAINING.answers - 1)[:, None]
+        seen = replace(
+            TRAINING, auxiliary={"side": told}, mask=torch.zeros_like(TRAINING.mask).index_fill_(1, torch.tensor([0]), 1)
+        )
+
+        def apart(auxiliary: float) -> float:
+            """How well one unit tells the answers apart after training, on average."""
+            model, path = new_model(), tmp_path / str(auxiliary)
+            path.mkdir()
+            train(
+                model,
+                seen,
+                VALIDATION,
+                replace(SETTINGS, steps=150, evaluate_every=150, auxiliary=auxiliary),
+                RunFolder(path),
+            )
+            rates = run_model(model, VALIDATION.inputs)[1][:, 4]
+            means = [rates[VALIDATION.answers == answer].mean(0) for answer in (1, 2)]
+            return float((means[0] - means[1]).norm() / rates.std(0).norm())
+
+        # no action but fixating is ever asked for
+        assert apart(1.0) > 1.1 * apart(0.0)
+
+    def test_likeness_stands_in_for_classes(self):
+        rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
+        likeness = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
+        readouts = Readouts(5, {"place": 3}, {"place": likeness})
+        torch.nn.init.normal_(readouts.readouts["place"].weight)
+        logits = readouts.readouts["place"](rates).log_softmax(2)
+        expected = [
+            -(likeness[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
+        ]
+        assert float(readouts(rates, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+        assert float(readouts(rates, {"place": torch.full((3, 2), -1)})) == 0
 
     @pytest.mark.parametrize("noise", [0.0, 0.4])
     def test_trials_that_are_not_mixed_are_noisy(self, monkeypatch: pytest.MonkeyPatch, noise: float):

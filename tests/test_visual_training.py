@@ -16,6 +16,8 @@ from cordstasks import train
 from cordstasks.checkpoints import save
 from cordstasks.command import run_command
 from cordstasks.cordsnet import CordsNet
+from cordstasks.errors import InputError
+from cordstasks.trained import load_run
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
@@ -103,6 +105,16 @@ class TestEachTask:
         if folder.name == "numerosity":
             held_out = {row["control"] for row in summary["by_control"] if row["displays"] == "held out"}
             assert held_out == {"equal_area", "low_density", "high_density"}
+
+    def test_it_can_be_loaded_again(self, finished: tuple[Path, str]):
+        folder, _ = finished
+        run = load_run(folder, device="cpu", bank=False)
+        batch = run.heldout()
+        seen = run.behaviour(batch)
+        assert seen.correct.mean() == pytest.approx(run.summary["heldout"]["accuracy"])
+        assert seen.rates.shape == (96, batch.targets.shape[1], 12)
+        with pytest.raises(InputError, match="its steps last 10 ms"):
+            run.behaviour(run.task.sample(2, seed=1, dt=10.0))
 
     def test_a_second_run_into_the_folder_is_refused_and_a_finished_one_shown(
         self, finished: tuple[Path, str], weights: Path

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.analysis import tuning_figures
+from cordstasks.behaving import Behaviour
 from cordstasks.errors import InputError
 from cordstasks.reports import common
 from cordstasks.tasks.visual import TrialBatch
@@ -91,7 +92,7 @@ def report(material: Material) -> dict[str, Any]:
     return result
 
 
-def _delay_activity(material: Material, seen: common.Behaviour) -> tuple[NDArray[Any], NDArray[Any]]:
+def _delay_activity(material: Material, seen: Behaviour) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean over the end of the delay of the rates (trial, unit), and of the front-end's normalised features."""
     ends = material.heldout.periods["delay"][:, 1]
     inputs = material.trials.inputs.take(slice(None)).cpu().numpy()
@@ -105,7 +106,7 @@ def _standardised(rates: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((rates - rates.mean(0)) / np.where(deviation > 0, deviation, 1))
 
 
-def _examples(material: Material, seen: common.Behaviour, plain: Any, tests: Any, folder: Path) -> None:
+def _examples(material: Material, seen: Behaviour, plain: Any, tests: Any, folder: Path) -> None:
     """The most selective units over time, in the trials of the shortest delay."""
     batch = material.heldout
     units = analysis.tuning.example_units(plain, tests, number=6)

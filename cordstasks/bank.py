@@ -129,6 +129,18 @@ class Bank:
                 entries.append((stat.st_mtime, path, stat.st_size))
         return sorted(entries)
 
+    def accounts(self, path: Path) -> dict[str, float] | None:
+        """What simulating a shard cost, see `cordstasks.histories.Accounts`; None if its file is damaged there."""
+        try:
+            with path.open("rb") as stream:
+                if stream.read(len(MAGIC)) != MAGIC:
+                    return None
+                (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
+                accounts: dict[str, float] = json.loads(stream.read(length))["accounts"]
+        except (OSError, ValueError, KeyError, struct.error):
+            return None
+        return accounts
+
     def clear(self) -> int:
         """Remove every shard; returns the bytes freed."""
         self._tidy()
@@ -197,11 +209,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{bank.folder}: {bank.clear() / 1e6:.1f} MB freed")
         return 0
     entries = bank.entries()
-    for used, path, size in entries:
+    accounts = [bank.accounts(path) for _, path, _ in entries]
+    if entries:
+        print("file                  size      last used              asked    simulated  error of copies")
+    for (used, path, size), cost in zip(entries, accounts, strict=True):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
-        print(f"{path.stem[:16]}  {size / 1e6:8.1f} MB  last used {when}")
+        print(f"{path.stem[:16]}  {size / 1e6:8.1f} MB  {when}  {_cost(cost)}")
+    known = [cost for cost in accounts if cost is not None]
     print(f"{bank.folder}: {len(entries)} files, {sum(size for _, _, size in entries) / 1e6:.1f} MB")
+    if known:
+        asked, simulated = (sum(cost[name] for cost in known) for name in ("asked", "simulated"))
+        print(
+            f"steps of 2 ms: {asked:.0f} asked for, {simulated:.0f} simulated ({simulated / max(asked, 1):.0%}); "
+            f"settled states are copied, with an error of at most {max(cost['bound'] for cost in known):.1e} of the activity"
+        )
     return 0
+
+
+def _cost(accounts: dict[str, float] | None) -> str:
+    if accounts is None:
+        return "damaged"
+    return f"{accounts['asked']:11.0f}  {accounts['simulated']:11.0f}  {accounts['bound']:15.1e}"
 
 
 if __name__ == "__main__":

@@ -265,10 +265,24 @@ class TestCommand:
         then = time.mktime((2024, 2, 29, 13, 5, 0, 0, 0, -1))
         os.utime(bank.files()[0], (then, then))
         assert main(["--bank", str(bank.folder)]) == 0
-        first, last = capsys.readouterr().out.splitlines()
-        assert first == "0123456789abcdef       2.0 MB  last used 2024-02-29 13:05"
-        assert last == f"{bank.folder}: 1 files, 2.0 MB"
+        heading, first, files, steps = capsys.readouterr().out.splitlines()
+        asked, simulated, bound = (shard_of(1, rows=1).accounts[name] for name in ("asked", "simulated", "bound"))
+        assert heading.split() == ["file", "size", "last", "used", "asked", "simulated", "error", "of", "copies"]
+        assert first.startswith("0123456789abcdef       2.0 MB  2024-02-29 13:05 ")
+        assert first.split()[-3:] == [f"{asked:.0f}", f"{simulated:.0f}", f"{bound:.1e}"]
+        assert files == f"{bank.folder}: 1 files, 2.0 MB"
+        assert steps.startswith(
+            f"steps of 2 ms: {asked:.0f} asked for, {simulated:.0f} simulated ({simulated / asked:.0%}); "
+        )
+        assert f"at most {bound:.1e} of the activity" in steps
         assert len(bank.files()) == 1
+
+    def test_a_damaged_file_is_listed_as_such(self, bank: Bank, capsys: pytest.CaptureFixture[str]):
+        bank.write("good", shard_of(1))
+        bank.path("bad").write_bytes(b"cordstasks bank 1\n\x00")
+        assert main(["--bank", str(bank.folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[-1] == "damaged" for line in lines if line.startswith("bad")] == [True]
 
     def test_clear(self, bank: Bank, capsys: pytest.CaptureFixture[str]):
         bank.write("a", shard_of(1, rows=500_000))

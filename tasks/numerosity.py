@@ -48,13 +48,14 @@ class NumerosityTask(DelayedMatchTask):
     id: ClassVar[str] = "numerosity"
     also: ClassVar[Mapping[str, type]] = {"test": float, "test_control": str}
     decided_by: ClassVar[tuple[str, ...]] = ("test",)
+    run_defaults: ClassVar[Mapping[str, float]] = {**DelayedMatchTask.run_defaults, "trials": 2000, "heldout": 350}
 
     numbers: tuple[int, ...] = (1, 2, 3, 4, 5)
     controls: tuple[str, ...] = CONTROLS
     training_controls: tuple[str, ...] = tuple(control for control in CONTROLS if control not in _HELD_OUT)
     mixed_controls: bool = False
     pictures: int = 25
-    training_pictures: int = 150
+    training_pictures: int = 120
     pool: int = 0
     disc: float = 6.0
     diameters: tuple[float, float] = (0.5, 0.9)

@@ -149,7 +149,7 @@ class VisualTask(ABC):
     run_defaults: ClassVar[Mapping[str, float]] = {
         "trials": 4000,
         "heldout": 420,
-        "validation": 200,
+        "validation": 100,
         "steps": 1000,
         "batch": 64,
         "learning_rate": 1e-3,

@@ -17,7 +17,9 @@ def main() -> None:
     """Simulate, without a bank, what training on numerosity shows."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--pictures", type=int, default=25, help="of each number and kind of display (default 25: 500 in all)")
+    parser.add_argument(
+        "--pictures", type=int, default=25, help="of each number and kind of display (default 25: 500 in all)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     task = tasks.get("numerosity", training_pictures=options.pictures).for_training()
@@ -28,8 +30,11 @@ def main() -> None:
     cost = frontend.features(batch.movies, label=f"{options.trials} trials").accounts
     seconds = time.monotonic() - began
     print(f"{options.trials} trials of {pictures} pictures: {seconds:.0f} s")
-    print(f"steps of 2 ms: {cost.asked} asked for, {cost.simulated} simulated ({cost.asked / cost.simulated:.0f} times fewer)")
-    print(f"error of copied states at most {cost.bound:.1e} of each area's activity; {1e3 * seconds / cost.simulated:.2f} ms a step")
+    print(
+        f"steps of 2 ms: {cost.asked} asked for, {cost.simulated} simulated ({cost.asked / cost.simulated:.0f} times fewer)"
+    )
+    step = 1e3 * seconds / cost.simulated
+    print(f"error of copied states at most {cost.bound:.1e} of each area's activity; {step:.2f} ms a step")
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ class Features:
     def take(self, trials: Tensor | slice) -> Tensor:
         """Features (trial, time, unit) of some trials, in float32.
 
-        `trials` are indices (trial,), a slice, or indices (trial, time) that name a trial for each time step.
+        `trials` are indices (trial,), a slice, or indices (trial, time) that name a trial for each of the first time steps.
         """
         if isinstance(trials, Tensor) and trials.ndim == 2:
-            index = self.index[trials, torch.arange(self.steps, device=self.index.device)]
+            index = self.index[trials, torch.arange(trials.shape[1], device=self.index.device)]
         else:
             index = self.index[trials]
         chosen = self.rows[index.clamp_min(0)].float()

@@ -65,6 +65,7 @@ class Recombination:
         same = self.sample[pick, None] == self.test
         match = torch.rand(len(pick), generator=generator, device=pick.device) < 0.5
         fits = (self.cut[pick, None] == self.cut) & (self.cut[pick, None] >= 0) & (same == match[:, None])
+        fits &= torch.arange(len(self.cut), device=pick.device) != pick[:, None]
         weights = fits.float()
         none = ~fits.any(1)
         weights[none, pick[none]] = 1
@@ -74,6 +75,8 @@ class Recombination:
         self, pick: Tensor, partner: Tensor, targets: Tensor, mask: Tensor, auxiliary: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Trials `pick` up to their tests, followed by the tests of the trials `partner`, and nothing after that.
+
+        Steps at which no trial goes on are left out.
 
         Parameters
         ----------
@@ -85,8 +88,9 @@ class Recombination:
         source : int64 (trial, time), the trial that each step is taken from.
         targets, mask, auxiliary : of the joined trials.
         """
-        time = torch.arange(targets.shape[1], device=pick.device)
         own = (partner == pick)[:, None]
+        last = targets.shape[1] if bool(own.any()) else int(self.end[partner].max())
+        time = torch.arange(last, device=pick.device)
         after = (time >= self.cut[pick, None]) & ~own
         source = torch.where(after, partner[:, None], pick[:, None])
         in_test = after & (time < self.end[partner, None])

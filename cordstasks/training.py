@@ -45,7 +45,7 @@ class TrainSettings:
     mix : mix trials, see `cordstasks.mixtures`: any of the same course with a teacher, who knows what a mixture shows;
         without one, trials of the same answer.
     auxiliary : weight in the loss of the mean cross-entropy of auxiliary targets; 0 for none.
-    recombine : share of the trials of a batch that get another's test, see `cordstasks.recombining`.
+    recombine : share of the batches whose trials get others' tests, see `cordstasks.recombining`.
     input_noise : standard deviation of the noise on inputs, for trials that are not mixed.
     weight_decay : decoupled, on all weights.
     evaluate_every : batches between evaluations on the validation trials.
@@ -358,11 +358,12 @@ def _step(
         inputs = mixtures.draw(pick, generator)
     else:
         source = pick
-        if trials.recombination is not None and settings.recombine:
-            partner = trials.recombination.partners(pick, generator)
-            whole = torch.rand(len(pick), generator=generator, device=device) >= settings.recombine
+        if (
+            trials.recombination is not None
+            and float(torch.rand(1, generator=generator, device=device)) < settings.recombine
+        ):
             source, targets, mask, auxiliary = trials.recombination.joined(
-                pick, torch.where(whole, pick, partner), trials.targets, trials.mask, trials.auxiliary
+                pick, trials.recombination.partners(pick, generator), trials.targets, trials.mask, trials.auxiliary
             )
         inputs = trials.inputs.take(source)
         inputs = inputs + settings.input_noise * torch.randn(inputs.shape, generator=generator, device=device)

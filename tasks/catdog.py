@@ -50,6 +50,8 @@ class CatDogTask(DelayedMatchTask):
     also: ClassVar[Mapping[str, type]] = {"test_line": str, "test_morph": float}
     decided_by: ClassVar[tuple[str, ...]] = ("test_line", "test_morph")
 
+    run_defaults: ClassVar[Mapping[str, float]] = {**DelayedMatchTask.run_defaults, "steps": 400}
+
     lines: tuple[str, ...] | None = None
     heldout_lines: tuple[str, ...] | None = None
     levels: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

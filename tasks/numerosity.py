@@ -16,7 +16,9 @@ from cordstasks.stimuli import CONTROLS, Display, Numerosity, numerosity
 from cordstasks.tasks.delayed_match import DelayedMatchTask, different_numbers, whether
 from cordstasks.tasks.visual import Condition, Trial
 
-_SECOND_TESTS = 0.2  # share of training trials that have one, for each costs a history of its own
+# What costs most to simulate: second tests, each of which follows another picture, and what follows samples. A third of the
+# pictures serve as samples in training, since any test can follow a sample.
+_SECOND_TESTS, _SAMPLED = 0.2, 1 / 3
 _PICTURE = 3  # stream of a pool's seed
 _HELD_OUT = ("equal_area", "low_density", "high_density")
 
@@ -40,6 +42,7 @@ class NumerosityTask(DelayedMatchTask):
     pictures : different pictures of each number and kind. Trials of one seed share them.
     pool : names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
     training_pictures : as many for a network to be trained on.
+    sampled : share of the pictures that samples are of; tests are of all.
     fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display : see
         `cordstasks.tasks.delayed_match.DelayedMatchTask`.
     disc, diameters, gap, total_area, total_circumference, spacings, luminance : see `cordstasks.stimuli.Numerosity`.
@@ -48,7 +51,12 @@ class NumerosityTask(DelayedMatchTask):
     id: ClassVar[str] = "numerosity"
     also: ClassVar[Mapping[str, type]] = {"test": float, "test_control": str}
     decided_by: ClassVar[tuple[str, ...]] = ("test",)
-    run_defaults: ClassVar[Mapping[str, float]] = {**DelayedMatchTask.run_defaults, "trials": 2000, "heldout": 350}
+    run_defaults: ClassVar[Mapping[str, float]] = {
+        **DelayedMatchTask.run_defaults,
+        "trials": 2000,
+        "heldout": 280,
+        "steps": 600,
+    }
 
     numbers: tuple[int, ...] = (1, 2, 3, 4, 5)
     controls: tuple[str, ...] = CONTROLS
@@ -56,6 +64,7 @@ class NumerosityTask(DelayedMatchTask):
     mixed_controls: bool = False
     pictures: int = 25
     training_pictures: int = 120
+    sampled: float = 1.0
     pool: int = 0
     disc: float = 6.0
     diameters: tuple[float, float] = (0.5, 0.9)
@@ -82,6 +91,8 @@ class NumerosityTask(DelayedMatchTask):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 2:
                 raise InputError(f"{name}={value!r}: give a whole number of at least 2, for samples and tests differ")
+        if not 0 < self.sampled <= 1:
+            raise InputError(f"sampled={self.sampled!r}: give a share above 0, at most 1")
         for number, control in product({min(self.numbers), max(self.numbers)}, self.controls):
             _picture(self._display(number, control), self.display, 0, 0)  # tried now, not at the first trial
 
@@ -103,6 +114,7 @@ class NumerosityTask(DelayedMatchTask):
             mixed_controls=True,
             pictures=self.training_pictures,
             second_tests=_SECOND_TESTS,
+            sampled=_SAMPLED,
         )
 
     def pooled(self, seed: int) -> NumerosityTask:
@@ -132,7 +144,7 @@ class NumerosityTask(DelayedMatchTask):
         test = self._number("test", conditions.get("test", number if match else other))
         if match is not None and match != (test == number):
             raise InputError(f"match={int(match)}, number={number}, test={test}: they contradict each other; leave one out")
-        index = int(rng.integers(self.pictures))
+        index = int(rng.integers(max(1, round(self.sampled * self.pictures))))
         pictures = {
             "sample": self._picture(number, control, index),
             "test": self._picture(test, test_control, self._another(index, rng)),

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.tasks.visual import Duration
 from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
@@ -228,7 +229,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
     numbers = isinstance(value, tuple) and all(map(number, value))
     if isinstance(own, bool):
         kind, fits = "true or false", isinstance(value, bool)
-    elif name in task.timing:
+    elif name in {field.name for field in fields(task) if field.type in ("Duration", Duration)}:  # type: ignore[arg-type]
         kind, fits = "a duration in ms or [shortest, longest]", number(value) or numbers
     elif isinstance(own, tuple) and any(isinstance(item, str) for item in own):
         kind, fits = "a list of names", isinstance(value, tuple) and all(isinstance(item, str) for item in value)

@@ -49,7 +49,6 @@ class CatDogTask(DelayedMatchTask):
     id: ClassVar[str] = "catdog"
     also: ClassVar[Mapping[str, type]] = {"test_line": str, "test_morph": float}
     decided_by: ClassVar[tuple[str, ...]] = ("test_line", "test_morph")
-
     run_defaults: ClassVar[Mapping[str, float]] = {**DelayedMatchTask.run_defaults, "steps": 400}
 
     lines: tuple[str, ...] | None = None

@@ -64,14 +64,18 @@ class RunFolder:
 
     def load(self, name: str, device: torch.device) -> dict[str, Any] | None:
         """Read a checkpoint; None if there is none yet."""
-        path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path}: damaged, or not a checkpoint of a run; remove it to start afresh") from error
+        state: dict[str, Any] | None = read_state(self.path / name, device)
         return state
+
+
+def read_state(path: Path, device: torch.device) -> Any:
+    """What a checkpoint holds; None if there is none yet, and an InputError that names it if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: damaged, or not a checkpoint of a run; remove it to start afresh") from error
 
 
 def new_folder(task: str, parent: Path = Path("runs")) -> Path:

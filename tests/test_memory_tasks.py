@@ -66,6 +66,31 @@ class TestDelayedMatch:
             assert (trial.answer, trial.segments) == (answer, ((2300, 3500, answer),))
             assert "second_test" not in {**trial.periods, **task.timing}
 
+    def test_a_share_of_the_nonmatches_has_a_second_test(self):
+        trials = NumerosityTask(second_tests=0.3, **COARSE).trials(400, seed=2, match=0.0)
+        assert np.mean(["second_test" in trial.periods for trial in trials]) == pytest.approx(0.3, abs=0.07)
+        for trial in trials[:20]:
+            assert trial.movie.duration_ms == (4700 if "second_test" in trial.periods else 3500)
+            assert len(trial.segments) == ("second_test" in trial.periods)
+        with pytest.raises(InputError, match=r"second_tests=1.5: give a share from 0 to 1"):
+            NumerosityTask(second_tests=1.5, **COARSE)
+
+    def test_auxiliary_targets_tell_what_is_shown_and_what_the_sample_was(self):
+        task = NumerosityTask(**COARSE)
+        batch = task.sample(12, seed=2)
+        numbers, steps = np.array(task.numbers), np.arange(batch.targets.shape[1]) * batch.dt
+        for row in range(12):
+            conditions = {name: values[row] for name, values in batch.conditions.items()}
+            for name, value in (("sample", "number"), ("test", "test"), ("second_test", "number")):
+                start, end = batch.periods[name][row]
+                during = (steps >= start) & (steps < end)
+                assert (numbers[batch.auxiliary["shown"][row, during]] == conditions[value]).all()
+            start, end = batch.periods["sample"][row, 0], batch.periods["delay"][row, 1]
+            assert (numbers[batch.auxiliary["sample"][row, (steps >= start) & (steps < end)]] == conditions["number"]).all()
+            assert (batch.auxiliary["sample"][row, steps < start] == -1).all()
+            delay = (steps >= batch.periods["delay"][row, 0]) & (steps < end)
+            assert (batch.auxiliary["shown"][row, delay] == -1).all()
+
     def test_without_a_second_test_a_nonmatch_is_held_to_the_end(self):
         trial = NumerosityTask(second_test=0.0, **COARSE).trials(1, seed=1, match=0)[0]
         assert trial.segments == ()
@@ -156,6 +181,16 @@ class TestNumerosity:
         assert kinds == set(training.controls)
         assert training.pictures == task.training_pictures
         assert 0 < training.second_tests < task.second_tests == 1
+        assert 0 < training.sampled < task.sampled == 1
+
+    def test_samples_can_be_of_a_share_of_the_pictures(self):
+        task = NumerosityTask(numbers=(1, 2), controls=("standard",), pictures=8, sampled=0.25, **COARSE)
+        trials = task.trials(200, seed=1)
+        different = {name: {shown(trial, name).tobytes() for trial in trials} for name in ("sample", "test")}
+        assert len(different["sample"]) == 2 * 2
+        assert len(different["test"]) == 2 * 8
+        with pytest.raises(InputError, match="sampled=0: give a share above 0, at most 1"):
+            NumerosityTask(sampled=0, **COARSE)
 
     def test_every_condition_can_be_set(self):
         task = NumerosityTask(**COARSE)

@@ -142,6 +142,11 @@ def test_a_task_file(weights: Path, tmp_path: Path):
     ("words", "message"),
     [
         (("--task", "nowhere.py"), "nowhere.py"),
+        (("--task", "catdog", "--set", "sample_time=[200,300,400]"), "sample=(200, 300, 400): give a duration above 0 ms"),
+        (
+            ("--task", "catdog", "--set", "sample_time=long"),
+            '--set sample_time="long": give a duration in ms or [shortest, longest]',
+        ),
         (("--task", "saccade", "--heldout", "7"), "--heldout 7: has"),
         (("--task", "numerosity", "--set", "numbers=[30]"), "numbers=(30,): give two or more"),
         (("--task", "numerosity", "--set", "controls=[1]"), "--set controls=[1]: give a list of names"),

@@ -18,6 +18,7 @@ from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import FeedForward
 from cordstasks.pretraining.images import ImageSet, augment
+from cordstasks.runs import read_state
 
 SAVE_SECONDS = 120.0
 
@@ -92,8 +93,8 @@ def train_cnn(
     steps = settings.epochs * per_epoch
     step = 0
     totals = [0.0, 0.0]
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    state = read_state(checkpoint, device)
+    if state is not None:
         cnn.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         step, totals = state["step"], state["totals"]

@@ -25,6 +25,7 @@ from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import Folded
 from cordstasks.pretraining.images import ImageSet, augment
+from cordstasks.runs import read_state
 
 STEP = 0.5  # Euler step of the relaxation
 ITERATES = 6  # unrolled when an area is trained
@@ -111,9 +112,8 @@ def match_areas(
 ) -> list[Area]:
     """Match every area in turn; finished areas are read from `checkpoint` and kept there."""
     areas: list[Area] = []
-    if checkpoint.exists():
-        for state in torch.load(checkpoint, weights_only=True):
-            areas.append(Area(**state))
+    for state in read_state(checkpoint, torch.device("cpu")) or []:
+        areas.append(Area(**state))
     log.keep(len(areas) - 1, key="area")
     for index in range(len(areas), len(folded.areas)):
         area = initial_area(folded, index)

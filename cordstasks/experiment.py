@@ -28,6 +28,7 @@ from cordstasks.teacher import fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
 TAUGHT_INPUTS = 24  # directions in feature space that the recurrent network is given, chosen by a teacher
+AVERAGE = 0.98  # by which weights fade in the running average that is kept, where few pictures make evaluations noisy
 INPUTS = 300  # or as many principal components
 SETS = ("training", "validation", "heldout", "controls")
 
@@ -116,6 +117,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         batch=config["batch"],
         learning_rate=config["learning_rate"],
         mix=task.stationary,
+        average=0.0 if task.stationary else AVERAGE,
         seed=config["seed"],
     )
     if config["labels_only"]:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from cordstasks.errors import InputError
@@ -48,6 +49,8 @@ class TrainSettings:
     recombine : share of the batches whose trials get others' tests, see `cordstasks.recombining`.
     input_noise : standard deviation of the noise on inputs, for trials that are not mixed.
     weight_decay : decoupled, on all weights.
+    average : what is evaluated and kept is a running average of the weights, in which those of a step fade by this factor a
+        step; 0 for the weights as they are.
     evaluate_every : batches between evaluations on the validation trials.
     patience : evaluations without a better one after which training stops.
     seed : of the order of trials and of all noise.
@@ -62,6 +65,7 @@ class TrainSettings:
     recombine: float = 0.75
     input_noise: float = 0.1
     weight_decay: float = 1e-4
+    average: float = 0.0
     evaluate_every: int = 25
     patience: int = 20
     seed: int = 0
@@ -267,6 +271,8 @@ def train(
     readouts = Readouts(model.rnn.output_weights.shape[1], classes, trials.likeness).to(device)
     parameters = [*model.parameters(), *readouts.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
+    judged = model if averaged is None else averaged.module
     generator = torch.Generator(device).manual_seed(settings.seed)
     progress: dict[str, Any] = {
         "step": 0,
@@ -280,6 +286,8 @@ def train(
     if state is not None:
         model.load_state_dict(state["model"])
         readouts.load_state_dict(state["readouts"])
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"].cpu())
         progress = state["progress"]
@@ -293,6 +301,7 @@ def train(
             {
                 "model": model.state_dict(),
                 "readouts": readouts.state_dict(),
+                "averaged": None if averaged is None else averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "generator": generator.get_state(),
                 "progress": dict(progress),
@@ -311,11 +320,13 @@ def train(
                     f"--learning-rate {settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
                     "choose a smaller one"
                 )
+            if averaged is not None:
+                averaged.update_parameters(model)
             progress["step"] += 1
             progress["total"] += loss
             bar.update()
             if progress["step"] % settings.evaluate_every == 0 or progress["step"] == settings.steps:
-                _evaluate(model, validation, settings, folder, progress)
+                _evaluate(judged, validation, settings, folder, progress)
                 bar.set_postfix(validation=f"{progress['accuracy']:.1%}")
             if asked or time.monotonic() - saved > save_seconds:
                 save()

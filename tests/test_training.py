@@ -358,6 +358,38 @@ class TestTraining:
         # no action but fixating is ever asked for
         assert apart(1.0) > 1.1 * apart(0.0)
 
+    def test_what_is_kept_is_a_running_average_of_the_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        weights, step = [], training._step
+
+        def noted(model: MultiAreaModel, *rest: Any) -> float:
+            loss = step(model, *rest)
+            weights.append(model.rnn.output_weights.detach().clone())
+            return loss
+
+        monkeypatch.setattr(training, "_step", noted)
+        _, model = run_of(tmp_path, replace(SETTINGS, steps=4, evaluate_every=4, average=0.5))
+        expected = weights[0]
+        for later in weights[1:]:
+            expected = 0.5 * expected + 0.5 * later
+        torch.testing.assert_close(model.rnn.output_weights.detach(), expected)
+        assert not torch.allclose(expected, weights[-1])
+
+    def test_an_interruption_changes_no_running_average(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        settings, step, counted = replace(SETTINGS, average=0.9), training._step, []
+        run_of(tmp_path / "whole", settings)
+
+        def interrupted(*arguments: Any) -> float:
+            counted.append(1)
+            if len(counted) == 27:
+                signal.raise_signal(signal.SIGINT)
+            return step(*arguments)
+
+        monkeypatch.setattr(training, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / "cut", settings)
+        run_of(tmp_path / "cut", settings)
+        assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
     def test_likeness_stands_in_for_classes(self):
         rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
         likeness = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.linalg import svd
+from threadpoolctl import threadpool_limits
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
@@ -260,5 +261,6 @@ def _in_threads(function: Callable[[int], Floats], items: Sequence[int], workers
     if min(count("workers", workers, 1), len(items)) == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    # threads of linear algebra within these threads would wait for each other
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         yield from pool.map(function, items)

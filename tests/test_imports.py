@@ -61,7 +61,7 @@ OUTSIDE: dict[str, set[str]] = {
     "bank": {"numpy"},
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm"},
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl"},
     "train": set(),
     "pretrain": set(),
 }

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.linalg import svd
-from threadpoolctl import threadpool_limits
 from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cordstasks.analysis._checks import Floats, count

@@ -273,6 +273,7 @@ def train(
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
     judged = model if averaged is None else averaged.module
+    assert isinstance(judged, MultiAreaModel)
     generator = torch.Generator(device).manual_seed(settings.seed)
     progress: dict[str, Any] = {
         "step": 0,

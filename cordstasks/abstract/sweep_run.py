@@ -127,12 +127,13 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
             yield
     elif name == "dask":
         try:
-            from dask.distributed import Client
+            from dask import distributed
         except ImportError as error:
             raise InputError("--backend dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
+        connect: Any = distributed.Client
         address = {"scheduler_file": scheduler} if scheduler and Path(scheduler).is_file() else {"address": scheduler}
         try:
-            client = Client(**address) if scheduler else Client(threads_per_worker=1)
+            client = connect(**address) if scheduler else connect(threads_per_worker=1)
         except OSError as error:
             raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
         with client, joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):

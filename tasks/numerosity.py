@@ -96,6 +96,13 @@ class NumerosityTask(DelayedMatchTask):
         for number, control in product({min(self.numbers), max(self.numbers)}, self.controls):
             _picture(self._display(number, control), self.display, 0, 0)  # tried now, not at the first trial
 
+    @property
+    def likeness(self) -> dict[str, NDArray[np.float64]]:
+        """Numbers around the right one are nearly right, by a factor of e less for each dot of difference."""
+        weight = np.exp(-np.abs(np.subtract.outer(self.numbers, self.numbers)).astype(float))
+        table = weight / weight.sum(1, keepdims=True)
+        return {"sample": table, "shown": table}
+
     def design(self) -> list[dict[str, Condition]]:
         """Match or not, each number as sample, and each kind of display."""
         return [

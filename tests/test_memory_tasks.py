@@ -29,6 +29,25 @@ def dots(image: np.ndarray) -> int:
     return ndimage.label(image[..., 0] < 64)[1] - 1  # one of the dark parts is around the disc
 
 
+class TestLikeness:
+    """What is told in training: the right class most, and others less the farther they are."""
+
+    @pytest.mark.parametrize(
+        ("task", "name", "apart"),
+        [
+            (NumerosityTask(**COARSE), "sample", lambda i, j: abs(i - j)),
+            (NumerosityTask(**COARSE), "shown", lambda i, j: abs(i - j)),
+            (MemorySaccadeTask(**COARSE, eccentricity=3.0), "place", lambda i, j: min((i - j) % 8, (j - i) % 8)),
+        ],
+    )
+    def test_it_falls_with_distance(self, task: Any, name: str, apart: Any):
+        table = task.likeness[name]
+        np.testing.assert_allclose(table.sum(1), 1)
+        for i, row in enumerate(table):
+            for j, k in [(j, k) for j in range(len(row)) for k in range(len(row)) if apart(i, j) < apart(i, k)]:
+                assert row[j] > row[k] > 0
+
+
 class TestDelayedMatch:
     def test_a_match_is_released_in_the_test(self):
         trial = NumerosityTask(**COARSE).trials(1, seed=1, match=1.0)[0]

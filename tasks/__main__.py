@@ -69,7 +69,9 @@ def _values(values: Sequence[float | str]) -> str:
     texts = list(dict.fromkeys(value if isinstance(value, str) else f"{value:g}" for value in values))
     if len(texts) <= _SHOWN:
         return ", ".join(texts)
-    return f"{', '.join(texts[:3])} and {len(texts) - 3} more"
+    if isinstance(values[0], str):
+        return f"{', '.join(texts[:3])} and {len(texts) - 3} more"
+    return f"{texts[0]}, {texts[1]}, ..., {texts[-1]} ({len(texts)} values)"
 
 
 if __name__ == "__main__":

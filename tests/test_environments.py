@@ -267,9 +267,9 @@ class TestEveryEnvironment:
         seeded = make(name)
         seeded.reset(seed=1)
         for environment in (seeded, name):
-            inputs, targets = neurogym.Dataset(environment, batch_size=3, seq_len=longest(name) + 5, cache_len=0)()
-            for one, other in [(0, 1), (0, 2), (1, 2)]:
-                assert not np.array_equal(inputs[:, one], inputs[:, other])
+            inputs, targets = neurogym.Dataset(environment, batch_size=5, seq_len=longest(name) + 5, cache_len=0)()
+            # two trials may well be of the same condition and look alike, but not all five
+            assert any(not np.array_equal(inputs[:, 0], inputs[:, other]) for other in range(1, 5))
             assert (targets > 0).any(0).all()
 
     @EVERY

@@ -166,7 +166,7 @@ class TestCommand:
         for name in tasks.names():
             assert re.search(rf"(?m)^{name}: \w", listed)
         assert "motion 500" in listed and "delay 1500-6000" in listed
-        assert re.search(r"delay +1500, 3000, 6000; trained on 500, 1000, 1500", listed)
+        assert re.search(r"delay +1500, 3000, 6000; trained on 500, 600, \.\.\., 3000 \(26 values\)", listed)
         assert command.main(["list", str(EXAMPLE)]) == 0
         assert "tilt       1, 2, 4, 8, 16; trained on 4, 8, 16" in capsys.readouterr().out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,16 @@ class TestEachTask:
         assert seen.rates.shape == (96, batch.targets.shape[1], 12)
         with pytest.raises(InputError, match="its steps last 10 ms"):
             run.behaviour(run.task.sample(2, seed=1, dt=10.0))
+
+    def test_the_documentation_s_example_loads_it(
+        self, finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        folder, _ = finished
+        monkeypatch.setenv("CORDSTASKS_CACHE", str(tmp_path))
+        (example,) = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "docs" / "first-run.md").read_text(encoding="utf-8"))
+        assert "runs/rdm-001" in example
+        exec(example.replace("runs/rdm-001", str(folder)), {})
+        assert capsys.readouterr().out.startswith(folder.name)
 
     def test_a_second_run_into_the_folder_is_refused_and_a_finished_one_shown(
         self, finished: tuple[Path, str], weights: Path

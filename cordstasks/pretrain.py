@@ -13,8 +13,8 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(
         prog="python -m cordstasks.pretrain",
-        description="Train a feed-forward network, then match each area of a CordsNet to it, then check the result under "
-        "the paper's protocol. An interrupted run continues with --resume.",
+        description="Train a feed-forward network, match each area of a CordsNet to it, train the whole at equilibrium, and "
+        "check the result under the paper's protocol. An interrupted run continues with --resume.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     made.add_argument("--data", type=Path, required=True, help="folder with train/<class>/ and test/<class>/ images")
@@ -25,8 +25,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--init", type=Path, help="safetensors file of a CNN to start from instead of random weights")
     made.add_argument("--cnn-epochs", type=int, default=30, help="passes over the training images for the CNN")
     made.add_argument("--cnn-learning-rate", type=float, default=0.08, help="its peak learning rate")
+    made.add_argument("--cnn-batch", type=int, default=128, help="images per batch for the CNN")
+    made.add_argument("--augmentation", default="light", help="of training images: light (shifts, flips) or strong")
     made.add_argument("--match-steps", type=int, default=400, help="batches for each area's matching")
     made.add_argument("--match-learning-rate", type=float, default=2e-3, help="its peak learning rate for 64 channels")
+    made.add_argument("--equilibrium-epochs", type=int, default=0, help="passes for the whole network at equilibrium")
+    made.add_argument("--equilibrium-batch", type=int, default=128, help="images per batch at equilibrium")
+    made.add_argument("--equilibrium-learning-rate", type=float, default=1e-3, help="peak for 64 channels")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    made.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop cleanly after so long, to be resumed")
     made.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of products in training")
     made.add_argument("--check-images", type=int, default=2000, help="test images for the check under the protocol")
     made.add_argument("--train-images", type=int, help="use only so many training images (for a trial run)")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,18 @@ from cordstasks import pretrain
 from cordstasks.cordsnet import CordsNet, Preprocessing, load
 from cordstasks.errors import InputError
 from cordstasks.files import Log
-from cordstasks.pretraining import cnn_stage, matching
+from cordstasks.pretraining import cnn_stage, equilibrium, matching
 from cordstasks.pretraining.cnn import FeedForward, Folded, FoldedArea, fold
 from cordstasks.pretraining.cnn_stage import CnnSettings, batches, learning_rate, train_cnn
-from cordstasks.pretraining.images import ImageSet, augment, normalise, read_folder
+from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.equilibrium import (
+    EquilibriumSettings,
+    SteadyNetwork,
+    flat_images,
+    train_at_equilibrium,
+    trainable,
+)
+from cordstasks.pretraining.images import ImageSet, read_folder
 from cordstasks.pretraining.matching import (
     Area,
     MatchSettings,
@@ -39,6 +47,7 @@ from cordstasks.pretraining.matching import (
     match_areas,
     steady_rates,
 )
+from cordstasks.pretraining.presentation import Augmentation, Presentation
 from cordstasks.pretraining.protocol import check_frames, check_images
 
 Maker = Callable[..., CordsNet]
@@ -52,8 +61,14 @@ def image_set(count: int, size: int, *, classes: int = 3, seed: int = 0) -> Imag
     return ImageSet(images, torch.arange(count) % classes, tuple(f"class {number}" for number in range(classes)))
 
 
+def presentation(size: int, *, classes: int = 3, augmentation: Augmentation | None = None) -> Presentation:
+    return Presentation(
+        size, MEAN, STD, classes=classes, device=torch.device("cpu"), augmentation=augmentation or Augmentation()
+    )
+
+
 def prepare(size: int) -> Callable[[Tensor], Tensor]:
-    return partial(normalise, image_size=size, mean=torch.tensor(MEAN), std=torch.tensor(STD))
+    return presentation(size).test
 
 
 @torch.no_grad()
@@ -117,33 +132,87 @@ class TestImages:
         assert torch.equal(part.labels, data.labels[[0, 5, 10]])
         assert data.subset(None) is data
 
-    def test_augmented_are_shifted_and_flipped_and_nothing_else(self) -> None:
-        count, height, width, shift = 200, 5, 7, 2
-        generator = torch.Generator().manual_seed(1)
-        images = torch.randint(1, 256, (count, height, width, 3), generator=generator, dtype=torch.uint8)
-        changed = augment(images, generator, shift=shift)
-        assert changed.shape == images.shape
-        seen = set()
-        padded = np.pad(images.numpy(), ((0, 0), (shift, shift), (shift, shift), (0, 0)))
-        for number in range(count):
-            matches = {
-                (top, left, flip)
-                for top in range(2 * shift + 1)
-                for left in range(2 * shift + 1)
-                for flip in (1, -1)
-                if np.array_equal(
-                    padded[number, top : top + height, left : left + width][:, ::flip], changed[number].numpy()
-                )
-            }
-            assert len(matches) == 1
-            seen |= matches
-        assert len(seen) > 0.9 * 50  # 200 draws from 50 ways leave out one on average
-
     @pytest.mark.parametrize("size", [24, 32, 47])
     def test_normalised_are_what_the_network_will_see(self, size: int) -> None:
         network = CordsNet(2, classes=3, image_size=32, preprocessing=Preprocessing(MEAN, STD))
         images = image_set(2, size).images
         torch.testing.assert_close(prepare(32)(images), network.preprocess(images), rtol=0, atol=1e-5)
+
+
+class TestPresentation:
+    @staticmethod
+    def still() -> Augmentation:
+        return Augmentation(shift=0.0)
+
+    @pytest.mark.parametrize("size", [24, 32, 47])
+    def test_unchanged_images_are_the_test_images_or_their_mirror_images(self, size: int) -> None:
+        images = image_set(40, size).images
+        shown = presentation(32, augmentation=self.still())
+        expected = shown.test(images)
+        x = shown.augmented(images, torch.Generator().manual_seed(1))
+        as_they_are = (x - expected).abs().amax((1, 2, 3)) < 1e-4
+        mirrored = (x - expected.flip(3)).abs().amax((1, 2, 3)) < 1e-4
+        inside = slice(2, -2)  # near the border, resizing repeats the border and the map shows what is beyond it
+        if size < 32:
+            as_they_are = (x - expected)[..., inside, inside].abs().amax((1, 2, 3)) < 1e-4
+            mirrored = (x - expected.flip(3))[..., inside, inside].abs().amax((1, 2, 3)) < 1e-4
+        assert bool((as_they_are ^ mirrored).all())
+        assert 8 < int(mirrored.sum()) < 32
+
+    def test_shifts_move_images_and_leave_the_mean_colour_behind(self) -> None:
+        images = torch.zeros(60, 32, 32, 3, dtype=torch.uint8)
+        images[:, 15:18, 15:18] = 255
+        shown = presentation(32, augmentation=Augmentation(shift=0.25))
+        x = shown.augmented(images, torch.Generator().manual_seed(1))
+        light = x.mean(1)
+        peaks = torch.stack([light.amax(2).argmax(1), light.amax(1).argmax(1)], 1).float()
+        assert peaks.min() >= 16 - 10
+        assert peaks.max() <= 16 + 10
+        assert (peaks.std(0) > 3).all()
+        assert bool((x[light.amax((1, 2)) > 0].abs().amin((1, 2, 3)) == 0).all())  # normalised, the mean colour is zero
+
+    def test_each_change_has_an_effect_of_its_own_and_is_repeatable(self) -> None:
+        images = image_set(6, 32).images
+        seen = []
+        for change in ("rotation", "zoom", "stretch", "shear", "colour"):
+            size = 20.0 if change == "rotation" else 0.3
+            shown = presentation(32, augmentation=Augmentation(shift=0.0, **{change: size}))
+            x, again, other = (shown.augmented(images, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+            assert torch.equal(x, again), change
+            assert not torch.allclose(x, other), change
+            assert x.isfinite().all()
+            assert all(not torch.allclose(x, before) for before in seen)
+            seen.append(x)
+
+    def test_targets_are_as_mixed_as_the_images(self) -> None:
+        size = 32
+        images = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+        images[1] = 255
+        black, white = presentation(size).test(images)[:, 0, 0, 0].tolist()
+        shown = presentation(size, classes=2, augmentation=Augmentation(shift=0.0, mixing=1.0))
+        kinds, mixed = set(), 0
+        for seed in range(40):
+            x, targets = shown.training(images, torch.tensor([0, 1]), torch.Generator().manual_seed(seed))
+            whiteness = (x[:, 0] - black) / (white - black)
+            torch.testing.assert_close(whiteness.mean((1, 2)), targets[:, 1], rtol=0, atol=0.05)
+            torch.testing.assert_close(targets.sum(1), torch.ones(2))
+            if 0.1 < float(targets[0, 1]) < 0.9:
+                mixed += 1
+                kinds.add("cut" if float(whiteness[0].max() - whiteness[0].min()) > 0.9 else "mean")
+        assert kinds == {"cut", "mean"}
+        assert mixed > 5
+
+    def test_the_last_images_are_not_mixed(self) -> None:
+        data = image_set(8, 32)
+        shown = presentation(32, augmentation=Augmentation(mixing=1.0))
+        mixed = []
+        for progress in (0.0, 0.85, 0.95, 1.0):
+            targets = [
+                shown.training(data.images, data.labels, torch.Generator().manual_seed(seed), progress=progress)[1]
+                for seed in range(10)
+            ]
+            mixed.append(any(not bool(((t == 0) | (t == 1)).all()) for t in targets))
+        assert mixed == [True, True, False, False]
 
 
 class TestFold:
@@ -201,26 +270,23 @@ class TestCnnStage:
         assert rates[10:] == sorted(rates[10:], reverse=True)
 
     def test_batches_visit_every_image_once_an_epoch_and_can_start_anywhere(self) -> None:
-        data = image_set(24, 9, classes=24)
-        settings = CnnSettings(batch=6, seed=5)
-        whole = list(batches(data, settings, 0, 12))
-        orders = []
-        for epoch in range(3):
-            labels = torch.cat([labels for _, _, labels in whole[4 * epoch : 4 * epoch + 4]])
-            assert sorted(labels.tolist()) == list(range(24))
-            orders.append(tuple(labels.tolist()))
-        assert len(set(orders)) == 3
+        def drawn(step: int, seed: int = 5) -> list[tuple[int, list[int], float]]:
+            return [
+                (step, pick.tolist(), float(torch.rand(1, generator=generator)))
+                for step, pick, generator in batches(24, 6, step, 12, seed=seed)
+            ]
+
+        whole = drawn(0)
+        orders = [sum((pick for _, pick, _ in whole[4 * epoch : 4 * epoch + 4]), []) for epoch in range(3)]
+        assert all(sorted(order) == list(range(24)) for order in orders)
+        assert len(set(map(tuple, orders))) == 3
+        assert len({number for *_, number in whole}) == 12
         for start in (4, 5, 11):
-            for (step, images, labels), expected in zip(batches(data, settings, start, 12), whole[start:], strict=True):
-                assert step == expected[0]
-                assert torch.equal(images, expected[1])
-                assert torch.equal(labels, expected[2])
-        other = next(batches(data, CnnSettings(batch=6, seed=6), 0, 12))
-        assert not torch.equal(other[2], whole[0][2])
+            assert drawn(start) == whole[start:]
+        assert drawn(0, seed=6)[0] != whole[0]
 
     def test_a_set_smaller_than_a_batch_is_one_batch(self) -> None:
-        steps = list(batches(image_set(5, 8, classes=5), CnnSettings(batch=8), 0, 2))
-        assert [sorted(labels.tolist()) for _, _, labels in steps] == [[0, 1, 2, 3, 4]] * 2
+        assert [sorted(pick.tolist()) for _, pick, _ in batches(5, 8, 0, 2)] == [list(range(5))] * 2
 
     def test_an_interrupted_training_continues_to_the_same_weights(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -230,18 +296,21 @@ class TestCnnStage:
         settings = CnnSettings(epochs=2, batch=4, seed=3)
         calls = [0]
 
-        def prepared(images: Tensor) -> Tensor:
-            calls[0] += 1
-            if calls[0] == stop:
-                raise KeyboardInterrupt
-            return prepare(32)(images)
+        class Stopping(Presentation):
+            def training(self, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
+                calls[0] += 1
+                if calls[0] == stop:
+                    raise KeyboardInterrupt
+                return super().training(*arguments, **named)
+
+        shown = Stopping(32, MEAN, STD, classes=3, device=torch.device("cpu"), augmentation=Augmentation(mixing=0.5))
 
         results = []
         for name, stops in (("whole", [0]), ("pieces", [3, 4, 0])):
             for stop in stops:
                 calls[0] = 0
                 cnn = random_cnn(2, seed=7)
-                arguments = (cnn, train, test, prepared, settings, tmp_path / f"{name}.pt", Log(tmp_path / name))
+                arguments = (cnn, train, test, shown, settings, tmp_path / f"{name}.pt", Log(tmp_path / name))
                 if stop:
                     with pytest.raises(KeyboardInterrupt):
                         train_cnn(*arguments)
@@ -258,7 +327,7 @@ class TestCnnStage:
         data = image_set(8, 32)
         settings = CnnSettings(epochs=3, batch=4, learning_rate=1e30)
         with pytest.raises(InputError, match=r"--cnn-learning-rate 1e\+30: the CNN's loss became (nan|inf)"):
-            train_cnn(random_cnn(2), data, data, prepare(32), settings, tmp_path / "cnn.pt", Log(tmp_path / "log"))
+            train_cnn(random_cnn(2), data, data, presentation(32), settings, tmp_path / "cnn.pt", Log(tmp_path / "log"))
 
 
 MATCHING = MatchSettings(steps=40, batch=8, learning_rate=4e-3)
@@ -278,7 +347,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Matched:
     cnn = random_cnn(2)
     folded = fold(cnn, 32)
     log = Log(folder / "matching.jsonl")
-    areas = match_areas(folded, image_set(24, 32), prepare(32), MATCHING, folder / "matching.pt", log)
+    areas = match_areas(folded, image_set(24, 32), presentation(32), MATCHING, folder / "matching.pt", log)
     return Matched(cnn, folded, areas, log)
 
 
@@ -327,7 +396,7 @@ class TestMatching:
             return complete(index, *arguments)
 
         log = Log(tmp_path / "matching.jsonl")
-        again = partial(match_areas, matched.folded, image_set(24, 32), prepare(32), MATCHING, tmp_path / "matching.pt", log)
+        again = partial(match_areas, matched.folded, image_set(24, 32), presentation(32), MATCHING, tmp_path / "matching.pt", log)
         monkeypatch.setattr(matching, "_match_area", interrupted)
         with pytest.raises(KeyboardInterrupt):
             again()
@@ -344,9 +413,145 @@ class TestMatching:
 
     def test_divergence_names_the_learning_rate(self, tmp_path: Path) -> None:
         settings = MatchSettings(steps=5, batch=2, learning_rate=1e30)
-        arguments = (fold(random_cnn(2), 32), image_set(4, 32), prepare(32), settings)
+        arguments = (fold(random_cnn(2), 32), image_set(4, 32), presentation(32), settings)
         with pytest.raises(InputError, match=r"--match-learning-rate 1e\+30: matching area 0 diverged"):
             match_areas(*arguments, tmp_path / "matching.pt", Log(tmp_path / "log"))
+
+
+EQUILIBRIUM = EquilibriumSettings(epochs=12, batch=8, learning_rate=3e-3, distillation=0.3, seed=2)
+
+
+class TestEquilibrium:
+    @staticmethod
+    def coloured() -> ImageSet:
+        """Noise whose colour tells the class."""
+        data = image_set(48, 32, seed=4)
+        images = data.images // 2
+        images[torch.arange(48), :, :, data.labels] += 60
+        return ImageSet(images, data.labels, data.classes)
+
+    def train(self, matched: Matched, folder: Path, shown: Presentation, settings: EquilibriumSettings) -> SteadyNetwork:
+        network = trainable(matched.folded, matched.areas, matched.cnn.readout)
+        data, log = self.coloured(), Log(folder / "equilibrium.jsonl")
+        train_at_equilibrium(network, matched.cnn, data, data, shown, settings, folder / "equilibrium.pt", log)
+        return network
+
+    def test_learns_what_the_true_dynamics_then_do(self, matched: Matched, tmp_path: Path) -> None:
+        start = [tensor.clone() for tensor in trainable(matched.folded, matched.areas, matched.cnn.readout).tensors()]
+        trained = self.train(matched, tmp_path, presentation(32), EQUILIBRIUM)
+        rows = Log(tmp_path / "equilibrium.jsonl").read()
+        assert [row["epoch"] for row in rows] == list(range(1, 13))
+        assert rows[-1]["loss"] < rows[0]["loss"]
+        assert rows[-1]["test"] > 0.8
+        # nothing was left out, and what it started from is as it was
+        assert all(not torch.equal(now, then) for now, then in zip(trained.tensors(), start, strict=True))
+        before = trainable(matched.folded, matched.areas, matched.cnn.readout).tensors()
+        assert all(torch.equal(now, then) for now, then in zip(before, start, strict=True))
+        network = CordsNet(2, classes=3, image_size=32, preprocessing=Preprocessing(MEAN, STD))
+        assemble(network, trained.folded, trained.areas, trained.readout)
+        checked = check_images(network, self.coloured())
+        assert checked["accuracy"][200] == pytest.approx(rows[-1]["test"], abs=0.05)
+        assert max(checked["return"]) < 0.02
+
+    def test_an_interrupted_training_continues_to_the_same_weights(
+        self, matched: Matched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(equilibrium, "SAVE_SECONDS", -1.0)  # after every batch
+        settings = replace(EQUILIBRIUM, epochs=2)
+        calls = [0]
+
+        class Stopping(Presentation):
+            def training(self, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
+                calls[0] += 1
+                if calls[0] == stop:
+                    raise KeyboardInterrupt
+                return super().training(*arguments, **named)
+
+        shown = Stopping(32, MEAN, STD, classes=3, device=torch.device("cpu"), augmentation=Augmentation(mixing=0.5))
+        finals = []
+        for name, stops in (("whole", [0]), ("pieces", [5, 4, 0])):
+            (tmp_path / name).mkdir()
+            for stop in stops:
+                calls[0] = 0
+                if stop:
+                    with pytest.raises(KeyboardInterrupt):
+                        self.train(matched, tmp_path / name, shown, settings)
+                else:
+                    finals.append(self.train(matched, tmp_path / name, shown, settings).tensors())
+        assert all(torch.equal(ours, expected) for ours, expected in zip(*finals, strict=True))
+        whole, pieces = (Log(tmp_path / name / "equilibrium.jsonl").read() for name in ("whole", "pieces"))
+        assert whole == pieces
+
+    def test_divergence_names_the_area_and_the_learning_rate(self, matched: Matched, tmp_path: Path) -> None:
+        settings = replace(EQUILIBRIUM, learning_rate=1e30)
+        with pytest.raises(InputError, match=r"--equilibrium-learning-rate 1e\+30: area 0 was no longer finite"):
+            self.train(matched, tmp_path, presentation(32), settings)
+        assert not (tmp_path / "equilibrium.pt").exists()
+
+    def test_gradients_are_those_of_the_fixed_point(self, matched: Matched) -> None:
+        """Backpropagation through the relaxation agrees with the implicit function theorem, in double precision."""
+        area = Area(*(tensor.double() for tensor in matched.areas[1].tensors()), stride=1)
+        area.bias.requires_grad_(True)
+        generator = torch.Generator().manual_seed(3)
+        u = torch.rand(1, 64, *area.bias.shape[1:], generator=generator, dtype=torch.float64)
+        weight = torch.randn(area.bias.shape, generator=generator, dtype=torch.float64)
+        kernel = area.rec
+        drive = F.conv2d(u, area.inp, padding=1) + area.bias  # by hand, since Area.settle computes in float32 on purpose
+        r = F.relu(drive)
+        for _ in range(60):
+            r = torch.lerp(r, F.relu(F.conv2d(r, kernel, padding=1) + drive), 0.7)
+        (expected,) = torch.autograd.grad((r[0] * weight).sum(), area.bias)
+        gate = (F.conv2d(r, kernel, padding=1) + drive > 0)[0].double()
+        with torch.no_grad():  # d r / d bias solves y = gate (weight + W' y), by the transposed convolution
+            y = torch.zeros_like(weight)
+            for _ in range(200):
+                y = gate * (weight + F.conv_transpose2d(y[None], kernel, padding=1)[0])
+        torch.testing.assert_close(expected, y, rtol=1e-6, atol=1e-9)
+        single = Area(*(tensor.detach().float() for tensor in area.tensors()), stride=1)
+        single.bias.requires_grad_(True)
+        settings = EquilibriumSettings()
+        r, _ = single.settle(u.float(), settings.iterates, step=settings.step)
+        (ours,) = torch.autograd.grad((r[0] * weight.float()).sum(), single.bias)
+        cosine = F.cosine_similarity(ours.flatten().double(), y.flatten(), dim=0)
+        assert float(cosine) > 0.99  # of the eight steps that training takes
+
+    def test_flat_images_begin_with_nothing(self) -> None:
+        flat = flat_images(5, torch.zeros(2, 3, 8, 9), torch.Generator().manual_seed(0))
+        assert flat.shape == (5, 3, 8, 9)
+        assert float(flat[0].abs().max()) == 0
+        assert bool((flat == flat[:, :1, :1, :1]).all())
+        assert len(set(flat[:, 0, 0, 0].tolist())) == 5
+
+
+def test_deadlines_pass() -> None:
+    assert Deadline(-1.0).passed()
+    assert not Deadline(100.0).passed()
+    assert not Deadline().passed()
+
+
+def test_a_time_limit_keeps_what_was_done(tmp_path: Path) -> None:
+    data, settings = image_set(16, 32), CnnSettings(epochs=2, batch=4, seed=3)
+
+    class Late(Deadline):
+        calls = 0
+
+        def passed(self) -> bool:
+            self.calls += 1
+            return self.calls > 5
+
+    results = []
+    for name, deadlines in (("whole", [Deadline()]), ("pieces", [Late(), Deadline()])):
+        for deadline in deadlines:
+            cnn = random_cnn(2, seed=7)
+            arguments = (cnn, data, data, presentation(32), settings, tmp_path / f"{name}.pt", Log(tmp_path / name))
+            if isinstance(deadline, Late):
+                with pytest.raises(OutOfTime):
+                    train_cnn(*arguments, deadline=deadline)
+                assert torch.load(tmp_path / "pieces.pt", weights_only=True)["step"] == 5
+            else:
+                train_cnn(*arguments, deadline=deadline)
+        results.append(cnn.state_dict())
+    assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
 
 
 class TestCheck:
@@ -387,6 +592,7 @@ class TestCheck:
 
 
 OPTIONS = ["--depth", "2", "--image-size", "32", "--cnn-epochs", "2", "--match-steps", "3", "--check-images", "4"]
+OPTIONS += ["--equilibrium-epochs", "1", "--equilibrium-batch", "12", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -434,6 +640,7 @@ class TestCommand:
         assert set(summary["frames"]) == {"black", "spot", "dots"}
         assert [row["epoch"] for row in Log(finished / "cnn.jsonl").read()] == [1, 2]
         assert [row["area"] for row in Log(finished / "matching.jsonl").read()] == [0, 1]
+        assert [row["epoch"] for row in Log(finished / "equilibrium.jsonl").read()] == [1]
 
     def test_killed_twice_and_resumed_makes_the_same_weights(self, data: Path, finished: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
@@ -453,8 +660,17 @@ class TestCommand:
             ours, expected = load_file(out / name), load_file(finished / name)
             assert ours.keys() == expected.keys()
             assert all(torch.equal(ours[key], expected[key]) for key in expected), name
-        for log in ("cnn.jsonl", "matching.jsonl"):
+        for log in ("cnn.jsonl", "matching.jsonl", "equilibrium.jsonl"):
             assert (out / log).read_text() == (finished / log).read_text()
+
+    def test_stops_at_the_time_limit_and_continues(self, data: Path, finished: Path, tmp_path: Path) -> None:
+        arguments = ["--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS]
+        assert pretrain.main([*arguments, "--time-limit", "1e-9"]) == 75
+        assert not (tmp_path / "out" / "summary.json").exists()
+        assert pretrain.main([*arguments, "--resume"]) == 0
+        ours, expected = (load_file(out / "cordsnet-r2.safetensors") for out in (tmp_path / "out", finished))
+        for name, value in expected.items():  # the other run had one thread, so sums may be in another order
+            torch.testing.assert_close(ours[name], value, rtol=1e-2, atol=1e-2)
 
     def test_a_folder_that_holds_a_run_is_refused_in_one_line(self, data: Path, finished: Path) -> None:
         before = {path: path.stat().st_mtime_ns for path in finished.iterdir()}
@@ -491,6 +707,12 @@ class TestCommand:
             (["--match-steps", "2"], "--match-steps 2: choose at least 3"),
             (["--check-images", "0"], "--check-images 0: choose at least 1"),
             (["--cnn-learning-rate", "nan"], "--cnn-learning-rate nan: choose a number above 0"),
+            (["--equilibrium-epochs", "-1"], "--equilibrium-epochs -1: choose at least 0"),
+            (["--equilibrium-learning-rate", "0"], "--equilibrium-learning-rate 0.0: choose a number above 0"),
+            (["--cnn-batch", "0"], "--cnn-batch 0: choose at least 1"),
+            (["--time-limit", "0"], "--time-limit 0: choose a number of seconds above 0"),
+            (["--augmentation", "strnog"], "augmentation 'strnog' is unknown; did you mean 'strong'"),
+            (["--device", "tpu"], "device 'tpu' is unknown"),
             (["--image-size", "16"], "image_size=16: choose a whole number of pixels"),
             (["--init", "{tmp}/none.safetensors"], r"--init .*none\.safetensors: "),
             (["--init", "{weights}", "--depth", "4"], "--init .*: not a CNN of this depth and these classes"),

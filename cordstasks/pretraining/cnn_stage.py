@@ -17,10 +17,13 @@ from tqdm import tqdm
 from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import FeedForward
-from cordstasks.pretraining.images import ImageSet, augment
+from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.images import ImageSet
+from cordstasks.pretraining.presentation import Presentation
 from cordstasks.runs import read_state
 
 SAVE_SECONDS = 120.0
+CHECK_BATCHES = 20  # batches between looks at the loss, for which a GPU has to be waited for
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class CnnSettings:
     learning_rate: float = 0.08
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
-    warmup: float = 0.1  # share of all steps
+    warmup: float = 0.1  # fraction of all steps
     seed: int = 0
     bfloat16: bool = False  # mixed precision; faster on CPUs and GPUs that multiply bfloat16 natively
 
@@ -45,33 +48,37 @@ def learning_rate(step: int, steps: int, settings: CnnSettings) -> float:
     return settings.learning_rate * (steps - step) / max(1, steps - warm)
 
 
-def batches_per_epoch(data: ImageSet, settings: CnnSettings) -> int:
-    """Whole batches in one pass over `data`; what remains is left out, but a set smaller than a batch is one batch."""
-    return max(1, len(data) // settings.batch)
+def batches_per_epoch(images: int, batch: int) -> int:
+    """Whole batches in one pass over the images; what remains is left out, but fewer than a batch are one batch."""
+    return max(1, images // batch)
 
 
-def batches(data: ImageSet, settings: CnnSettings, step: int, steps: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Augmented batches from `step` on. Each depends on the seed, the epoch and the step alone, so any run can resume."""
-    per_epoch = batches_per_epoch(data, settings)
+def batches(
+    images: int, batch: int, step: int, steps: int, *, seed: int = 0
+) -> Iterator[tuple[int, Tensor, torch.Generator]]:
+    """Batches from `step` on: (step, indices of images, generator for what is random in this batch).
+
+    Each depends on the seed, the epoch and the step alone, so that any run can resume.
+    """
+    per_epoch = batches_per_epoch(images, batch)
     order = torch.empty(0)
     while step < steps:
         epoch, within = divmod(step, per_epoch)
         if within == 0 or not len(order):
-            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(settings.seed * 10_007 + epoch))
-        pick = order[within * settings.batch : (within + 1) * settings.batch]
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        yield step, augment(data.images[pick], generator), data.labels[pick]
+            order = torch.randperm(images, generator=torch.Generator().manual_seed(seed * 10_007 + epoch))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        yield step, order[within * batch : (within + 1) * batch], generator
         step += 1
 
 
 @torch.no_grad()
 def accuracy(logits: Callable[[Tensor], Tensor], data: ImageSet, *, batch: int = 250, label: str = "") -> float:
-    """Share of `data` that `logits` (uint8 images -> logits) classifies correctly."""
+    """Fraction of `data` that `logits` (uint8 images -> logits) classifies correctly."""
     right = 0
     with tqdm(total=len(data), desc=label, unit="image", leave=False, disable=not label) as bar:
         for start in range(0, len(data), batch):
             part = slice(start, start + batch)
-            right += int((logits(data.images[part]).argmax(1).cpu() == data.labels[part]).sum())
+            right += int((logits(data.images[part]).argmax(1).to(data.labels.device) == data.labels[part]).sum())
             bar.update(len(data.labels[part]))
     return right / len(data)
 
@@ -80,27 +87,38 @@ def train_cnn(
     cnn: FeedForward,
     train: ImageSet,
     test: ImageSet,
-    prepare: Callable[[Tensor], Tensor],
+    presentation: Presentation,
     settings: CnnSettings,
     checkpoint: Path,
     log: Log,
+    *,
+    deadline: Deadline | None = None,
 ) -> None:
-    """Train `cnn` in place, from `checkpoint` if that exists; `prepare` turns uint8 images into the network's input."""
+    """Train `cnn` in place, on its device, from `checkpoint` if that exists.
+
+    Raises
+    ------
+    InputError
+        If the loss is no longer finite; the checkpoint before stays.
+    OutOfTime
+        If `deadline` has passed; the checkpoint holds what has been done.
+    """
+    deadline = deadline or Deadline()
     device = next(cnn.parameters()).device
     cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(cnn.parameters(), lr=0.0, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
-    per_epoch = batches_per_epoch(train, settings)
+    per_epoch = batches_per_epoch(len(train), settings.batch)
     steps = settings.epochs * per_epoch
-    step = 0
-    totals = [0.0, 0.0]
+    done = 0
+    totals = torch.zeros(2, dtype=torch.float64, device=device)  # loss, correct
     state = read_state(checkpoint, device)
     if state is not None:
         cnn.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        step, totals = state["step"], state["totals"]
-    log.keep(step)
+        done, totals = state["step"], state["totals"]
+    log.keep(done)
 
-    def save(done: int) -> None:
+    def save() -> None:
         state: dict[str, Any] = {
             "model": cnn.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -110,41 +128,53 @@ def train_cnn(
         with atomic(checkpoint) as temporary:
             torch.save(state, temporary)
 
+    def check() -> None:
+        if not math.isfinite(float(totals[0])):
+            raise InputError(
+                f"--cnn-learning-rate {settings.learning_rate:g}: the CNN's loss became {float(totals[0])} at or before "
+                f"batch {done}; choose a smaller one"
+            )
+
     last_save = time.monotonic()
     cnn.train()
-    with tqdm(total=steps, initial=step, desc="CNN", unit="batch") as bar:
-        for step, images, labels in batches(train, settings, step, steps):
+    with tqdm(total=steps, initial=done, desc="CNN", unit="batch") as bar:
+        for step, pick, generator in batches(len(train), settings.batch, done, steps, seed=settings.seed):
+            if deadline.passed():
+                check()
+                save()
+                raise OutOfTime
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, steps, settings)
-            labels = labels.to(device)
+            labels = train.labels[pick]
+            x, targets = presentation.training(train.images[pick], labels, generator, progress=step / steps)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
-                logits = cnn(prepare(images).contiguous(memory_format=torch.channels_last)).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+                logits = cnn(x).float()
+            loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            if not math.isfinite(float(loss.detach())):
-                raise InputError(
-                    f"--cnn-learning-rate {settings.learning_rate:g}: the CNN's loss became {float(loss.detach())} at batch "
-                    f"{step}; choose a smaller one"
-                )
-            totals[0] += float(loss.detach())
-            totals[1] += float((logits.detach().argmax(1) == labels).float().mean())
+            correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
+            totals += torch.stack([loss.detach(), correct])
+            done = step + 1
             bar.update()
-            if (step + 1) % per_epoch == 0:
+            if done % CHECK_BATCHES == 0 or done % per_epoch == 0:
+                check()
+            if done % per_epoch == 0:
                 cnn.eval()
-                score = accuracy(lambda x: cnn(prepare(x)), test)
+                score = accuracy(lambda x: cnn(presentation.test(x)), test)
                 cnn.train()
-                epoch = (step + 1) // per_epoch
-                row = {"stage": "cnn", "epoch": epoch, "loss": totals[0] / per_epoch, "train": totals[1] / per_epoch}
-                row |= {"test": score, "step": step + 1}
-                log.write(row)
-                bar.write(
-                    f"CNN epoch {epoch}/{settings.epochs}: loss {row['loss']:.3f}, "
-                    f"training {row['train']:.1%} (augmented), test {score:.2%}"
+                mean_loss, mean_correct = (totals / per_epoch).tolist()
+                epoch = done // per_epoch
+                log.write(
+                    {"stage": "cnn", "epoch": epoch, "loss": mean_loss, "train": mean_correct, "test": score, "step": done}
                 )
-                totals = [0.0, 0.0]
-            if (step + 1) % per_epoch == 0 or time.monotonic() - last_save > SAVE_SECONDS:
-                save(step + 1)
+                bar.write(
+                    f"CNN epoch {epoch}/{settings.epochs}: loss {mean_loss:.3f}, "
+                    f"training {mean_correct:.1%} (augmented), test {score:.2%}"
+                )
+                totals = torch.zeros_like(totals)
+            if time.monotonic() - last_save > SAVE_SECONDS or done == steps:
+                check()  # the last good checkpoint is kept
+                save()
                 last_save = time.monotonic()
     cnn.eval()

@@ -36,6 +36,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> ImageSet:
+        """The same on another device."""
+        return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
+
     def subset(self, limit: int | None) -> ImageSet:
         """At most `limit` images, taken evenly from the whole."""
         if limit is None or limit >= len(self):
@@ -76,19 +80,6 @@ def read_folder(folder: Path) -> ImageSet:
     if len(shapes) > 1:
         raise InputError(f"{folder}: images of several sizes {sorted(shapes)[:3]}; resize them to one size first")
     return ImageSet(torch.from_numpy(np.stack(arrays)), torch.tensor([label for _, label in paths]), classes)
-
-
-def augment(images: Tensor, generator: torch.Generator, *, shift: int = 4) -> Tensor:
-    """Random horizontal flips and shifts of up to `shift` px (zero padding) of uint8 images (image, H, W, channel)."""
-    count, height, width, _ = images.shape
-    padded = F.pad(images, (0, 0, shift, shift, shift, shift))
-    top, left = torch.randint(0, 2 * shift + 1, (2, count), generator=generator)
-    rows = top[:, None] + torch.arange(height)
-    columns = left[:, None] + torch.arange(width)
-    flipped = torch.rand(count, generator=generator) < 0.5
-    columns = torch.where(flipped[:, None], columns.flip(1), columns)
-    index = torch.arange(count)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]]
 
 
 def normalise(images: Tensor, image_size: int, mean: Tensor, std: Tensor) -> Tensor:

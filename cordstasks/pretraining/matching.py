@@ -2,14 +2,13 @@
 
 Fixed points do not depend on alpha, so areas are settled with large steps; that they are also stable at the network's own
 alpha is what `cordstasks.pretraining.protocol` checks. Areas feed forward only, so the steady state of the whole network
-is found area by area, and each area learns from the steady inputs that the areas below really give it: it can mend what they
-got wrong.
+is found area by area, and each area learns from the steady inputs that the areas below really give it: it can correct what
+they got wrong.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,9 @@ from cordstasks.cordsnet import CordsNet, set_weight
 from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic
 from cordstasks.pretraining.cnn import Folded
-from cordstasks.pretraining.images import ImageSet, augment
+from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.images import ImageSet
+from cordstasks.pretraining.presentation import Presentation
 from cordstasks.runs import read_state
 
 STEP = 0.5  # Euler step of the relaxation
@@ -45,7 +46,7 @@ class MatchSettings:
 
 @dataclass
 class Area:
-    """A dynamical area: r <- r + STEP * (-r + relu(rec * r + bias + inp * u))."""
+    """A dynamical area: r <- r + step * (-r + relu(rec * r + bias + inp * u))."""
 
     inp: Tensor
     rec: Tensor
@@ -56,19 +57,19 @@ class Area:
         """The trained tensors."""
         return [self.inp, self.rec, self.bias]
 
-    def settle(self, u: Tensor, iterates: int) -> tuple[Tensor, Tensor]:
+    def settle(self, u: Tensor, iterates: int, *, step: float = STEP) -> tuple[Tensor, Tensor]:
         """The activity after `iterates` relaxation steps of the input `u`, and the activity one step earlier."""
         drive = F.conv2d(u, self.inp, stride=self.stride, padding=1).float() + self.bias
         r = before = F.relu(drive)
         for _ in range(iterates):
             before = r
-            r = torch.lerp(r, F.relu(F.conv2d(r, self.rec, padding=1).float() + drive), STEP)
+            r = torch.lerp(r, F.relu(F.conv2d(r, self.rec, padding=1).float() + drive), step)
         return r, before
 
 
 def composed(rec: Tensor, inp: Tensor, stride: int) -> Tensor:
     """The central 3x3 taps of the one kernel that equals `inp` (with `stride`) followed by `rec`."""
-    kernel = torch.zeros(rec.shape[0], inp.shape[1], 3, 3)
+    kernel = rec.new_zeros(rec.shape[0], inp.shape[1], 3, 3)
     offsets = (-1, 0, 1)
     for dy in offsets:
         for dx in offsets:
@@ -105,19 +106,29 @@ def steady_rates(folded: Folded, areas: list[Area], x: Tensor, *, iterates: int 
 def match_areas(
     folded: Folded,
     train: ImageSet,
-    prepare: Callable[[Tensor], Tensor],
+    presentation: Presentation,
     settings: MatchSettings,
     checkpoint: Path,
     log: Log,
+    *,
+    deadline: Deadline | None = None,
 ) -> list[Area]:
-    """Match every area in turn; finished areas are read from `checkpoint` and kept there."""
+    """Match every area in turn; finished areas are read from `checkpoint` and kept there.
+
+    Raises
+    ------
+    InputError
+        If an area's error is no longer finite.
+    OutOfTime
+        If `deadline` has passed; the areas finished so far are kept.
+    """
     areas: list[Area] = []
-    for state in read_state(checkpoint, torch.device("cpu")) or []:
+    for state in read_state(checkpoint, folded.stem.device) or []:
         areas.append(Area(**state))
     log.keep(len(areas) - 1, key="area")
     for index in range(len(areas), len(folded.areas)):
         area = initial_area(folded, index)
-        row = _match_area(index, area, areas, folded, train, prepare, settings)
+        row = _match_area(index, area, areas, folded, train, presentation, settings, deadline or Deadline())
         areas.append(area)
         with atomic(checkpoint) as temporary:
             torch.save([vars(each) for each in areas], temporary)
@@ -131,8 +142,9 @@ def _match_area(
     below: list[Area],
     folded: Folded,
     train: ImageSet,
-    prepare: Callable[[Tensor], Tensor],
+    presentation: Presentation,
     settings: MatchSettings,
+    deadline: Deadline,
 ) -> dict[str, Any]:
     rate = settings.learning_rate * 64 / arch.CHANNELS_OUT[index]
     for tensor in area.tensors():
@@ -141,11 +153,13 @@ def _match_area(
     rising = max(0.2, 2 / settings.steps)  # OneCycleLR divides by zero where it rises for one step only
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=settings.steps, pct_start=rising)
     generator = torch.Generator().manual_seed(settings.seed * 1_009 + index)
-    errors: list[float] = []
+    kept: list[Tensor] = []
     for _ in tqdm(range(settings.steps), desc=f"matching area {index}", unit="batch", leave=False):
+        if deadline.passed():
+            raise OutOfTime
         pick = torch.randint(len(train), (settings.batch,), generator=generator)
-        x = prepare(augment(train.images[pick], generator)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.bfloat16):
+        x = presentation.augmented(train.images[pick], generator).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
             with torch.no_grad():
                 target = _targets(folded, x, index)[index]
                 inp = folded.stem_output(x)
@@ -159,13 +173,14 @@ def _match_area(
         torch.nn.utils.clip_grad_norm_(area.tensors(), 1.0)
         optimiser.step()
         schedule.step()
-        errors.append(float(error.detach()))
-        if not math.isfinite(errors[-1]):
-            raise InputError(
-                f"--match-learning-rate {settings.learning_rate:g}: matching area {index} diverged; choose a smaller one"
-            )
+        kept.append(error.detach())
     for tensor in area.tensors():
         tensor.requires_grad_(False)
+    errors = torch.stack(kept).tolist()
+    if not math.isfinite(sum(errors)):
+        raise InputError(
+            f"--match-learning-rate {settings.learning_rate:g}: matching area {index} diverged; choose a smaller one"
+        )
     last = sum(errors[-20:]) / len(errors[-20:])
     silent = float((r.detach().amax((0, 2, 3)) == 0).float().mean())
     tqdm.write(f"area {index}: {last:.3f} of the variance unexplained, {silent:.1%} of channels silent")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +21,120 @@ from cordstasks import __version__
 from cordstasks import architecture as arch
 from cordstasks.checkpoints import load, save
 from cordstasks.cordsnet import CordsNet, Preprocessing
+from cordstasks.devices import resolve
 from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
 from cordstasks.pretraining.cnn import FeedForward, fold
 from cordstasks.pretraining.cnn_stage import CnnSettings, accuracy, train_cnn
-from cordstasks.pretraining.images import ImageSet, normalise, read_folder
-from cordstasks.pretraining.matching import MatchSettings, assemble, match_areas, steady_rates
+from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.equilibrium import EquilibriumSettings, SteadyNetwork, train_at_equilibrium, trainable
+from cordstasks.pretraining.images import ImageSet, read_folder
+from cordstasks.pretraining.matching import MatchSettings, assemble, match_areas
+from cordstasks.pretraining.presentation import Presentation, augmentation_of
 from cordstasks.pretraining.protocol import check_frames, check_images
 from cordstasks.stimuli import Display, RandomDots, discs, random_dots
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 # options that may differ between a run and its continuation
-FREE = {"resume", "out", "data", "check_images"}
-SMALLEST = {"cnn_epochs": 0, "match_steps": 3, "check_images": 1, "train_images": 2}
+FREE = {"resume", "out", "data", "check_images", "device", "time_limit"}
+SMALLEST = {
+    "cnn_epochs": 0,
+    "cnn_batch": 1,
+    "match_steps": 3,
+    "equilibrium_epochs": 0,
+    "equilibrium_batch": 1,
+    "check_images": 1,
+    "train_images": 2,
+}
+POSITIVE = ("cnn_learning_rate", "match_learning_rate", "equilibrium_learning_rate")
+UNFINISHED = 75  # exit status at the time limit: "temporary failure, try again", which queues understand
 
 
 def pretrain(options: argparse.Namespace) -> int:
-    """Run all stages, continuing from what `options.out` holds if `options.resume`."""
+    """Run all stages, continuing from what `options.out` holds if `options.resume`; returns the exit status."""
+    deadline = Deadline(options.time_limit)
+    try:
+        return _pretrain(options, deadline)
+    except OutOfTime:
+        print(f"stopped at the time limit; this continues: {_command(options)} --resume --out {options.out}")
+        return UNFINISHED
+
+
+def _pretrain(options: argparse.Namespace, deadline: Deadline) -> int:
     arch.check_depth(options.depth)
     arch.check_image_size(options.image_size)
     _check_numbers(options)
+    device = resolve(options.device)
+    augmentation = augmentation_of(options.augmentation)
     out, config = _check_folder(options)
     train, test = _read_images(options.data)
-    train = train.subset(options.train_images)
+    train, test = train.subset(options.train_images).to(device), test.to(device)
     preprocessing = Preprocessing(CIFAR10_MEAN, CIFAR10_STD)
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    prepare = partial(normalise, image_size=options.image_size, mean=mean, std=std)
+    presentation = Presentation(
+        options.image_size,
+        preprocessing.mean,
+        preprocessing.std,
+        classes=len(train.classes),
+        device=device,
+        augmentation=augmentation,
+    )
     half = options.precision == "bfloat16"
     log = Log(out / "metrics.jsonl")
 
     torch.manual_seed(options.seed)
-    cnn = FeedForward(options.depth, classes=len(train.classes))
+    cnn = FeedForward(options.depth, classes=len(train.classes)).to(device)
     if options.init is not None:
         _start_from(cnn, options.init)
     write_json(out / "config.json", config)  # from here on the folder holds a run
-    settings = CnnSettings(
-        epochs=options.cnn_epochs, learning_rate=options.cnn_learning_rate, seed=options.seed, bfloat16=half
+    with fast_convolutions(device):
+        steady, settings = _train(options, cnn, train, test, presentation, out, deadline)
+
+        def steady_logits(images: Tensor) -> Tensor:
+            with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                rates = steady.rates(presentation.test(images), settings)[0]
+            return steady.logits(rates)
+
+        result: dict[str, Any] = {
+            "cnn": accuracy(lambda x: cnn(presentation.test(x)), test, label="CNN on all test images"),
+            "steady": accuracy(steady_logits, test, label="steady states of all test images"),
+        }
+    print(f"CNN {result['cnn']:.2%}, steady states {result['steady']:.2%} of {len(test)} test images")
+    network = CordsNet(options.depth, classes=len(train.classes), image_size=options.image_size, preprocessing=preprocessing)
+    assemble(network, steady.folded, steady.areas, steady.readout)
+    weights = out / f"cordsnet-r{options.depth}.safetensors"
+    save(network, weights, half=True)
+    network = load(weights, map_location=device)  # what is checked is what is shipped: the rounded weights
+    checked = test.subset(options.check_images)
+    result["protocol"] = check_images(network, checked, batch=50 if device.type == "cpu" else 500)
+    result["protocol"]["cnn"] = accuracy(lambda x: cnn(presentation.test(x)), checked)
+    result["frames"] = check_frames(network, task_frames(options.image_size))
+    network.card = _card(options, train, test, result)
+    save(network, weights, half=True)
+    write_json(out / "summary.json", {"command": network.card["command"], **result})
+    log.write(result)
+    _report(result, weights)
+    return 0
+
+
+def _train(
+    options: argparse.Namespace,
+    cnn: FeedForward,
+    train: ImageSet,
+    test: ImageSet,
+    presentation: Presentation,
+    out: Path,
+    deadline: Deadline,
+) -> tuple[SteadyNetwork, EquilibriumSettings]:
+    """The stages that train: CNN, folding, matching, and the whole network at equilibrium."""
+    half = options.precision == "bfloat16"
+    cnn_settings = CnnSettings(
+        epochs=options.cnn_epochs,
+        batch=options.cnn_batch,
+        learning_rate=options.cnn_learning_rate,
+        seed=options.seed,
+        bfloat16=half,
     )
-    train_cnn(cnn, train, test, prepare, settings, out / "cnn.pt", Log(out / "cnn.jsonl"))
+    train_cnn(cnn, train, test, presentation, cnn_settings, out / "cnn.pt", Log(out / "cnn.jsonl"), deadline=deadline)
     with atomic(out / "cnn.safetensors") as temporary:  # what another run can start from with --init
         state = {name: value.contiguous() for name, value in cnn.state_dict().items()}
         save_file(state, temporary, metadata={"command": _command(options), "start": _start(options)})
@@ -66,34 +143,40 @@ def pretrain(options: argparse.Namespace) -> int:
     matching = MatchSettings(
         steps=options.match_steps, learning_rate=options.match_learning_rate, seed=options.seed, bfloat16=half
     )
-    areas = match_areas(folded, train, prepare, matching, out / "matching.pt", Log(out / "matching.jsonl"))
-    network = CordsNet(options.depth, classes=len(train.classes), image_size=options.image_size, preprocessing=preprocessing)
-    readout = cnn.readout
-    assemble(network, folded, areas, readout)
+    logs = {name: Log(out / f"{name}.jsonl") for name in ("matching", "equilibrium")}
+    areas = match_areas(folded, train, presentation, matching, out / "matching.pt", logs["matching"], deadline=deadline)
 
-    def steady_logits(images: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            rates = steady_rates(folded, areas, prepare(images))
-        return readout((rates[-1] + rates[-2]).mean((2, 3)))
+    settings = EquilibriumSettings(
+        epochs=options.equilibrium_epochs,
+        batch=options.equilibrium_batch,
+        learning_rate=options.equilibrium_learning_rate,
+        seed=options.seed,
+        bfloat16=half,
+    )
+    steady = trainable(folded, areas, cnn.readout)
+    if settings.epochs:
+        state = out / "equilibrium.pt"
+        train_at_equilibrium(
+            steady, cnn, train, test, presentation, settings, state, logs["equilibrium"], deadline=deadline
+        )
+    return steady, settings
 
-    result: dict[str, Any] = {
-        "cnn": accuracy(lambda x: cnn(prepare(x)), test, label="CNN on all test images"),
-        "steady": accuracy(steady_logits, test, label="steady states of all test images"),
-    }
-    print(f"CNN {result['cnn']:.2%}, steady states {result['steady']:.2%} of {len(test)} test images")
-    weights = out / f"cordsnet-r{options.depth}.safetensors"
-    save(network, weights, half=True)
-    network = load(weights, map_location="cpu")  # what is checked is what is shipped: the rounded weights
-    checked = test.subset(options.check_images)
-    result["protocol"] = check_images(network, checked)
-    result["protocol"]["cnn"] = accuracy(lambda x: cnn(prepare(x)), checked)
-    result["frames"] = check_frames(network, task_frames(options.image_size))
-    network.card = _card(options, train, test, result)
-    save(network, weights, half=True)
-    write_json(out / "summary.json", {"command": network.card["command"], **result})
-    log.write(result)
-    _report(result, weights)
-    return 0
+
+@contextlib.contextmanager
+def fast_convolutions(device: torch.device) -> Iterator[None]:
+    """On CUDA, let cuDNN try its algorithms and use TF32 while networks are trained."""
+    if device.type != "cuda":
+        yield
+        return
+    flags = {"benchmark": True, "allow_tf32": True}
+    before = {name: getattr(torch.backends.cudnn, name) for name in flags}
+    try:
+        for name, value in flags.items():
+            setattr(torch.backends.cudnn, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(torch.backends.cudnn, name, value)
 
 
 def task_frames(pixels: int) -> dict[str, NDArray[np.uint8]]:
@@ -112,7 +195,9 @@ def _check_numbers(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < smallest:
             raise InputError(f"--{name.replace('_', '-')} {value}: choose at least {smallest}")
-    for name in ("cnn_learning_rate", "match_learning_rate"):
+    if options.time_limit is not None and not 0 < options.time_limit < math.inf:
+        raise InputError(f"--time-limit {options.time_limit:g}: choose a number of seconds above 0")
+    for name in POSITIVE:
         if not 0 < getattr(options, name) < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: choose a number above 0")
 
@@ -163,7 +248,7 @@ def _command(options: argparse.Namespace) -> str:
     given = " ".join(
         f"--{name.replace('_', '-')} {Path(value).name if isinstance(value, Path) else value}"
         for name, value in vars(options).items()
-        if name not in {"resume", "check_images"} and value is not None
+        if name not in {"resume", "out", "check_images", "device", "time_limit"} and value is not None
     )
     return f"python -m cordstasks.pretrain {given}"
 

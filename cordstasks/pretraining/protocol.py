@@ -36,7 +36,7 @@ def check_images(
     right = dict.fromkeys(image_ms, 0)
     left: list[Tensor] = []
     for start in tqdm(range(0, len(data), batch), desc="protocol", unit="batch", leave=False):
-        images, labels = data.images[start : start + batch], data.labels[start : start + batch]
+        images, labels = data.images[start : start + batch], data.labels[start : start + batch].to(network.device)
         x = network.preprocess(images)
         spontaneous = simulator.spontaneous(len(x))
         rates = [r.clone() for r in spontaneous]

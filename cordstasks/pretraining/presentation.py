@@ -1,0 +1,182 @@
+"""How training and test images become a network's input: resizing, normalisation, augmentation and mixing, on any device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cordstasks.errors import unknown
+from cordstasks.pretraining.images import normalise
+
+CLEAN = 0.1  # last fraction of a training without mixed images, so that it ends on images as they are
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes to a training image; each is drawn anew for each image.
+
+    Attributes
+    ----------
+    shift : largest shift, as a fraction of the side.
+    rotation : largest rotation in degrees.
+    zoom, stretch : largest change of the size and of the aspect ratio, as a natural logarithm.
+    shear : largest shear.
+    colour : largest change of brightness (in standard deviations), of contrast and of saturation (as a logarithm).
+    mixing : fraction of the batches in which every image is mixed with another one, by MixUp (Zhang et al. 2018) or
+        CutMix (Yun et al. 2019), half of them each.
+    """
+
+    shift: float = 0.125
+    rotation: float = 0.0
+    zoom: float = 0.0
+    stretch: float = 0.0
+    shear: float = 0.0
+    colour: float = 0.0
+    mixing: float = 0.0
+
+
+AUGMENTATIONS = {
+    "light": Augmentation(),
+    "strong": Augmentation(rotation=12.0, zoom=0.15, stretch=0.1, shear=0.1, colour=0.3, mixing=0.5),
+}
+
+
+def augmentation_of(name: str) -> Augmentation:
+    """The named augmentation: ``"light"`` shifts and flips, ``"strong"`` does everything.
+
+    Raises
+    ------
+    InputError
+        If the name is not known.
+    """
+    if name not in AUGMENTATIONS:
+        raise unknown("augmentation", name, AUGMENTATIONS)
+    return AUGMENTATIONS[name]
+
+
+class Presentation:
+    """Images as a network sees them.
+
+    Random numbers are drawn on the CPU whatever the device, so that the same seed shows the same images everywhere.
+
+    Parameters
+    ----------
+    image_size : int
+        Side in px of the network's input.
+    mean, std : sequence of float
+        Of each colour channel, for values from 0 to 1.
+    classes : int
+        Number of classes.
+    device : torch.device
+        Where inputs are made.
+    augmentation : Augmentation
+        Of training images.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        classes: int,
+        device: torch.device,
+        augmentation: Augmentation = AUGMENTATIONS["light"],
+    ) -> None:
+        self.image_size, self.classes, self.device, self.augmentation = image_size, classes, device, augmentation
+        self.mean, self.std = torch.tensor(mean, device=device), torch.tensor(std, device=device)
+
+    def test(self, images: Tensor) -> Tensor:
+        """Normalised images (image, channel, S, S) of uint8 images (image, height, width, channel)."""
+        x = normalise(images.to(self.device), self.image_size, self.mean, self.std)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def training(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator, *, progress: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Augmented and possibly mixed images with their targets.
+
+        Parameters
+        ----------
+        images : uint8 (image, height, width, channel)
+        labels : int64 (image,)
+        generator : torch.Generator
+            Of the CPU.
+        progress : float
+            Fraction of the training that is done: images are not mixed in its last tenth.
+
+        Returns
+        -------
+        x : float32 (image, channel, S, S)
+        targets : float32 (image, class)
+            Probabilities.
+        """
+        x = self.augmented(images, generator)
+        targets = F.one_hot(labels.to(self.device), self.classes).float()
+        draw = torch.rand(2, generator=generator)
+        if progress < 1 - CLEAN and float(draw[0]) < self.augmentation.mixing:
+            mix = mixed_up if float(draw[1]) < 0.5 else cut_and_mixed
+            x, targets = mix(x, targets, generator)
+        return x.contiguous(memory_format=torch.channels_last), targets
+
+    def augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Normalised images, each flipped or not and changed within the ranges of the augmentation.
+
+        What comes into view from beyond the border has the mean colour.
+        """
+        count, height, width, channels = images.shape
+        native = height == width <= self.image_size  # else resampling by the map alone would alias or distort
+        x = normalise(images.to(self.device), height, self.mean, self.std) if native else self.test(images)
+        theta = transforms(count, self.augmentation, generator).to(self.device)
+        grid = F.affine_grid(theta, [count, channels, self.image_size, self.image_size], align_corners=False)
+        x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return recoloured(x, self.augmentation.colour, generator) if self.augmentation.colour else x
+
+
+def transforms(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Random affine maps (image, 2, 3) from output to input coordinates, in which a side runs from -1 to 1."""
+
+    def spread(largest: float) -> Tensor:
+        return largest * (2 * torch.rand(count, generator=generator) - 1)
+
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    angle = spread(math.radians(augmentation.rotation))
+    zoom, stretch, shear = spread(augmentation.zoom).exp(), spread(augmentation.stretch).exp(), spread(augmentation.shear)
+    x_shift, y_shift = spread(2 * augmentation.shift), spread(2 * augmentation.shift)
+    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(count, 2, 2)
+    scaled = torch.stack([flip * zoom * stretch, shear, torch.zeros(count), zoom / stretch], 1).view(count, 2, 2)
+    return torch.cat([rotation @ scaled, torch.stack([x_shift, y_shift], 1)[:, :, None]], 2)
+
+
+def recoloured(x: Tensor, colour: float, generator: torch.Generator) -> Tensor:
+    """Normalised images (image, channel, height, width) with another brightness, contrast and saturation each."""
+    change = (colour * (2 * torch.rand(3, len(x), 1, 1, 1, generator=generator) - 1)).to(x.device)
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * change[0].exp()
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return mean + (x - mean) * change[1].exp() + change[2]
+
+
+def mixed_up(x: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weighted means of each image, and of its target, with another one's."""
+    weight = float(torch.rand(1, generator=generator))
+    order = torch.randperm(len(x), generator=generator).to(x.device)
+    return torch.lerp(x[order], x, weight), torch.lerp(targets[order], targets, weight)
+
+
+def cut_and_mixed(x: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each image with a rectangle of another one, and targets weighted by area."""
+    height, width = x.shape[-2:]
+    side = math.sqrt(float(torch.rand(1, generator=generator)))
+    y, x_place = (torch.rand(2, generator=generator) * torch.tensor([height, width])).int().tolist()
+    rows = slice(max(0, round(y - side * height / 2)), round(y + side * height / 2))
+    columns = slice(max(0, round(x_place - side * width / 2)), round(x_place + side * width / 2))
+    order = torch.randperm(len(x), generator=generator).to(x.device)
+    x = x.clone()
+    x[..., rows, columns] = x[order][..., rows, columns]
+    cut = x[0, 0, rows, columns].numel() / (height * width)
+    return x, torch.lerp(targets, targets[order], cut)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["block_factors", "from_rows", "inverse_root", "leading", "moments"]
+__all__ = ["block_factors", "from_rows", "inverse_root", "leading", "mean_of"]
 
-PART = 1024  # rows in single or double precision at a time
+PART = 1024  # rows in single precision at a time
 EARLY_ROWS = 4096  # at least so many rows, spread evenly, seek the directions that all rows then refine
 EARLY_PASSES = 2
 
@@ -23,24 +23,21 @@ def inverse_root(eigenvalues: Tensor) -> Tensor:
     return torch.where(eigenvalues > 1e-6 * largest, eigenvalues.clamp_min(1e-30).rsqrt(), 0.0)
 
 
-def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (unit,) and variance (unit,) of rows (row, unit), in float32; sums are taken in float64."""
-    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
-    squares = torch.zeros_like(total)
+def mean_of(rows: Tensor) -> Tensor:
+    """Mean (unit,) of rows (row, unit), in float32."""
+    total = torch.zeros(rows.shape[1], device=rows.device)
     for part in rows.split(PART):
-        total += part.double().sum(0)
-    mean = total / len(rows)
-    for part in rows.split(PART):
-        squares += (part.double() - mean).square().sum(0)
-    return mean.float(), (squares / len(rows)).float()
+        total += part.float().mean(0) * (len(part) / len(rows))
+    return total
 
 
-def block_factors(variance: Tensor, blocks: Sequence[int]) -> Tensor:
+def block_factors(rows: Tensor, mean: Tensor, blocks: Sequence[int]) -> Tensor:
     """Factors (unit,) that scale each block of units to a total variance of one, or to zero if nothing varies in it.
 
     Parameters
     ----------
-    variance : of each unit (unit,).
+    rows : (row, unit).
+    mean : of the rows (unit,).
     blocks : number of units of each block, in order. A single one, or none, is not scaled.
 
     Returns
@@ -49,7 +46,10 @@ def block_factors(variance: Tensor, blocks: Sequence[int]) -> Tensor:
         One factor per unit, the same within a block.
     """
     if len(blocks) < 2:
-        return torch.ones_like(variance)
+        return torch.ones_like(mean)
+    variance = torch.zeros_like(mean)
+    for some in rows.split(PART):
+        variance += (some.float() - mean).square().sum(0) / len(rows)
     totals = [(part.sum(), len(part)) for part in variance.split(list(blocks))]
     return torch.cat([torch.where(total > 0, total.rsqrt(), 0.0).expand(units) for total, units in totals])
 

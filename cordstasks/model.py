@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from cordstasks.components import block_factors, from_rows, inverse_root, leading, moments
+from cordstasks.components import block_factors, from_rows, inverse_root, leading, mean_of
 from cordstasks.frontend import Features
 from cordstasks.rnn import RNN
 
@@ -87,13 +87,13 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
     if features.units <= EXACT:
         rows = rows.float()
         mean = rows.mean(0)
-        factors = block_factors((rows - mean).square().mean(0), features.blocks)
+        factors = block_factors(rows, mean, features.blocks)
         scaled = (rows - mean) * factors
         values, vectors = torch.linalg.eigh(scaled.T @ scaled / len(rows))
         values, vectors = values[-inputs:], vectors[:, -inputs:]
     else:
-        mean, variance = moments(rows)
-        factors = block_factors(variance, features.blocks)
+        mean = mean_of(rows)
+        factors = block_factors(rows, mean, features.blocks)
         decompose = from_rows if len(rows) <= EXACT else leading
         values, vectors = decompose(rows, mean, factors, inputs)
     scale = inverse_root(values) if whiten else inverse_root(values.mean()[None])

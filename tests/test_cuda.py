@@ -80,7 +80,7 @@ class TestSimulator:
             for area in range(4):
                 assert error(rates[area], recorded[area][steps - 1]) < BOUNDS[precision], (count, seed, area)
             total = torch.zeros_like(rates[-1])
-            simulator.step_summed(rates, simulator.drives(x), total, 3)
+            simulator.step_summed(rates, simulator.drives(x), [total], 3)
             assert error(total, recorded[3][steps:].sum(0)) < BOUNDS[precision]
 
 

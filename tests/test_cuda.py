@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cordstasks import engines, tasks, training
+from cordstasks import tasks, training
 from cordstasks.cordsnet import CordsNet
 from cordstasks.engines import Cuda, Portable
+from cordstasks.engines.cuda import _Graphs
 from cordstasks.frontend import STEP_MS, WARMUP_MS, Features, FrontEnd
 from cordstasks.histories import Accounts
 from cordstasks.model import MultiAreaModel
@@ -142,7 +143,7 @@ class TestGraphsWithoutADevice:
 
     def test_replays_what_the_loop_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fake = FakeCuda(monkeypatch)
-        replayed = engines._Graphs(fake.capturable(self.step))
+        replayed = _Graphs(fake.capturable(self.step))
         looped = Portable().repeat(self.step)
         generator = torch.Generator().manual_seed(1)
         for batch, steps in ((2, 3), (5, 1), (2, 4), (5, 0), (2, 1)):
@@ -156,7 +157,7 @@ class TestGraphsWithoutADevice:
         assert fake.captures == 2
 
     def test_keeps_a_few_sizes_of_batch_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        replayed = engines._Graphs(FakeCuda(monkeypatch).capturable(self.step))
+        replayed = _Graphs(FakeCuda(monkeypatch).capturable(self.step))
         for batch in range(1, 30):
             rates = [torch.ones(batch, 1), torch.zeros(batch, 1)]
             replayed(rates, [torch.ones(batch, 1)], 2)

@@ -27,6 +27,7 @@ def engine_for(device: torch.device, precision: str | None = None) -> Portable:
         return Cuda(precision or "tf32")
     if precision == "tf32":
         raise InputError(f"precision='tf32': only CUDA devices have it, not {device}; choose float32 or bfloat16")
-    if device.type == "cpu" and Packed.available():
-        return Packed(precision or "float32")
-    return Portable(precision or "float32")
+    precision = precision or "float32"
+    if device.type == "cpu" and Packed.available(precision):
+        return Packed(precision)
+    return Portable(precision)

@@ -18,18 +18,20 @@ class Packed(Portable):
     """
 
     @staticmethod
-    def available() -> bool:
-        """Whether this build of torch has the operators and they compute what `Portable` does."""
-        global _packed_works
-        if _packed_works is None:
-            _packed_works = False
+    def available(precision: str = "float32") -> bool:
+        """Whether this build of torch has the operators, on this processor, and they compute what `Portable` does."""
+        if precision not in _works:
+            _works[precision] = False
             with contextlib.suppress(Exception):  # an undocumented operator may fail in any way; Portable is the answer
                 x = torch.linspace(-1, 1, 2 * 8 * 5 * 5).view(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
                 weight = torch.linspace(-1, 1, 16 * 8 * 9).view(16, 8, 3, 3)
                 add = torch.linspace(-9, 9, 2 * 16 * 9).view(2, 16, 3, 3).contiguous(memory_format=torch.channels_last)
-                plain, packed = (engine.convolution(weight, 2)(x, add, relu=True) for engine in (Portable(), Packed()))
-                _packed_works = torch.allclose(plain, packed, rtol=1e-5, atol=1e-5)
-        return _packed_works
+                plain, packed = (
+                    engine.convolution(weight, 2)(x, add, relu=True) for engine in (Portable(precision), Packed(precision))
+                )
+                close = 1e-5 if precision == "float32" else 2e-2
+                _works[precision] = torch.allclose(plain, packed, rtol=close, atol=close * float(plain.max()))
+        return _works[precision]
 
     def convolution(self, weight: Tensor, stride: int) -> Convolution:
         """A callable that convolves with `weight` (out, in, k, k), packed for each input shape it meets."""
@@ -57,4 +59,4 @@ class Packed(Portable):
         return apply
 
 
-_packed_works: bool | None = None
+_works: dict[str, bool] = {}  # by precision; processors differ in what they can do in bfloat16

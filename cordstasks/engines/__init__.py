@@ -11,10 +11,10 @@ import torch
 
 from cordstasks.engines.cuda import Cuda
 from cordstasks.engines.packed import Packed
-from cordstasks.engines.portable import Convolution, Portable, Repeat
+from cordstasks.engines.portable import Convolution, Portable, Repeat, Weights
 from cordstasks.errors import InputError, unknown
 
-__all__ = ["PRECISIONS", "Convolution", "Cuda", "Packed", "Portable", "Repeat", "engine_for"]
+__all__ = ["PRECISIONS", "Convolution", "Cuda", "Packed", "Portable", "Repeat", "Weights", "engine_for"]
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 

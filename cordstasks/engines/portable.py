@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -37,6 +38,10 @@ class Portable:
 
         return apply
 
+    def network(self, weights: Weights, summed: Sequence[int]) -> Repeat | None:
+        """A way of its own to take whole steps of a network and to sum these areas, if this engine has one."""
+        return None
+
     def repeat(self, step: Callable[[list[Tensor], list[Tensor]], None]) -> Repeat:
         """A callable that takes `step` many times; see `Repeat`."""
         return _Loop(step)
@@ -57,3 +62,20 @@ class _Loop:
     def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:
         for _ in range(steps):
             self.step(rates, drives)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The frozen weights of a CordsNet's areas, for engines that take whole steps by themselves.
+
+    Attributes
+    ----------
+    recurrent, forward : of each area's two 3x3 convolutions, (channel out, channel in, 3, 3).
+    skips : of the 1x1 convolutions with stride 2 into areas 3, 5 and 7, (channel out, channel in, 1, 1).
+    alpha : Euler step.
+    """
+
+    recurrent: Sequence[Tensor]
+    forward: Sequence[Tensor]
+    skips: Sequence[Tensor]
+    alpha: float

@@ -56,7 +56,18 @@ def segments(weights: Weights, area: int) -> list[Segment]:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the areas of a group are cut into tiles: rows (positions and images), channels, and inputs at a time."""
+    """How the areas of a group are cut up, and how their kernel is compiled.
+
+    Attributes
+    ----------
+    areas : the group.
+    rows, channels : of a tile: positions and images, and outputs.
+    inputs : channels of an input that are multiplied at a time: 32 or 64.
+    warps, stages : see Triton.
+    split : whether the sums of a tile may be divided among several units of work.
+    bulk : whether tiles are fetched by the copy engine that cards have from compute capability 9.0 on.
+    registers : most registers of a thread (None: as many as the compiler wants).
+    """
 
     areas: tuple[int, ...]
     rows: int
@@ -64,7 +75,14 @@ class Tiling:
     inputs: int
     warps: int
     stages: int
-    split: bool
+    split: bool = False
+    bulk: bool = False
+    registers: int | None = None
+
+    @property
+    def pieces(self) -> int:
+        """In how many pieces a tile is written, so that each takes 16 registers of a thread."""
+        return min(4, max(1, self.rows * self.channels // (32 * self.warps) // 16))
 
 
 class Wiring:
@@ -104,21 +122,27 @@ class Wiring:
         return ((values.view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)
 
 
-def tilings(batch: int, sides: Sequence[int], *, tf32: bool) -> list[Tiling]:
-    """How to cut the areas up for a padded batch: large tiles for many images, small ones and split sums for few."""
-    areas = range(len(sides))
+def tilings(batch: int, sides: Sequence[int], *, tf32: bool, bulk: bool = False) -> list[Tiling]:
+    """How to cut the areas up for a padded batch: large tiles for many images, small ones and split sums for few.
+
+    Parameters
+    ----------
+    batch : padded number of images.
+    sides : of the areas' maps.
+    tf32 : whether the products are of float32 numbers.
+    bulk : whether the card has a copy engine.
+    """
+    areas = tuple(range(len(sides)))
     inputs = 32 if tf32 else 64
     if batch % 64:
-        groups = {}
+        groups: dict[int, list[int]] = {}
         for area in areas:
-            rows = 64 if sides[area] ** 2 * batch >= 1024 else 16
-            groups.setdefault(rows, []).append(area)
-        return [Tiling(tuple(own), rows, 64, inputs, 4, 4, True) for rows, own in sorted(groups.items(), reverse=True)]
+            groups.setdefault(64 if sides[area] ** 2 * batch >= 1024 else 16, []).append(area)
+        return [Tiling(tuple(own), rows, 64, inputs, 4, 4, split=True) for rows, own in sorted(groups.items(), reverse=True)]
     if batch % 128:
-        return [Tiling(tuple(areas), 64, 64, inputs, 4, 4, True)]
-    narrow, wide = tuple(a for a in areas if a < 2), tuple(a for a in areas if a >= 2)
-    cut = [Tiling(wide, 128, 128, inputs, 8, 3, False)] if wide else []
-    return [*cut, Tiling(narrow, 128, 64, inputs, 4, 4, False)]
+        return [Tiling(areas, 64, 64, inputs, 4, 4, split=True, bulk=bulk)]
+    narrow = Tiling(areas[:2], 128, 64, inputs, 4, 4, bulk=bulk)  # these areas have 64 channels
+    return [Tiling(areas[2:], 128, 128, inputs, 8, 3, bulk=bulk), narrow] if areas[2:] else [narrow]
 
 
 class FusedSteps:
@@ -148,7 +172,9 @@ class FusedSteps:
         self.buffers = [torch.zeros_like(self.state, dtype=wiring.dtype) for _ in range(2)]
         self.drive = torch.zeros(self.drive_bases[-1] * BLOCK, device=device)
         self.total = torch.zeros(max(1, self.total_bases[-1] * batch * BLOCK), device=device)
-        self.cut = list(cut or tilings(batch, sides, tf32=wiring.tf32))
+        self.descriptors: dict[tuple[Tiling, int], tuple[Any, Any]] = {}
+        bulk = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+        self.cut = list(cut or tilings(batch, sides, tf32=wiring.tf32, bulk=bulk))
         self.launches: list[tuple[Tiling, tuple[Tensor, Tensor, Tensor, Tensor], int]] = [
             (tiling, *self._units(tiling)) for tiling in self.cut
         ]
@@ -189,15 +215,16 @@ class FusedSteps:
         """One step of all areas: each reads what all have sent after the step before."""
         from cordstasks.engines.kernels import advance
 
-        source, target = self.buffers[number % 2], self.buffers[1 - number % 2]
+        target = self.buffers[1 - number % 2]
         for tiling, (units, areas, partial, counters), count in self.launches:
+            source, weights = self._read(tiling, number % 2)
             advance[(count,)](
                 units,
                 areas,
                 self.state,
                 source,
                 target,
-                self.wiring.packed,
+                weights,
                 self.drive,
                 self.total,
                 partial,
@@ -210,10 +237,27 @@ class FusedSteps:
                 UNIFORM=self.batch % tiling.rows == 0,
                 SPLIT=tiling.split,
                 TF32=self.wiring.tf32,
-                BULK=False,
+                BULK=tiling.bulk,
+                PIECES=tiling.pieces,
                 num_warps=tiling.warps,
                 num_stages=tiling.stages,
+                **({} if tiling.registers is None else {"maxnreg": tiling.registers}),
             )
+
+    def _read(self, tiling: Tiling, turn: int) -> tuple[Any, Any]:
+        """What the products of a launch read, activity and weights: tensors, or descriptors for the copy engine."""
+        source, weights = self.buffers[turn], self.wiring.packed
+        if not tiling.bulk:
+            return source, weights
+        from triton.tools.tensor_descriptor import TensorDescriptor
+
+        key = tiling, turn
+        if key not in self.descriptors:
+            self.descriptors[key] = (
+                TensorDescriptor.from_tensor(source.view(-1, BLOCK), [tiling.rows, tiling.inputs]),
+                TensorDescriptor.from_tensor(weights, [tiling.channels, tiling.inputs]),
+            )
+        return self.descriptors[key]
 
     def _units(self, tiling: Tiling) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int]:
         """Tables of one launch: its units of work and its areas, room for parts of sums, and counters of those done."""

@@ -39,6 +39,65 @@ def _rounded(x, TF32: tl.constexpr):  # type: ignore[no-untyped-def]
         return x.to(tl.bfloat16)
 
 
+@triton.jit
+def _halves(tile):  # type: ignore[no-untyped-def]
+    """The first and the second half of a tile's columns."""
+    split = tl.reshape(tile, (tile.shape[0], 2, tile.shape[1] // 2))
+    return tl.split(tl.permute(split, (0, 2, 1)))
+
+
+@triton.jit
+def _update(  # type: ignore[no-untyped-def]
+    acc,
+    n0,
+    state,
+    target,
+    drive,
+    total,
+    base,
+    drive_base,
+    drive_batch,
+    drive_images,
+    total_base,
+    position,
+    image,
+    inside,
+    blocks,
+    batch,
+    alpha,
+    UNIFORM: tl.constexpr,
+    TF32: tl.constexpr,
+):
+    """Euler update of the channels from `n0`, whose summed products are `acc`."""
+    channel = n0 + tl.arange(0, acc.shape[1])
+    out_block = channel // BLOCK
+    out_column = (channel - out_block * BLOCK)[None, :]
+    site = position * blocks + out_block[None, :]
+    own = ((base + site) * batch + image[:, None]) * BLOCK + out_column
+    shown = (drive_base + site * drive_batch + image[:, None] * drive_images) * BLOCK + out_column
+    if UNIFORM:
+        before = tl.load(state + own)
+        fed = tl.load(drive + shown)
+    else:
+        before = tl.load(state + own, mask=inside[:, None], other=0.0)
+        fed = tl.load(drive + shown, mask=inside[:, None], other=0.0)
+    after = before + alpha * (tl.maximum(acc + fed, 0.0) - before)
+    sent = _rounded(after, TF32)
+    if UNIFORM:
+        tl.store(state + own, after)
+        tl.store(target + own, sent)
+    else:
+        tl.store(state + own, after, mask=inside[:, None])
+        tl.store(target + own, sent, mask=inside[:, None])
+    if total_base >= 0:
+        sums = total + ((total_base + site) * batch + image[:, None]) * BLOCK + out_column
+        if UNIFORM:
+            tl.store(sums, tl.load(sums) + after)
+        else:
+            kept = tl.load(sums, mask=inside[:, None], other=0.0)
+            tl.store(sums, kept + after, mask=inside[:, None])
+
+
 @triton.jit(do_not_specialize=["batch"])
 def advance(  # type: ignore[no-untyped-def]
     units,
@@ -60,6 +119,7 @@ def advance(  # type: ignore[no-untyped-def]
     SPLIT: tl.constexpr,
     TF32: tl.constexpr,
     BULK: tl.constexpr,
+    PIECES: tl.constexpr,
 ):
     """One unit of work: a tile (BM rows of positions and images, BN channels) of an area, or a part of its products."""
     unit = units + tl.program_id(0) * UNIT_FIELDS
@@ -170,33 +230,38 @@ def advance(  # type: ignore[no-untyped-def]
                     acc += tl.load(partial + (tile + number) * (BM * BN) + at, cache_modifier=".cg")
                 tl.store(counters + tile, 0)
     if last_one:
-        channel = n0 + outputs
-        out_block = channel // BLOCK
-        out_column = channel - out_block * BLOCK
+        drive_batch = tl.where(drive_images > 0, batch, 1)
         if not UNIFORM:
             position = position[:, None]
-        site = position * blocks + out_block[None, :]
-        own = ((base + site) * batch + image[:, None]) * BLOCK + out_column[None, :]
-        shown = (drive_base + site * tl.where(drive_images > 0, batch, 1) + image[:, None] * drive_images) * BLOCK
-        shown += out_column[None, :]
-        if UNIFORM:
-            before = tl.load(state + own)
-            fed = tl.load(drive + shown)
+        # a few channels at a time, since a whole tile's activity, drive and addresses do not fit beside its sums
+        if PIECES == 4:
+            low, high = _halves(acc)
+            first_piece, second_piece = _halves(low)
+            third_piece, fourth_piece = _halves(high)
+            pieces = (first_piece, second_piece, third_piece, fourth_piece)
+        elif PIECES == 2:
+            pieces = _halves(acc)
         else:
-            before = tl.load(state + own, mask=inside[:, None], other=0.0)
-            fed = tl.load(drive + shown, mask=inside[:, None], other=0.0)
-        after = before + alpha * (tl.maximum(acc + fed, 0.0) - before)
-        sent = _rounded(after, TF32)
-        if UNIFORM:
-            tl.store(state + own, after)
-            tl.store(target + own, sent)
-        else:
-            tl.store(state + own, after, mask=inside[:, None])
-            tl.store(target + own, sent, mask=inside[:, None])
-        if total_base >= 0:
-            sums = total + ((total_base + site) * batch + image[:, None]) * BLOCK + out_column[None, :]
-            if UNIFORM:
-                tl.store(sums, tl.load(sums) + after)
-            else:
-                kept = tl.load(sums, mask=inside[:, None], other=0.0)
-                tl.store(sums, kept + after, mask=inside[:, None])
+            pieces = (acc,)
+        for number in tl.static_range(PIECES):
+            _update(
+                pieces[number],
+                n0 + number * (BN // PIECES),
+                state,
+                target,
+                drive,
+                total,
+                base,
+                drive_base,
+                drive_batch,
+                drive_images,
+                total_base,
+                position,
+                image,
+                inside,
+                blocks,
+                batch,
+                alpha,
+                UNIFORM,
+                TF32,
+            )

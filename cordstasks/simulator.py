@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cordstasks import architecture as arch
 from cordstasks.cordsnet import BLANK_STEPS, IMAGE_STEPS, CordsNet
-from cordstasks.engines import Portable, engine_for
+from cordstasks.engines import Portable, Weights, engine_for
 from cordstasks.errors import InputError
 
 __all__ = ["Simulator", "multiply_accumulates"]
@@ -80,15 +80,19 @@ class Simulator:
             b.detach().to(self.device)[None].contiguous(memory_format=torch.channels_last)
             for b in network.conv_bias[: self.depth]
         ]
-        self._repeat = self.engine.repeat(self._step)
-        self._repeat_summed = self.engine.repeat(self._step_summed)
+        lists = (network.area_conv, network.area_area, network.skip_area)
+        weights = Weights(*([frozen(module) for module in modules] for modules in lists), alpha=self.alpha)
+        self._whole = self.engine.network(weights, (self.depth - 1,))
+        self._repeat = self._whole or self.engine.repeat(self._step)
+        self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)
         self._spontaneous: dict[int, list[Tensor]] = {}
 
     @torch.no_grad()
     def drives(self, x: Tensor) -> list[Tensor]:
         """What an image adds to areas 0 and 1 at every step, and the other areas' biases, for `step`.
 
-        `x` is the normalised image (image, channel, height, width); the result is one tensor (image, channel, H, W) an area.
+        `x` is the normalised image (image, channel, height, width); the result is one tensor (image, channel, H, W) an
+        area, to be read only.
         """
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
         inp = F.avg_pool2d(self._stem(x), 3, stride=2, padding=1).contiguous(memory_format=torch.channels_last)
@@ -96,7 +100,9 @@ class Simulator:
         if self.depth > 1:
             drives.append(self._inp[1](self._inp_skip(inp)) + self._bias[1])
         for bias in self._bias[2:]:
-            drives.append(bias.expand(len(x), -1, -1, -1).contiguous(memory_format=torch.channels_last))
+            same = bias.expand(len(x), -1, -1, -1)
+            # an engine that takes whole steps reads what all images share once
+            drives.append(same if self._whole else same.contiguous(memory_format=torch.channels_last))
         return drives
 
     def _step(self, rates: list[Tensor], drives: list[Tensor]) -> None:

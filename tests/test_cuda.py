@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cordstasks import engines, tasks, training
+from cordstasks import tasks, training
 from cordstasks.cordsnet import CordsNet
-from cordstasks.engines import Cuda, Portable
+from cordstasks.engines import Cuda, Portable, cuda
+from cordstasks.engines.fused import FusedSteps
+from cordstasks.engines.graphs import SIZES_KEPT, WORTH_CAPTURING, padded
+from cordstasks.engines.layers import LayerSteps
 from cordstasks.frontend import STEP_MS, WARMUP_MS, Features, FrontEnd
 from cordstasks.histories import Accounts
 from cordstasks.model import MultiAreaModel
@@ -28,7 +32,6 @@ from cordstasks.teacher import Teacher
 from cordstasks.training import TrainSettings, TrialSet, train, trial_set
 
 Maker = Callable[..., CordsNet]
-Step = Callable[[list[Tensor], list[Tensor]], None]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 # largest difference from the float32 definition on the CPU, relative to an area's largest activity: TF32 keeps eleven
@@ -108,60 +111,161 @@ class FakeCuda:
             "current_stream": waiting,
             "stream": lambda stream: nothing,
             "device": lambda device: nothing,
+            "graph_pool_handle": lambda: None,
             "CUDAGraph": FakeGraph,
             "graph": self.capture,
         }.items():
             monkeypatch.setattr(torch.cuda, name, stand_in)
+        for kind in (LayerSteps, TorchSteps):
+            monkeypatch.setattr(kind, "step", self.capturable(kind.step))
+        monkeypatch.setattr(cuda, "FusedSteps", TorchSteps)
 
     @contextlib.contextmanager
-    def capture(self, graph: FakeGraph) -> Iterator[None]:
+    def capture(self, graph: FakeGraph, pool: None) -> Iterator[None]:
         self.captures += 1
         self.capturing = graph
         yield
         self.capturing = None
 
-    def capturable(self, step: Step) -> Step:
+    def capturable(self, step: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
         """`step`, which a capture notes down instead of taking it."""
 
-        def either(rates: list[Tensor], drives: list[Tensor]) -> None:
+        def either(steps: Any, number: int) -> None:
             if self.capturing is None:
-                step(rates, drives)
+                step(steps, number)
             else:
-                self.capturing.calls.append(lambda: step(rates, drives))
+                self.capturing.calls.append(lambda: step(steps, number))
 
         return either
 
 
-class TestGraphsWithoutADevice:
-    """The bookkeeping around CUDA graphs, with a stand-in for the graphs themselves."""
+class TorchSteps(FusedSteps):
+    """What the kernel computes, in torch, from the tables and the packed weights that the kernel reads."""
 
-    @staticmethod
-    def step(rates: list[Tensor], drives: list[Tensor]) -> None:
-        rates[0].mul_(2).add_(drives[0])
-        rates[1].add_(rates[0])
+    def step(self, number: int) -> None:
+        source, target = self.buffers[number % 2].float(), self.buffers[1 - number % 2]
+        for tiling, (units, areas, *_), count in self.launches:
+            assert count == len(units)
+            for area in sorted({int(unit[0]) for unit in units}):
+                side, blocks, base, shown, several, summed, parts, weight, *read = areas[area].tolist()
+                tiles = [tuple(unit[1:4].tolist()) for unit in units if unit[0] == area]
+                down, across = -(-(side**2) * self.batch // tiling.rows), 64 * blocks // tiling.channels
+                assert sorted(tiles) == list(itertools.product(range(down), range(across), range(parts)))
+                summands = [self.product(source, side, blocks, weight, read[6 * n :][:6]) for n in range(read[18])]
+                drive = self.drive[64 * shown :][: 64 * side**2 * blocks * (self.batch if several else 1)]
+                total = sum(summands) + drive.view(side, side, blocks, -1, 64)
+                own = slice(64 * base * self.batch, 64 * (base + side**2 * blocks) * self.batch)
+                state = self.state[own].view(side, side, blocks, self.batch, 64)
+                state.lerp_(total.relu(), self.wiring.alpha)
+                target[own] = self.wiring.sent(state.flatten())
+                if summed >= 0:
+                    self.total[64 * summed * self.batch :][: state.numel()] += state.flatten()
 
-    def test_replays_what_the_loop_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def product(self, source: Tensor, side: int, blocks: int, weight: int, read: list[int]) -> Tensor:
+        base, below, log, stride, dilation, start = read
+        seen = source[64 * base * self.batch :][: 64 * below**2 * 2**log * self.batch]
+        seen = seen.view(below, below, 2**log, self.batch, 64)
+        first = weight + start * 64 * blocks
+        taps = self.wiring.packed[first : first + 9 * 2**log * 64 * blocks].float().view(9, 2**log, 64 * blocks, 64)
+        out = torch.zeros(side, side, self.batch, 64 * blocks)
+        for y, x, tap in itertools.product(range(side), range(side), range(9)):
+            at = stride * y + dilation * (tap // 3 - 1), stride * x + dilation * (tap % 3 - 1)
+            if all(0 <= place < below for place in at):
+                out[y, x] += torch.einsum("kbc,knc->bn", seen[at], taps[tap])
+        return out.unflatten(3, (blocks, 64)).transpose(2, 3)
+
+
+class TestWholeStepsWithoutADevice:
+    """Layouts, tables and the bookkeeping around CUDA graphs, with stand-ins for the graphs and for the kernel."""
+
+    @pytest.mark.parametrize("size", [32, 56])
+    @pytest.mark.parametrize(("precision", "fused"), [("float32", False), ("tf32", True), ("bfloat16", True)])
+    def test_steps_are_the_definition_s(
+        self, random_network: Maker, monkeypatch: pytest.MonkeyPatch, size: int, precision: str, fused: bool
+    ) -> None:
         fake = FakeCuda(monkeypatch)
-        replayed = engines._Graphs(fake.capturable(self.step))
-        looped = Portable().repeat(self.step)
-        generator = torch.Generator().manual_seed(1)
-        for batch, steps in ((2, 3), (5, 1), (2, 4), (5, 0), (2, 1)):
-            rates = [torch.randn(batch, 4, generator=generator) for _ in range(2)]
-            drives = [torch.randn(batch, 4, generator=generator) for _ in range(2)]
-            ours, shown, expected = ([tensor.clone() for tensor in group] for group in (rates, drives, rates))
-            replayed(ours, shown, steps)
-            looped(expected, drives, steps)
-            for tensor, value in zip([*ours, *shown], [*expected, *drives], strict=True):
-                torch.testing.assert_close(tensor, value, rtol=0, atol=0)
-        assert fake.captures == 2
+        network = random_network(8, image_size=size)  # 56 px: odd maps
+        engine = Cuda(precision)
+        simulator = Simulator(network, engine=engine)
+        bound = BOUNDS[precision]
+        for count, seed, steps in ((2, 1, 3), (3, 2, 9), (2, 3, 7), (1, 4, 0), (3, 4, 2)):
+            generator = torch.Generator().manual_seed(seed)
+            start = [torch.rand(r.shape, generator=generator) for r in network.zero_state(count)]
+            x = images(count, size, seed=seed)
+            drives = simulator.drives(x)
+            rates = [r.clone().contiguous(memory_format=torch.channels_last) for r in start]
+            total = torch.full_like(rates[-1], 0.5)
+            with torch.no_grad():
+                states = [start, *network.run(start, x, steps + 1)]
+            simulator.step_summed(rates, drives, total, steps)
+            expected = torch.stack([torch.full_like(total, 0.5), *(state[-1] for state in states[1 : steps + 1])]).sum(0)
+            assert error(total, expected) < bound
+            for area in range(8):
+                assert error(rates[area], states[steps][area]) < bound, (count, area)
+            simulator.step(rates, drives)
+            for area in range(8):
+                assert error(rates[area], states[steps + 1][area]) < bound, (count, area)
+        assert engine.fused == fused, engine.why_not_fused
+        assert fake.captures > 3
 
-    def test_keeps_a_few_sizes_of_batch_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        replayed = engines._Graphs(FakeCuda(monkeypatch).capturable(self.step))
-        for batch in range(1, 30):
-            rates = [torch.ones(batch, 1), torch.zeros(batch, 1)]
-            replayed(rates, [torch.ones(batch, 1)], 2)
-            assert rates[1].tolist() == [[3.0 + 7.0]] * batch
-            assert len(replayed.graphs) <= 8
+    def test_drives_written_to_between_calls_are_read_again(
+        self, random_network: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        FakeCuda(monkeypatch)
+        network = random_network(2)
+        simulator, plain = (Simulator(network, engine=engine) for engine in (Cuda("float32"), Portable()))
+        x = images(2, 32)
+        drives, (ours, expected) = simulator.drives(x), ([r.clone() for r in simulator.zero_state(2)] for _ in range(2))
+        for change in (0.0, 1.0, 0.0, -2.0):
+            drives[0] += change
+            simulator.step(ours, drives, 5)
+            plain.step(expected, drives, 5)
+            assert error(ours[1], expected[1]) < 1e-5
+
+    def test_the_same_steps_are_captured_once(self, random_network: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = FakeCuda(monkeypatch)
+        simulator = Simulator(random_network(2), engine=Cuda("float32"))
+        for count in (5, 6, 7, 8, 5):  # all of them in a batch of eight
+            rates = simulator.zero_state(count)
+            simulator.step(rates, simulator.drives(images(count, 32)), 10)
+        assert fake.captures == 2  # of eight steps and of two
+
+    def test_few_steps_are_not_captured(self, random_network: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake = FakeCuda(monkeypatch)
+        simulator = Simulator(random_network(2), engine=Cuda("float32"))
+        rates = simulator.zero_state(2)
+        for taken in range(1, 10):
+            simulator.step(rates, simulator.drives(images(2, 32)))
+            assert fake.captures == (taken >= WORTH_CAPTURING)
+
+    def test_keeps_a_few_sizes_of_batch_only(self, random_network: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        FakeCuda(monkeypatch)
+        simulator = Simulator(random_network(2), engine=Cuda("float32"))
+        for batch in (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 1):
+            simulator.step(simulator.zero_state(batch), simulator.drives(images(batch, 32)))
+            assert len(simulator._repeat.kept) <= SIZES_KEPT
+
+    def test_a_kernel_that_is_wrong_is_not_used(self, random_network: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        FakeCuda(monkeypatch)
+        right = TorchSteps.product
+
+        def wrong(self: TorchSteps, source: Tensor, side: int, blocks: int, weight: int, read: list[int]) -> Tensor:
+            return right(self, source, side, blocks, weight, read) * (1.1 if side == 2 else 1)
+
+        monkeypatch.setattr(TorchSteps, "product", wrong)
+        engine = Cuda("tf32")
+        network = random_network(6)
+        simulator = Simulator(network, engine=engine)
+        x = images(2, 32)
+        ours, expected = (made.record(x, blank_steps=2, image_steps=9) for made in (simulator, network))
+        assert "differs by" in engine.why_not_fused
+        assert not engine.fused
+        for area in range(6):
+            assert error(ours[area], expected[area]) < 1e-5
+
+    @pytest.mark.parametrize(("batch", "size"), [(1, 1), (3, 4), (32, 32), (33, 64), (64, 64), (65, 128), (512, 512)])
+    def test_sizes_of_batch_are_few(self, batch: int, size: int) -> None:
+        assert padded(batch) == size
 
     @pytest.mark.parametrize(("precision", "tf32"), [("float32", False), ("tf32", True), ("bfloat16", True)])
     def test_products_are_in_the_precision_asked_for(

@@ -1,0 +1,81 @@
+"""The reference engine: plain torch convolutions on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Convolution(Protocol):
+    """A frozen convolution with padding k // 2: ``conv(x)``, ``conv(x) + add`` or ``relu(conv(x) + add)``."""
+
+    def __call__(self, x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """Convolve `x` (image, channel, height, width)."""
+        ...
+
+
+class Portable:
+    """Plain torch convolutions, channels last, on any device."""
+
+    def __init__(self, precision: str = "float32") -> None:
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def convolution(self, weight: Tensor, stride: int) -> Convolution:
+        """A callable that convolves with `weight` (out, in, k, k)."""
+        kernel = weight.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        padding, dtype = weight.shape[-1] // 2, self.dtype
+
+        def apply(x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:
+            y = F.conv2d(x.to(dtype), kernel, stride=stride, padding=padding).float()
+            if add is not None:
+                y += add
+            return y.relu_() if relu else y
+
+        return apply
+
+    def network(self, weights: Weights, summed: Sequence[int]) -> Repeat | None:
+        """A way of its own to take whole steps of a network and to sum these areas, if this engine has one."""
+        return None
+
+    def repeat(self, step: Callable[[list[Tensor], list[Tensor]], None]) -> Repeat:
+        """A callable that takes `step` many times; see `Repeat`."""
+        return _Loop(step)
+
+
+class Repeat(Protocol):
+    """``repeat(rates, drives, steps)`` updates `rates` in place, `steps` times, with the same drives."""
+
+    def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:
+        """Take the steps."""
+        ...
+
+
+class _Loop:
+    def __init__(self, step: Callable[[list[Tensor], list[Tensor]], None]) -> None:
+        self.step = step
+
+    def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:
+        for _ in range(steps):
+            self.step(rates, drives)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The frozen weights of a CordsNet's areas, for engines that take whole steps by themselves.
+
+    Attributes
+    ----------
+    recurrent, forward : of each area's two 3x3 convolutions, (channel out, channel in, 3, 3).
+    skips : of the 1x1 convolutions with stride 2 into areas 3, 5 and 7, (channel out, channel in, 1, 1).
+    alpha : Euler step.
+    """
+
+    recurrent: Sequence[Tensor]
+    forward: Sequence[Tensor]
+    skips: Sequence[Tensor]
+    alpha: float

@@ -182,7 +182,7 @@ def shown_trials(
     limits = [_limits(inputs), _limits([*targets, *masks])]
     for place in range(rows * columns):
         row, column = divmod(place, columns)
-        pair = axes[2 * row : 2 * row + 2, column]
+        pair: list[Axes] = list(axes[2 * row : 2 * row + 2, column])
         if place >= len(trials):
             for axis in pair:
                 axis.set_axis_off()

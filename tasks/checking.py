@@ -125,7 +125,12 @@ def _check_declarations(task: VisualTask) -> None:
     weight = task.fixation_weight
     if not _is_number(weight) or weight < 0:
         raise _Fault(f"fixation_weight={weight!r}: give a number of at least 0")
-    for name, table in _call("likeness", lambda: task.likeness).items():
+    tables = _call("likeness", lambda: task.likeness)
+    for name in ("likeness", "run_defaults", "quick_defaults"):
+        value = tables if name == "likeness" else getattr(task, name)
+        if not isinstance(value, Mapping):
+            raise _Fault(f"{name}={value!r:.60}: give a dictionary, as VisualTask has")
+    for name, table in tables.items():
         array = np.asarray(table)
         if array.ndim != 2 or array.shape[0] != array.shape[1] or array.dtype.kind not in "fiu":
             raise _Fault(f"likeness[{name!r}]: give chances (class, class)")
@@ -157,7 +162,8 @@ def _check_design(what: str, design: Any) -> list[dict[str, Condition]]:
         if not isinstance(name, str) or name in _ARGUMENTS:
             raise _Fault(f"{what}: a condition cannot be called {name!r}; choose another name")
     seen: set[tuple[str, Condition]] = set()
-    first, rest = [], []
+    first: list[dict[str, Condition]] = []
+    rest: list[dict[str, Condition]] = []
     for number, row in enumerate(design):
         if set(row) != set(kinds):
             raise _Fault(
@@ -201,6 +207,14 @@ def _check_trial(what: str, task: VisualTask, row: Mapping[str, Condition], tria
         raise _Fault(f"{what}gives {type(trial).__name__}; return a Trial")
     if not isinstance(trial.movie, Movie):
         raise _Fault(f"{what}movie is a {type(trial.movie).__name__}; give a Movie")
+    for name, kind in (
+        ("periods", Mapping),
+        ("conditions", Mapping),
+        ("auxiliary", Sequence),
+        ("targets", (Sequence, type(None))),
+    ):
+        if not isinstance(getattr(trial, name), kind):
+            raise _Fault(f"{what}{name}={getattr(trial, name)!r:.60}; give what `cordstasks.tasks.Trial` says")
     pixels, size = task.display.pixels, trial.movie.frames.shape[1:3]
     if size != (pixels, pixels):
         raise _Fault(f"{what}movie has {size[1]} x {size[0]} px; draw {pixels} x {pixels} px, as the task's display has")
@@ -222,8 +236,6 @@ def _check_trial(what: str, task: VisualTask, row: Mapping[str, Condition], tria
 def _check_times(what: str, task: VisualTask, trial: Trial) -> None:
     """Raise a fault unless all times lie within the movie."""
     length = trial.movie.duration_ms
-    if not isinstance(trial.periods, Mapping) or not trial.periods:
-        raise _Fault(f"{what}periods={trial.periods!r}; give {{period: (start, end)}} in ms")
     for name in trial.periods:
         if name not in task.timing:
             raise _Fault(f"{what}{unknown('period', name, task.timing)}; name it in timing as well")
@@ -231,7 +243,7 @@ def _check_times(what: str, task: VisualTask, trial: Trial) -> None:
     for name in needed:
         if name not in trial.periods:
             raise _Fault(f"{what}periods lacks {name!r}, which training needs; each trial must have it")
-    spans = [(f"periods[{name!r}]", span) for name, span in trial.periods.items()]
+    spans: list[tuple[str, Any]] = [(f"periods[{name!r}]", span) for name, span in trial.periods.items()]
     spans.append(("answer_window", trial.answer_window))
     for kind, table, parts in (("targets", trial.targets or (), 3), ("auxiliary", trial.auxiliary, 4)):
         for number, entry in enumerate(table):
@@ -291,7 +303,7 @@ def _is_number(value: Any, *, boolean: bool = False) -> bool:
 
 
 def _is_action(value: Any, actions: Sequence[str]) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < len(actions)
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < len(actions)
 
 
 def _brief(span: Sequence[float]) -> str:

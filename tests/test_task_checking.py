@@ -177,6 +177,11 @@ class TestTrials:
                 f"{WINDOW},auxiliary=(('a', 0, 500, -1),)",
                 r"auxiliary\[0\]=\('a', 0, 500, -1\); give a name, two times and",
             ),
+            (WINDOW, f"{WINDOW},targets=5", r"targets=5; give what `cordstasks.tasks.Trial` says"),
+            (WINDOW, f"{WINDOW},auxiliary=None", r"auxiliary=None; give what"),
+            (TOLD, "conditions=None", r"conditions=None; give what"),
+            ("periods=periods", "periods=[1]", r"periods=\[1\]; give what"),
+            ("periods=periods", "periods={}", r"periods lacks 'grating'"),
             ("return Trial(", "return dict(", r"gives dict; return a Trial"),
         ],
     )
@@ -255,6 +260,8 @@ class TestDeclarations:
                 f'{ID}\n    quick_defaults: ClassVar[dict] = {{"steps": "9"}}',
                 r"quick_defaults\['steps'\]='9': give a number abo",
             ),
+            (ID, f"{ID}\n    run_defaults: ClassVar[int] = 5", r"run_defaults=5: give a dictionary"),
+            (ID, f"{ID}\n    likeness = None", r"likeness=None: give a dictionary"),
             (ID, f"{ID}\n    fixation_weight: ClassVar[float] = -1.0", r"fixation_weight=-1.0: give a number of at least 0"),
             (ID, f'{ID}\n    compared: ClassVar[str] = "test"', r"compared: period 'test' is unknown"),
             (

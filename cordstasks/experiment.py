@@ -238,7 +238,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
     numbers = isinstance(value, tuple) and all(map(number, value))
     if isinstance(own, bool):
         kind, fits = "true or false", isinstance(value, bool)
-    elif name in {field.name for field in fields(task) if field.type in ("Duration", Duration)}:  # type: ignore[arg-type]
+    elif name in task.timing or name in {f.name for f in fields(task) if f.type in ("Duration", Duration)}:  # type: ignore[arg-type]
         kind, fits = "a duration in ms or [shortest, longest]", number(value) or numbers
     elif isinstance(own, tuple) and any(isinstance(item, str) for item in own):
         kind, fits = "a list of names", isinstance(value, tuple) and all(isinstance(item, str) for item in value)

@@ -15,7 +15,7 @@ import numpy as np
 
 from cordstasks.stimuli import Display, Movie, discs, join
 from cordstasks.tasks import Trial, VisualTask, register_task
-from cordstasks.tasks.visual import Condition, Duration, timeline
+from cordstasks.tasks.visual import Condition, Duration, draw_duration, timeline
 
 
 def grating(display: Display, tilt: float, phase: float) -> np.ndarray:
@@ -61,13 +61,14 @@ class OrientationTask(VisualTask):
     def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:
         """One trial of a tilt (deg) to a side (-1 left, 1 right); the grating's phase is drawn."""
         tilt, side = float(conditions["tilt"]), float(conditions["side"])
-        periods = timeline(self.timing)
+        durations = {name: draw_duration(name, duration, rng) for name, duration in self.timing.items()}
+        periods = timeline(durations)
         grey = np.full((self.display.pixels, self.display.pixels, 1), 128, np.uint8)
         spot = discs(self.display, 0, 0, 0.3, background=128 / 255)
         patch = grating(self.display, side * tilt, rng.uniform(0, 2 * np.pi))
         shown = {"fixation": spot, "grating": patch, "choice": grey}
         return Trial(
-            movie=join([Movie.still(image, self.timing[name]) for name, image in shown.items()]),
+            movie=join([Movie.still(image, durations[name]) for name, image in shown.items()]),
             periods=periods,
             answer=1 if side < 0 else 2,
             answer_window=periods["choice"],

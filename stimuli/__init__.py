@@ -6,10 +6,11 @@ from cordstasks.stimuli.display import Display
 from cordstasks.stimuli.image_folder import ImageFolder, LabelledPicture
 from cordstasks.stimuli.movie import Movie, join
 from cordstasks.stimuli.numerosity import CONTROLS, Dots, Numerosity, numerosity, place_dots
+from cordstasks.stimuli.pictures import read_picture
 from cordstasks.stimuli.random_dots import RandomDots, random_dots
 from cordstasks.stimuli.saccade import saccade_display
 
-VERSION = 1
+VERSION = 2
 """Changes when the pixels of any stimulus change; whatever stores results computed from pixels keys them by it."""
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "place_dots",
     "prototype",
     "random_dots",
+    "read_picture",
     "saccade_display",
 ]

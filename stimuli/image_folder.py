@@ -6,7 +6,6 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,8 @@ from numpy.typing import NDArray
 from cordstasks.errors import InputError
 from cordstasks.stimuli._checks import positive
 from cordstasks.stimuli.display import Display
+from cordstasks.stimuli.pictures import SUFFIXES, picture_files, read_picture, visible
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 COLUMNS = ("file", "category", "morph")
 
 
@@ -45,7 +41,8 @@ class ImageFolder:
 
     The folder has either a table (one CSV file with the columns ``file``, ``category``, ``morph``, and ``line`` if the
     pictures belong to morph lines), or a folder of photographs for each category, in the alphabetical order of their
-    names. Every picture is read once when the folder is opened, so that a damaged one is found at once.
+    names. Hidden files and folders, such as ``.ipynb_checkpoints``, are ignored. Every picture is read once when the folder
+    is opened, so that a damaged one is found at once; `cordstasks.stimuli.read_picture` says how it is read.
 
     Parameters
     ----------
@@ -68,7 +65,7 @@ class ImageFolder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise InputError(f"stimuli_dir {self.folder}: there is no such folder")
-        tables = sorted(path for path in self.folder.iterdir() if path.suffix.lower() == ".csv")
+        tables = [path for path in visible(self.folder) if path.suffix.lower() == ".csv"]
         if len(tables) > 1:
             raise InputError(f"stimuli_dir {self.folder}: has {len(tables)} tables (*.csv); leave one")
         rows = _from_table(tables[0]) if tables else _from_classes(self.folder)
@@ -82,7 +79,7 @@ class ImageFolder:
             LabelledPicture(file, self.categories.index(name), morph, line) for file, name, morph, line in rows
         )
         for picture in self.pictures:
-            _square(picture.file)
+            read_picture(picture.file)
 
     def image(self, index: int, display: Display, *, size: float = 4.2, x: float = 0.0, y: float = 0.0) -> NDArray[np.uint8]:
         """A picture on black, cut to its central square.
@@ -118,9 +115,10 @@ class ImageFolder:
                 f"size is {size:g} deg at ({x:g}, {y:g}) deg: the picture leaves the screen of "
                 f"{display.field_of_view:g} deg; give a smaller size, or a Display with a wider field_of_view"
             )
-        square = _square(self.pictures[index].file).resize((side, side), Image.Resampling.BICUBIC)
+        square = _square(read_picture(self.pictures[index].file))
+        shown = Image.fromarray(square).resize((side, side), Image.Resampling.BICUBIC)
         screen = np.zeros((display.pixels, display.pixels, 3), np.uint8)
-        screen[top : top + side, left : left + side] = np.asarray(square)
+        screen[top : top + side, left : left + side] = np.asarray(shown)
         return screen
 
 
@@ -141,8 +139,8 @@ def _from_table(table: Path) -> list[_Row]:
     listed = {row[0].resolve() for row in rows}
     if len(listed) < len(rows):
         raise InputError(f"{table}: lists a file twice; give each picture one row")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.resolve() not in listed:
+    for path in picture_files(folder):
+        if path.resolve() not in listed:
             raise InputError(f"{path}: is not labelled; give it a row in {table.name}, or take it out of the folder")
     return rows
 
@@ -167,39 +165,27 @@ def _row(table: Path, line: int, entry: dict[str, str | None]) -> _Row:
 
 
 def _from_classes(folder: Path) -> list[_Row]:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = [path for path in visible(folder) if path.is_dir()]
     if len(classes) != 2:
         raise InputError(
             f"stimuli_dir {folder}: has no table (*.csv with {', '.join(COLUMNS)}) and {len(classes)} folders; "
             "give a table, or two folders of pictures, one for each category"
         )
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
+    for path in picture_files(folder):
+        if path.parent == folder:
             raise InputError(f"{path}: is not labelled; put it in the folder of its category")
     rows: list[_Row] = []
     for morph, place in enumerate(classes):
-        files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = picture_files(place)
         if not files:
             raise InputError(f"{place}: holds no pictures ({', '.join(SUFFIXES)})")
         rows += [(path, place.name, float(morph), "") for path in files]
     return rows
 
 
-def _square(path: Path) -> Image.Image:
-    """The central square of a picture, in colour; what is transparent is black."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
-                clear = opened.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear).convert("RGB")
-            else:
-                picture = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a picture ({str(error) or type(error).__name__}); mend or remove it"
-        ) from None
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
+def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The central square of a picture (height, width, 3)."""
+    height, width, _ = picture.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[top : top + side, left : left + side]

@@ -12,11 +12,12 @@ from typing import Any, Literal, overload
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks.abstract import AbstractBatch, AbstractTask
 from cordstasks.tasks.catdog import CatDogTask
+from cordstasks.tasks.checking import check_task
 from cordstasks.tasks.decisions import ContextualDecisionTask, MultisensoryDecisionTask, PerceptualDecisionTask
 from cordstasks.tasks.numerosity import NumerosityTask
 from cordstasks.tasks.random_dots import RandomDotsTask
 from cordstasks.tasks.registration import register
-from cordstasks.tasks.registry import load_file, names, register_task, registered
+from cordstasks.tasks.registry import forget, line_of, load_file, names, reason_of, register_task, registered, reserve
 from cordstasks.tasks.saccade import MemorySaccadeTask
 from cordstasks.tasks.visual import Decisions, Trial, TrialBatch, VisualTask
 from cordstasks.tasks.working_memory import DelayedMatchToSampleTask, MemoryProTask, ParametricWorkingMemoryTask
@@ -60,6 +61,7 @@ _ABSTRACT: dict[str, type[AbstractTask]] = {
         MemoryProTask,
     )
 }
+reserve(_ABSTRACT)
 
 
 def abstract_names() -> tuple[str, ...]:
@@ -87,7 +89,8 @@ def get(name: str, **parameters: Any) -> VisualTask | AbstractTask:
     Raises
     ------
     InputError : an unknown task, a file that does not define one, or a parameter that the task does not have or that is
-        out of range.
+        out of range. A task of one's own is tried as well (`cordstasks.tasks.checking`): it is refused if its design or its
+        trials are not possible ones.
     """
     task: type[VisualTask] | type[AbstractTask]
     if str(name).endswith(".py"):
@@ -102,7 +105,27 @@ def get(name: str, **parameters: Any) -> VisualTask | AbstractTask:
     strange = [parameter for parameter in parameters if parameter not in known]
     if strange:
         raise unknown(f"parameter of task {task.id}", strange[0], known)
+    if not task.__module__.startswith("cordstasks."):
+        return _tried(task, str(name), parameters)
     try:
         return task(**parameters)
     except TypeError as error:
         raise InputError(f"task {task.id}: {error}") from error
+
+
+def _tried(task: type[Any], source: str, parameters: dict[str, Any]) -> Any:
+    """A task of a user's own class, whose code may fail in any way."""
+    try:
+        try:
+            made = task(**parameters)
+        except InputError:
+            raise
+        except Exception as error:
+            where = line_of(task, error)
+            raise InputError(f"task {source}{where}: {task.__name__}: {reason_of(error)}") from error
+        check_task(made, source=source)
+    except InputError:
+        if not parameters:  # a file whose task is wrong as it stands defines none
+            forget(task)
+        raise
+    return made

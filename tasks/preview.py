@@ -1,4 +1,4 @@
-"""What trials of a task look like: a contact sheet and an animation."""
+"""What trials of a task look like: a contact sheet and an animation, or curves of an abstract task."""
 
 from __future__ import annotations
 
@@ -11,38 +11,92 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.files import atomic, writable_folder
+from cordstasks.tasks.abstract import AbstractTask
 from cordstasks.tasks.visual import Trial, VisualTask
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
 
 _CELL = 128  # px that a frame takes at least
 _LINE = 16  # px that a line of text takes
 _STEP_MS = 40
 _MARGIN = 4
+_WIDEST = 2**16 - 1  # px, of a GIF
+MOST_TRIALS = 100
+"""Trials that are drawn at most; more of them cannot be seen on one sheet."""
 
 
-def write_preview(task: VisualTask, folder: Path, *, trials: int = 6, seed: int = 0) -> list[Path]:
-    """Draw trials of a task into ``ID.png``, a row a trial and a column a period, and ``ID.gif``, side by side in time.
+def write_preview(task: VisualTask | AbstractTask, folder: Path, *, trials: int = 6, seed: int = 0) -> list[Path]:
+    """Draw trials of a task into a folder.
+
+    Parameters
+    ----------
+    task : VisualTask or AbstractTask
+        Of a visual task, ``ID.png`` has a row for each trial and a column for each period, and ``ID.gif`` shows the trials
+        side by side in time. Of an abstract one, ``ID.png`` has the inputs, targets and mask of each trial.
+    folder : Path
+        Is made if need be.
+    trials : int
+        How many, from 1 to 100.
+    seed : int
+        Which trials.
+
+    Returns
+    -------
+    list of Path
+        The files.
 
     Raises
     ------
-    InputError : no trials asked for, or the folder cannot be written to.
+    InputError
+        If so many trials cannot be drawn, `seed` is negative, or the folder cannot be written to.
     """
-    if trials < 1:
-        raise InputError(f"--trials {trials}: draw at least 1")
+    if not 1 <= trials <= MOST_TRIALS:
+        raise InputError(f"trials={trials!r}: draw at least 1 and at most {MOST_TRIALS}")
+    if seed < 0:
+        raise InputError(f"seed={seed!r}: give a whole number of at least 0")
     place = writable_folder(folder, "--out")
+    path = place / f"{task.id}.png"
+    if isinstance(task, AbstractTask):
+        from cordstasks.analysis import figures  # late: it loads matplotlib
+
+        figures.save(curves(task, trials=trials, seed=seed), path)
+        return [path]
     drawn = task.trials(trials, seed=seed)
-    paths = [place / f"{task.id}.png", place / f"{task.id}.gif"]
-    sheet = contact_sheet(task, drawn)
-    with atomic(paths[0]) as temporary:
-        sheet.save(temporary, format="PNG")
     images, durations = animation(task, drawn)
-    with atomic(paths[1]) as temporary:
+    sheet = contact_sheet(task, drawn)
+    with atomic(path) as temporary:
+        sheet.save(temporary, format="PNG")
+    moving = path.with_suffix(".gif")
+    with atomic(moving) as temporary:
         images[0].save(
             temporary, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
         )
-    return paths
+    return [path, moving]
+
+
+def curves(task: AbstractTask, *, trials: int = 6, seed: int = 0) -> Figure:
+    """Inputs, targets and mask of trials of an abstract task, each under its conditions and the right action."""
+    from cordstasks.analysis import abstract_figures
+
+    batch = task.sample(trials, seed=seed)
+    titles = []
+    for row in range(trials):
+        shown = {name: values[row] for name, values in batch.conditions.items() if name != "catch" or values[row]}
+        told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        titles.append(f"{told}: {task.actions[batch.answers[row]]}")
+    ends = batch.lengths
+    return abstract_figures.shown_trials(
+        [batch.inputs[row, :end] for row, end in enumerate(ends)],
+        [batch.targets[row, :end] for row, end in enumerate(ends)],
+        [batch.mask[row, :end] for row, end in enumerate(ends)],
+        onsets=[{name: int(steps[row, 0]) for name, steps in batch.periods.items()} for row in range(trials)],
+        channels=task.channels,
+        dt=batch.dt,
+        titles=titles,
+        title=task.id,
+    )
 
 
 def contact_sheet(task: VisualTask, trials: Sequence[Trial]) -> Image.Image:
@@ -74,6 +128,9 @@ def animation(task: VisualTask, trials: Sequence[Trial]) -> tuple[list[Image.Ima
     from PIL import Image, ImageDraw
 
     ends = [trial.movie.duration_ms for trial in trials]
+    widest = max(_enlarged(trial.movie.rgb([0])[0]).shape[1] for trial in trials) + _MARGIN
+    if len(trials) * widest > _WIDEST:
+        raise InputError(f"trials={len(trials)}: side by side they are too wide; draw at most {_WIDEST // widest}")
     images: list[Image.Image] = []
     durations: list[int] = []
     before: list[tuple[int, str]] = []

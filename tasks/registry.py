@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 import traceback
+from collections.abc import Iterable
 from inspect import isabstract
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +16,7 @@ from cordstasks.errors import InputError
 from cordstasks.tasks.visual import VisualTask
 
 _TASKS: dict[str, type[VisualTask]] = {}
+_TAKEN: set[str] = set()  # ids of tasks that are not visual
 _FILES: dict[tuple[Path, int], type[VisualTask]] = {}  # by path and time of change
 _Task = TypeVar("_Task", bound=type[VisualTask])
 
@@ -23,7 +26,7 @@ def register_task(task: _Task) -> _Task:
 
     Raises
     ------
-    InputError : it is not a `VisualTask`, lacks an `id` or a method, or its `id` is another's.
+    InputError : it is not a `VisualTask`, lacks an `id` or a method, or its `id` is another's or no name for a file.
     """
     if not isinstance(task, type) or not issubclass(task, VisualTask):
         raise InputError(f"register_task({task!r}): give a class derived from VisualTask")
@@ -33,11 +36,28 @@ def register_task(task: _Task) -> _Task:
     for name in ("id", "stimulus"):
         if not isinstance(getattr(task, name, None), str):
             raise InputError(f"register_task({task.__name__}): give the class a name as `{name}`")
+    if not re.fullmatch(r"\w[\w-]*", task.id):
+        raise InputError(
+            f"register_task({task.__name__}): id={task.id!r} is to name files and folders; use letters, digits, - and _"
+        )
     known = _TASKS.get(task.id)
-    if known is not None and (known.__module__, known.__qualname__) != (task.__module__, task.__qualname__):
+    another = known is not None and (known.__module__, known.__qualname__) != (task.__module__, task.__qualname__)
+    if another or task.id in _TAKEN:
         raise InputError(f"register_task({task.__name__}): there is a task {task.id!r} already; choose another id")
     _TASKS[task.id] = task
     return task
+
+
+def reserve(ids: Iterable[str]) -> None:
+    """Keep ids from visual tasks, since tasks of another kind have them."""
+    _TAKEN.update(ids)
+
+
+def forget(task: type[VisualTask]) -> None:
+    """Drop a task, if a file defines it, so that the file is run again when it is asked for again."""
+    for key in [key for key, known in _FILES.items() if known is task]:
+        del _FILES[key]
+        _TASKS.pop(task.id, None)
 
 
 def names() -> tuple[str, ...]:
@@ -83,7 +103,7 @@ def _run(file: Path) -> type[VisualTask]:
         _TASKS.clear()
         _TASKS.update(before)
         del sys.modules[name]
-        raise InputError(f"task {file}{_line(file, error)}: {_reason(error)}") from error
+        raise InputError(f"task {file}{_line(file, error)}: {reason_of(error)}") from error
     own = [task for task in _TASKS.values() if task.__module__ == name]
     if len(own) != 1:
         which = "no task" if not own else f"{len(own)} tasks ({', '.join(task.id for task in own)})"
@@ -91,16 +111,23 @@ def _run(file: Path) -> type[VisualTask]:
     return own[0]
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one line."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg}"
     text = " ".join(str(error).split())
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
 
+def line_of(task: type[VisualTask], error: BaseException) -> str:
+    """``", line N"``: where in the file of a task's class an error arose, as far as that can be said."""
+    file = getattr(sys.modules.get(task.__module__), "__file__", None)
+    return "" if file is None else _line(Path(file), error)
+
+
 def _line(file: Path, error: BaseException) -> str:
-    """Where in the file it failed, as far as that can be said."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return f", line {error.lineno}"
-    within = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    frames = traceback.extract_tb(error.__traceback__)
+    within = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file.resolve()]
     return f", line {within[-1]}" if within else ""

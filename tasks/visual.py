@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -205,6 +205,8 @@ class VisualTask(ABC):
     def conditions(self, index: int, *, seed: int) -> dict[str, Condition]:
         """Conditions of trial `index`: balanced blocks, each in an order of its own."""
         design = self.design()
+        if not design:
+            raise InputError(f"task {self.id}: design() is empty: its parameters leave no conditions; change them")
         block, place = divmod(index, len(design))
         order = np.random.default_rng([seed, _ORDER, block]).permutation(len(design))
         return design[int(order[place])]
@@ -249,6 +251,11 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
     """Put trials on a common grid of steps of `dt` ms; shorter trials are padded with steps of weight zero.
 
     A step weighs 1 where its target is not to fixate and during the decision, whose `options` are the task's.
+
+    Raises
+    ------
+    InputError
+        If a trial's answer is none of the options, or no step of its answer window is within its movie.
     """
     lengths = [steps_before(trial.movie.duration_ms, dt) for trial in trials]
     targets = np.full((len(trials), max(lengths)), FIXATE, np.int64)
@@ -263,6 +270,13 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
             targets[row, first:last] = action
             mask[row, first:last] = 1
         first, last = (steps_before(time, dt) for time in trial.answer_window)
+        if not 0 <= first < last <= length:
+            raise InputError(
+                f"answer_window={trial.answer_window!r} of trial {row}: needs a step of dt={dt:g} ms, and to be within the "
+                f"movie of {trial.movie.duration_ms:g} ms; change the window, or choose a smaller dt"
+            )
+        if not isinstance(trial.answer, Integral) or trial.answer not in options:
+            raise InputError(f"answer={trial.answer!r} of trial {row}: give one of the task's options {options}")
         answering[row, first:last] = True
         mask[row, first:last] = 1
         for name, start, end, kind in trial.auxiliary:
@@ -287,7 +301,16 @@ def steps_before(time_ms: float, dt: float) -> int:
 
 
 def timeline(durations: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """{period: (start, end)} in ms for periods that follow each other."""
+    """{period: (start, end)} in ms for periods that follow each other.
+
+    Raises
+    ------
+    InputError
+        If a duration is a range, from which one is to be drawn before.
+    """
+    for name, duration in durations.items():
+        if not isinstance(duration, Real):
+            raise InputError(f"{name}={duration!r}: is not one duration in ms; draw it first, with draw_duration")
     ends = np.cumsum(list(durations.values()))
     starts = [0.0, *ends[:-1]]
     return {name: (float(start), float(end)) for name, start, end in zip(durations, starts, ends, strict=True)}
@@ -303,7 +326,8 @@ def draw_duration(name: str, duration: Duration, rng: np.random.Generator) -> fl
 def check_duration(name: str, duration: Duration, *, positive: bool = True) -> None:
     """Raise an InputError unless `duration` (ms) is a possible one."""
     ends = duration if isinstance(duration, tuple) else (duration, duration)
-    if len(ends) != 2 or not 0 <= ends[0] <= ends[1] < float("inf") or (positive and ends[0] == 0):
+    numbers = all(isinstance(end, Real) for end in ends)
+    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1] < float("inf") or (positive and ends[0] == 0):
         least = "above 0" if positive else "at least 0"
         raise InputError(f"{name}={duration!r}: give a duration {least} ms, or (shortest, longest)")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,10 +23,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device that torch can use"))
 
 
+def _visible() -> set[str]:
+    return {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_checkout_stays_as_it_is() -> Iterator[None]:
+    """A test that forgets to write into a folder of its own leaves files beside the sources, where they get committed."""
+    before = _visible()
+    yield
+    left = sorted(_visible() - before)
+    assert not left, f"tests left {', '.join(left)} in the checkout; they should write into tmp_path"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The project's shared folder, which stands beside a checkout of its developers."""
-    folder = Path(__file__).resolve().parents[2] / "shared"
+    folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip(f"there is no folder {folder}")
     return folder

@@ -333,3 +333,9 @@ class TestFigures:
         some = [np.zeros((4, 2))]
         with pytest.raises(InputError, match=r"inputs: give \(time, 3\)"):
             abstract_figures.example_trials(some, some, some, channels=("A", "B", "C"), dt=20.0, title="")
+        with pytest.raises(InputError, match=r"inputs, targets, masks, onsets, titles of \[1, 1, 1, 0, 1\] trials"):
+            abstract_figures.shown_trials(some, some, some, onsets=[], channels=("A", "B"), dt=20.0, titles=["t"], title="t")
+        with pytest.raises(InputError, match=r"inputs: give \(time, 3\), and targets and masks of as many steps"):
+            abstract_figures.shown_trials(
+                some, some, some, onsets=[{}], channels=("A", "B", "C"), dt=20.0, titles=["t"], title="t"
+            )

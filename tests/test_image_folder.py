@@ -73,6 +73,12 @@ class TestTable:
         with pytest.raises(InputError, match=message):
             ImageFolder(table)
 
+    def test_hidden_copies_are_neither_pictures_nor_tables(self, table: Path):
+        (table / "._labels.csv").write_bytes(b"\x00\x05\x16\x07")
+        for name in (".ipynb_checkpoints/m0-checkpoint.png", "__MACOSX/set/m0.png", "set/._m0.png"):
+            save(table / name, (1, 2, 3))
+        assert len(ImageFolder(table).pictures) == 5
+
     def test_two_tables_are_one_too_many(self, table: Path):
         (table / "other.csv").write_text("file,category,morph\n")
         with pytest.raises(InputError, match=r"has 2 tables"):
@@ -89,6 +95,15 @@ class TestClasses:
         save(classes / "stray.png", (1, 2, 3))
         with pytest.raises(InputError, match=r"stray.png: is not labelled; put it in the folder of its category"):
             ImageFolder(classes)
+
+    def test_hidden_copies_are_neither_pictures_nor_categories(self, classes: Path):
+        before = ImageFolder(classes).pictures
+        for name in (".ipynb_checkpoints", "__MACOSX", "cats/.ipynb_checkpoints", "dogs/@eaDir/0.jpg"):
+            save(classes / name / "0-checkpoint.jpg", (1, 2, 3))
+        for name in ("cats/._0.jpg", "dogs/.0.jpg", ".stray.png"):
+            save(classes / name, (1, 2, 3))
+        (classes / "Thumbs.db").touch()
+        assert ImageFolder(classes).pictures == before
 
     def test_two_folders_with_pictures_are_needed(self, classes: Path):
         (classes / "cows").mkdir()
@@ -107,7 +122,7 @@ class TestClasses:
         path = classes / "dogs" / "1.jpg"
         whole = path.read_bytes()
         path.write_bytes({"text": b"no picture", "cut": whole[: len(whole) // 2], "empty": b""}[damage])
-        with pytest.raises(InputError, match=r"dogs/1.jpg: cannot be read as a picture \(.+\); mend or remove it"):
+        with pytest.raises(InputError, match=r"dogs/1.jpg: cannot be read as a picture \(.+\); replace or remove it"):
             ImageFolder(classes)
 
 
@@ -124,6 +139,16 @@ class TestPictures:
         expected[6:18, 4:16] = (10, 200, 90)  # 12 px about column 10 and row 12
         assert np.array_equal(image, expected)
         assert not folder.image(1, DISPLAY).any()  # what is transparent shows the black screen
+
+    def test_sixteen_bits_and_the_cameras_orientation_are_heeded(self, tmp_path: Path):
+        exif = Image.Exif()
+        exif[274] = 6  # held upright: the stored left is the top
+        ramp = np.linspace(0, 65535, 32).astype(np.uint16)
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            Image.fromarray(np.tile(ramp, (32, 1))).save(tmp_path / name / "0.png", exif=exif)
+        image = ImageFolder(tmp_path).image(0, DISPLAY, size=8.0)[:, :, 0]
+        np.testing.assert_allclose(image, np.tile(ramp[:, None] / 257, (1, 32)), atol=1)
 
     def test_what_does_not_fit_is_refused(self, classes: Path):
         folder = ImageFolder(classes)

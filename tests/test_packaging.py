@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -121,7 +122,7 @@ class TestDocuments:
         assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
     @pytest.mark.parametrize("page", RUN)
-    def test_the_examples_run(self, page: str):
+    def test_the_examples_run(self, page: str, tmp_path: Path):
         if page == "weights.md" and not WEIGHTS.is_file():
             pytest.skip(f"there is no {WEIGHTS.name} yet")
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -129,7 +130,10 @@ class TestDocuments:
         assert examples
         # A checkout need not be installed, and then Gymnasium has not found its entry point.
         source = "\n".join(["import cordstasks.tasks", "cordstasks.tasks.register()", *examples])
-        done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
+        # They write figures where they run, which must not be the checkout.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-c", source]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     def test_no_other_page_has_examples_that_are_not_run(self):

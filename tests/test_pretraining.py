@@ -109,7 +109,7 @@ class TestImages:
         path = folder / "wolf" / "1.png"
         content = path.read_bytes()
         path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(InputError, match=r"1\.png: not a readable image .*; replace or remove the file"):
+        with pytest.raises(InputError, match=r"1\.png: cannot be read as a picture \(.+\); replace or remove it"):
             read_folder(folder)
 
     def test_of_several_sizes_are_refused(self, folder: Path) -> None:
@@ -121,9 +121,26 @@ class TestImages:
         for folder in (tmp_path, tmp_path / "nowhere"):
             with pytest.raises(InputError, match="expected one folder of images per class; found none"):
                 read_folder(folder)
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match="its class folders hold no images"):
-            read_folder(tmp_path)
+
+    def test_a_class_without_any_is_named(self, folder: Path) -> None:
+        (folder / "empty").mkdir()
+        with pytest.raises(InputError, match=r"empty: this class folder holds no images \(.*\); fill or remove it"):
+            read_folder(folder)
+
+    def test_that_are_hidden_are_neither_images_nor_classes(self, folder: Path) -> None:
+        before = read_folder(folder)
+        for name in (".ipynb_checkpoints", "__MACOSX", "ape/.ipynb_checkpoints"):
+            (folder / name).mkdir()
+            Image.new("RGB", (7, 6)).save(folder / name / "0-checkpoint.png")
+        Image.new("RGB", (7, 6)).save(folder / "wolf" / "._0.png")
+        after = read_folder(folder)
+        assert after.classes == before.classes == ("ape", "wolf")
+        assert after.labels.tolist() == before.labels.tolist()
+
+    def test_of_sixteen_bits_are_scaled(self, folder: Path) -> None:
+        ramp = np.linspace(0, 65535, 42).astype(np.uint16).reshape(6, 7)
+        Image.fromarray(ramp).save(folder / "ape" / "0.png")
+        np.testing.assert_allclose(read_folder(folder).images[0, ..., 2], ramp / 257, atol=0.51)
 
     def test_subsets_are_spread_over_the_whole(self) -> None:
         data = image_set(11, 4)

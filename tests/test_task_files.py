@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from PIL import Image
 
 from cordstasks import tasks
 from cordstasks.errors import InputError
+from cordstasks.stimuli import Display
 from cordstasks.tasks import __main__ as command
 from cordstasks.tasks import registry
-from cordstasks.tasks.preview import animation, contact_sheet
+from cordstasks.tasks.preview import animation, contact_sheet, curves, write_preview
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "orientation_discrimination.py"
@@ -163,7 +165,7 @@ class TestCommand:
     def test_it_lists_every_task_with_timing_and_conditions(self, capsys: pytest.CaptureFixture[str]):
         assert command.main([]) == 0
         listed = capsys.readouterr().out
-        for name in tasks.names():
+        for name in (*tasks.names(), *tasks.abstract_names()):
             assert re.search(rf"(?m)^{name}: \w", listed)
         assert "motion 500" in listed and "delay 1500-6000" in listed
         assert re.search(r"delay +1500, 3000, 6000; trained on 500, 600, \.\.\., 3000 \(26 values\)", listed)
@@ -181,12 +183,86 @@ class TestCommand:
             assert moving.size == (3 * 132, 144)
         assert sorted(path.name for path in out.iterdir()) == ["orientation.gif", "orientation.png"]
 
+    @pytest.mark.parametrize("name", tasks.abstract_names())
+    def test_an_abstract_task_is_listed_with_what_it_has(self, name: str, capsys: pytest.CaptureFixture[str]):
+        assert command.main(["list", name]) == 0
+        task, listed = tasks.get(name), capsys.readouterr().out
+        assert f"  channels   {', '.join(task.channels)}; noise {task.noise:g}" in listed
+        assert f"  outputs    {task.outputs}, scored by {task.measure}" in listed
+        assert all(re.search(rf"(?m)^  {condition} +[-\d]", listed) for condition in task.design()[0])
+        given = "".join(listed.partition("  parameters ")[2].split())
+        for field in dataclasses.fields(task):
+            assert re.search(rf"(^|,){field.name}=[\[\d]", given)
+        assert all(len(line) < 115 for line in listed.splitlines())
+
+    def test_what_is_special_of_an_abstract_task_is_listed(self, capsys: pytest.CaptureFixture[str]):
+        command.main(["list", "memory-pro"])
+        listed = capsys.readouterr().out
+        assert "  timing     fixation 300, stimulus 500, delay 500-2000, response 500 (ms)\n" in listed
+        assert "  curriculum delay 100-300, then 300-1000, then 500-2000\n" in listed
+        assert "  angle      0, 45, 90, 135, 180, 225, 270, 315, and any between\n" in listed
+        assert "noise 0.05 on the first 2\n" in listed and "delay=[500,2000], response=500, places=0" in listed
+
+    def test_parameters_are_listed_as_they_are_set(self, capsys: pytest.CaptureFixture[str]):
+        command.main(["list", "catdog"])
+        listed = capsys.readouterr().out
+        for text in ("two_choices=false", "lines=null", "levels=[0,0.2,0.4,0.6,0.8,1]", "part=all", "second_tests=1,"):
+            assert text in listed
+        command.main(["list"])
+        assert "parameters" not in capsys.readouterr().out
+
+    @pytest.mark.parametrize("name", tasks.abstract_names())
+    def test_trials_of_an_abstract_task_are_drawn(self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        assert command.main(["preview", name, "--out", str(tmp_path), "--trials", "2", "--training"]) == 0
+        assert capsys.readouterr().out.split() == [str(tmp_path / f"{name}.png")]
+        with Image.open(tmp_path / f"{name}.png") as figure:
+            assert figure.width > figure.height > 400
+        assert [path.name for path in tmp_path.iterdir()] == [f"{name}.png"]
+
+    def test_the_curves_are_those_of_the_trials(self):
+        task = tasks.get("memory-pro")
+        batch = task.sample(4, seed=3)
+        axes = curves(task, trials=4, seed=3).axes
+        assert len(axes) == 4 * 3  # two rows of three trials, each of two axes; the last two places are empty
+        for trial, (upper, lower) in enumerate(
+            [(axes[0], axes[3]), (axes[1], axes[4]), (axes[2], axes[5]), (axes[6], axes[9])]
+        ):
+            length = batch.lengths[trial]
+            drawn = [patch.get_data().values for patch in upper.patches]
+            np.testing.assert_array_equal(np.stack(drawn, axis=1), batch.inputs[trial, :length])
+            mask, *targets = (patch.get_data().values for patch in lower.patches)
+            np.testing.assert_array_equal(mask, batch.mask[trial, :length])
+            np.testing.assert_array_equal(np.stack(targets, axis=1), batch.targets[trial, :length])
+            assert upper.get_xlim() == lower.get_xlim() == (0, length * batch.dt)
+            angle = f"angle {batch.conditions['angle'][trial]:.4g}, delay"
+            assert upper.get_title(loc="left").startswith(angle)
+            assert upper.get_title(loc="left").endswith(f": {task.actions[batch.answers[trial]]}")
+        assert not axes[7].axison and not axes[11].axison
+
+    def test_a_sheet_has_an_end(self, tmp_path: Path):
+        task = tasks.get("rdm")
+        for wrong, message in (
+            ({"trials": 0}, "trials=0: draw at least 1 and at most 100"),
+            ({"trials": 101}, "trials=101: draw at least 1 and at most 100"),
+            ({"seed": -1}, "seed=-1: give a whole number of at least 0"),
+        ):
+            with pytest.raises(InputError, match=message):
+                write_preview(task, tmp_path, **wrong)
+        wide = tasks.get("saccade", display=Display(pixels=1000, field_of_view=32.0))
+        with pytest.raises(InputError, match="trials=66: side by side they are too wide; draw at most 65"):
+            animation(wide, wide.trials(1, seed=0) * 66)
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["preview", "numerosty", "--out", "x"], "task 'numerosty' is unknown; did you mean 'numerosity'"),
             (["preview", "rdm"], "the following arguments are required: --out; see --help"),
             (["preview", "rdm", "--out", "x", "--trials", "0"], "--trials 0: draw at least 1"),
+            (["preview", "dms", "--out", "x", "--trials", "1000"], "--trials 1000: draw at least 1 and at most 100"),
+            (["preview", "rdm", "--out", "x", "--seed", "-1"], "--seed -1: give a whole number of at least 0"),
+            (["preview", "dms", "--out", "x", "--seed", "-3"], "--seed -3: give a whole number of at least 0"),
+            (["preview", "memory_pro", "--out", "x"], "task 'memory_pro' is unknown; did you mean 'memory-pro'"),
+            (["list", "dmss"], "task 'dmss' is unknown; did you mean 'dms'"),
             (["show"], "invalid choice: 'show'"),
         ],
     )

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
 from cordstasks.errors import InputError
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+from cordstasks.stimuli.pictures import SUFFIXES, picture_files, read_picture, visible
 
 
 @dataclass(frozen=True)
@@ -48,38 +45,29 @@ class ImageSet:
         return ImageSet(self.images[pick], self.labels[pick], self.classes)
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
-
-
 def read_folder(folder: Path) -> ImageSet:
-    """Read `folder`/<class>/<image> into memory.
+    """Read `folder`/<class>/<image> into memory; hidden files and folders are ignored.
 
     Raises
     ------
-    InputError : no class folders, no images, images of several sizes, or a damaged image (which is named).
+    InputError : no class folders, a class without images, images of several sizes, or a damaged image (which is named).
     """
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
+    classes = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
     if not classes:
         raise InputError(f"{folder}: expected one folder of images per class; found none")
-    paths = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((folder / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
-    if not paths:
-        raise InputError(f"{folder}: its class folders hold no images ({', '.join(sorted(SUFFIXES))})")
+    paths: list[tuple[Path, int]] = []
+    for label, place in enumerate(classes):
+        own = picture_files(place)
+        if not own:
+            raise InputError(f"{place}: this class folder holds no images ({', '.join(SUFFIXES)}); fill or remove it")
+        paths += [(path, label) for path in own]
     with ThreadPoolExecutor() as pool:
-        arrays = list(pool.map(_read, (path for path, _ in paths)))
+        arrays = list(pool.map(read_picture, (path for path, _ in paths)))
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
         raise InputError(f"{folder}: images of several sizes {sorted(shapes)[:3]}; resize them to one size first")
-    return ImageSet(torch.from_numpy(np.stack(arrays)), torch.tensor([label for _, label in paths]), classes)
+    names = tuple(place.name for place in classes)
+    return ImageSet(torch.from_numpy(np.stack(arrays)), torch.tensor([label for _, label in paths]), names)
 
 
 def normalise(images: Tensor, image_size: int, mean: Tensor, std: Tensor) -> Tensor:

@@ -141,7 +141,10 @@ def maps_for(units: int) -> tuple[int, int, int]:
     """Channels, height and width of square maps that hold `units`: of 5 x 5 places, or the nearest to it."""
     sides = [side for side in range(3, math.isqrt(max(units, 0)) + 1) if units % side**2 == 0]
     if not sides:
-        raise InputError(f"units={units!r}: no square maps of at least 3 x 3 hold them; give --shape, such as 4x5x5")
+        raise InputError(
+            f"units={units!r}: no square maps of at least 3 x 3 hold them; choose a multiple of 9, 16 or 25, or give a "
+            "shape, such as 4x5x5"
+        )
     side = min(sides, key=lambda side: abs(side - 5))
     return units // side**2, side, side
 

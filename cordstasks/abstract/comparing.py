@@ -248,7 +248,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
     closer = _closer(comparison, labels)
     undrawn = _figures(comparison, activities, labels, folder)
     if undrawn:
-        print(f"trajectories.png leaves out {', '.join(undrawn)}: there is one dimension to draw, and two are needed")
+        print(f"not drawn in trajectories.png, for want of a second dimension: {'; '.join(undrawn)}")
     return {
         "networks": counts,
         "conditions": len(inputs),
@@ -300,11 +300,15 @@ def _figures(comparison: analysis.Comparison, activities: list[NDArray[Any]], la
     if alignments:
         figure = figures.aligned_trajectories(alignments, len(activities[0]), held_out=held_out)
         figures.save(figure, folder / "trajectories.png")
+    else:
+        (folder / "trajectories.png").unlink(missing_ok=True)  # of an earlier command, with other networks
     return undrawn
 
 
 def _answers(found: dict[str, Any]) -> str:
-    """The paper's question, task by task."""
+    """The paper's question, task by task; nothing where it was not asked."""
+    if not any(result["closer_to_full"] for result in found.values()):
+        return ""
     lines = ["\nconvolutional networks' distance to full ones, less that of others (negative: closer), 95 % interval"]
     for task, result in found.items():
         for row in result["closer_to_full"]:

@@ -73,15 +73,17 @@ def read_recording(path: Path, conditions: int, times: int, *, alpha: float) -> 
         varies = np.ptp(rates, axis=(0, 1)) > 8 * epsilon * np.abs(rates).max(axis=(0, 1))
         if not varies.any():
             raise InputError(f"is constant: none of its {len(varies)} neurons varies over conditions or time")
+        if np.ptp(rates, axis=(0, 1)).max() < SMALLEST:
+            raise InputError(f"varies by less than {SMALLEST:g}, which is no change of rates; give rates in Hz")
         rates = rates[..., varies]
         share = _check_dimensions(rates, epsilon)
         _check_folds(rates, epsilon)
         _try(rates, alpha)
     notes = []
     if not varies.all():
-        notes.append(f"{(~varies).sum()} of its {len(varies)} neurons never vary, and count for nothing")
-    if share >= HELD:
-        notes.append(f"one dimension holds {100 * share:.3g} % of its variance, so correlations are of one component")
+        notes.append(f"neurons that never vary, and count for nothing: {(~varies).sum()} of {len(varies)}")
+    if share > HELD:
+        notes.append(f"one dimension holds more than {100 * HELD:g} % of its variance, so correlations are of one component")
     return Recording(path.stem, rates, tuple(notes))
 
 
@@ -119,7 +121,8 @@ def _opened(path: Path) -> NDArray[Any]:
 def _check_shape(array: NDArray[Any], conditions: int, times: int, alpha: float) -> None:
     shape = array.shape
     if array.ndim != 3 or shape[:2] != (conditions, times) or shape[2] < 1:
-        turned = array.ndim == 3 and any(order[:2] == (conditions, times) for order in permutations(shape))
+        orders = permutations(shape) if array.ndim == 3 and array.size else ()
+        turned = any(order[:2] == (conditions, times) for order in orders)
         raise InputError(
             f"has shape {shape}; give (condition, time, neuron) of {conditions} conditions, in the order of conditions.csv, "
             f"and {times} times{', which its axes seem to hold in another order' if turned else ''}"
@@ -146,8 +149,6 @@ def _check_finite(rates: NDArray[np.float64]) -> None:
     largest = np.abs(rates).max()
     if largest > LARGEST:
         raise InputError(f"holds values as large as {largest:.3g}, which are no rates; give rates in Hz")
-    if np.ptp(rates, axis=(0, 1)).max() < SMALLEST and largest > 0:
-        raise InputError(f"varies by less than {SMALLEST:g}, which is no change of rates; give rates in Hz")
 
 
 def _check_dimensions(rates: NDArray[np.float64], epsilon: float) -> float:

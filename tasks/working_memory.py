@@ -61,7 +61,7 @@ class ParametricWorkingMemoryTask(AbstractTask):
         self._check_levels("differences")
         for name in ("lowest", "highest"):
             value: Any = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value <= HIGHEST:
+            if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) <= HIGHEST:
                 raise InputError(f"{name}={value!r}: give a whole number of Hz, from 0 to {HIGHEST}")
         if not self.lowest < self.highest:
             raise InputError(f"lowest={self.lowest!r}: must be below highest={self.highest!r}")
@@ -205,7 +205,7 @@ class MemoryProTask(AbstractTask):
             check_duration(name, duration)
         self._check_numbers(strength=0)
         places: Any = self.places
-        if not isinstance(places, Integral) or isinstance(places, bool) or places < 0 or places == 1:
+        if not isinstance(places, Integral) or isinstance(places, bool) or int(places) < 0 or places == 1:
             raise InputError(f"places={self.places!r}: give 0 for any angle, or a number of at least 2")
 
     @property

@@ -217,7 +217,7 @@ def _one_of(name: str, value: Any, *, known: Sequence[str]) -> str:
 
 
 def _whole(name: str, value: Any, *, least: int = 1) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value < 2**63:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) < 2**63:
         raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
     return int(value)
 

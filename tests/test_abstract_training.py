@@ -142,7 +142,10 @@ class TestStops:
         summary = experiment.carry_out(small(seeds=(1, 2)), RunFolder(tmp_path))
         assert (summary["diverged"], summary["learned"]) == (2, 0)
         assert [row["score"] for row in summary["networks"]] == [None, None]
-        assert "diverged" in experiment.table(tmp_path)
+        text = experiment.table(tmp_path)
+        assert "diverged" in text
+        assert not (tmp_path / "trials.png").exists()  # there is no trained network to show
+        assert "trials.png" not in text
 
     def test_the_best_weights_on_the_whole_task_are_kept(self):
         trainer = Trainer(small(seeds=(1,), goal=1.0, parameters={**SHORT, "delay": 100.0}, steps=40, learning_rate=0.02))

@@ -265,6 +265,11 @@ class TestRuns:
         assert all(job.name in log for job in jobs)
         assert "MemoryError: no room\nat all" in log
 
+    def test_the_median_of_an_even_number_of_scores_lies_between_them(self):
+        jobs = expand({**SMALL, "connectivities": ["full"], "seeds": 4})
+        rows = {jobs[0].name: [{"state": "reached", "learned": True, "score": score} for score in (0.2, 0.9, 0.4, 1.0)]}
+        assert sweep_run._table(jobs, rows).splitlines()[-1].split()[-1] == "0.650"
+
     def test_a_process_that_is_killed_ends_the_sweep_in_one_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ):

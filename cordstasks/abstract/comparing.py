@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,9 @@ def common_trials(task: tasks.AbstractTask, count: int, *, dt: float) -> tuple[N
     Durations that vary between trials are held at their middle, so that all trials have the same course.
     """
     fixed: dict[str, Any] = {"noise": 0.0, "catch": 0.0}
-    for field in fields(task):
-        value = getattr(task, field.name)
-        if field.name != "strengths" and isinstance(value, tuple) and len(value) == 2 and all(v > dt for v in value):
-            fixed[field.name] = float(np.mean(value))
+    for period, duration in task.timing.items():
+        if isinstance(duration, tuple):
+            fixed[period] = float(np.mean(duration))
     batch = replace(task, **fixed).sample(DRAWN, seed=SEED, dt=dt)
     _, first = np.unique(batch.inputs.reshape(DRAWN, -1), axis=0, return_index=True)
     rng = np.random.default_rng(SEED)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import statistics
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -276,8 +277,8 @@ def _table(jobs: list[Job], rows: dict[str, list[dict[str, Any]]]) -> str:
     for job in jobs:
         groups.setdefault((job.settings.task, job.settings.connectivity), []).extend(rows.get(job.name, []))
     for (task, connectivity), group in groups.items():
-        scores = sorted(row["score"] for row in group if row.get("score") is not None)
-        middle = f"{scores[len(scores) // 2]:6.3f}" if scores else "     -"
+        scores = [row["score"] for row in group if row.get("score") is not None]
+        middle = f"{statistics.median(scores):6.3f}" if scores else "     -"
         counts = [sum(row["state"] == state for row in group) for state in ("diverged", "failed")]
         learned = sum(bool(row["learned"]) for row in group)
         lines.append(f"{task:<16} {connectivity:<12} {len(group):>8} {learned:>8} {counts[0]:>8} {counts[1]:>6}  {middle}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from cordstasks.errors import InputError
@@ -16,6 +17,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise an InputError instead of printing the usage and exiting."""
         raise InputError(f"{message[0].lower()}{message[1:]}; see --help")
+
+
+def folder(text: str) -> Path:
+    """The type of an option that names a folder to write in; no name would be the working directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("give the name of a folder, which may be new")
+    return Path(text)
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:

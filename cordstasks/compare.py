@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from cordstasks.abstract.command import seeds
-from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES
-from cordstasks.command import Parser, run_command
+from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES, Settings, defaults, first_repeated
+from cordstasks.command import Parser, folder, run_command
 from cordstasks.errors import InputError, unknown
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
@@ -38,8 +39,15 @@ def parser() -> argparse.ArgumentParser:
         help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
         "of OUT/TASK/conditions.csv",
     )
-    made.add_argument("--out", type=Path, default=Path("comparisons/networks"), help="default: comparisons/networks")
+    made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
+    made.add_argument("--out", type=folder, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
+
+
+def _settings(options: argparse.Namespace, task: str, connectivity: str, activation: str) -> Settings:
+    """What networks of one kind are trained with."""
+    given = {} if options.steps is None else {"steps": options.steps}
+    return defaults(task, connectivity, units=options.units, seeds=options.seeds, activation=activation, **given)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,14 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cordstasks import tasks  # late, since --help needs no NumPy
 
     options = parser().parse_args(arguments)
-    for name, values, known in (
-        ("task", options.tasks, tasks.abstract_names()),
-        ("connectivity", options.connectivities, CONNECTIVITIES),
-        ("activation", options.activations, ACTIVATIONS),
+    for name, flag, known in (
+        ("task", "tasks", tasks.abstract_names()),
+        ("connectivity", "connectivities", CONNECTIVITIES),
+        ("activation", "activations", ACTIVATIONS),
     ):
+        values = getattr(options, flag)
         for value in values:
             if value not in known:
                 raise unknown(name, value, known)
+        again = first_repeated(values)
+        if again is not None:
+            raise InputError(f"--{flag} {' '.join(values)}: {values[again]} comes twice; name each once")
     options.seeds = seeds(options.seeds)
     if not 0 <= options.alpha <= 1:
         raise InputError(f"--alpha {options.alpha:g}: give a number from 0 to 1")
@@ -63,9 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}")
     if options.recording is not None and (len(options.tasks) > 1 or not options.recording.is_file()):
         raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
+    combinations = product(options.tasks, options.connectivities, options.activations)
+    chosen = {combination: _settings(options, *combination) for combination in combinations}
     from cordstasks.abstract.comparing import compare_networks  # late: it loads torch, which mistakes need not wait for
 
-    return compare_networks(options)
+    return compare_networks(options, chosen)
 
 
 if __name__ == "__main__":

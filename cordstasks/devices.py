@@ -26,6 +26,12 @@ def resolve(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device {name!r}: this machine has no MPS device; choose cpu or auto")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"device {name!r}: not a device ({error}); choose one of {', '.join(DEVICES)}") from error
+        what = str(error).splitlines()[0]
+        raise InputError(f"device {name!r}: not a device ({what}); choose one of {', '.join(DEVICES)}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; their numbers begin at 0"
+        )
+    return device

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.abstract.sweeping import read_sweep
-from cordstasks.command import Parser, run_command
+from cordstasks.command import Parser, folder, run_command
 from cordstasks.errors import InputError, unknown
 
 BACKENDS = ("loky", "dask", "ray")
@@ -22,10 +22,11 @@ def parser() -> argparse.ArgumentParser:
         "one that was stopped.",
     )
     made.add_argument("config", type=Path, help="the TOML file, see the page on networks in the documentation")
-    made.add_argument("--out", type=Path, help="the sweep's folder (default: sweeps/NAME, with the file's name)")
+    made.add_argument("--out", type=folder, help="the sweep's folder (default: sweeps/NAME, with the file's name)")
     made.add_argument("--jobs", type=int, default=-1, help="processes at once (default: one a core)")
     made.add_argument("--backend", default="loky", help=f"{', '.join(BACKENDS)}: what runs the work (default loky, here)")
     made.add_argument("--scheduler", help="address of a Dask scheduler, or file that names it (default: start workers here)")
+    made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
     made.add_argument("--no-figures", action="store_true", help="draw no learning curves")
     return made
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs_at_once=options.jobs,
         backend=options.backend,
         scheduler=options.scheduler,
+        device=options.device,
         figures=not options.no_figures,
     )
 

@@ -284,7 +284,7 @@ class AbstractTask(ABC):
         """Raise an InputError unless each named field is a finite number, not below its least value."""
         for name, low in {"noise": 0.0, "catch": 0.0, **least}.items():
             value: Any = getattr(self, name)
-            if not isinstance(value, Real) or not low <= float(value) < float("inf"):
+            if not _is_number(value) or not low <= value < float("inf"):
                 raise InputError(f"{name}={value!r}: give a finite number of at least {low:g}")
         if self.catch >= 1:
             raise InputError(f"catch={self.catch!r}: give a share of trials below 1")
@@ -292,8 +292,11 @@ class AbstractTask(ABC):
     def _check_levels(self, name: str, *, least: float = 0.0) -> None:
         """Raise an InputError unless the named field is a list of numbers above `least`."""
         values = getattr(self, name)
-        if not isinstance(values, tuple) or not values or not all(least < value < float("inf") for value in values):
+        numbers = isinstance(values, tuple) and all(map(_is_number, values))
+        if not numbers or not values or not all(least < value < float("inf") for value in values):
             raise InputError(f"{name}={values!r}: give a tuple of finite numbers above {least:g}")
+        if len(set(values)) < len(values):
+            raise InputError(f"{name}={values!r}: give different numbers; one that comes twice is drawn twice as often")
 
     def with_delays(self, *ends: tuple[float, float]) -> tuple[AbstractTask, ...]:
         """The task with its random `delay` within each of `ends` (ms), then itself."""
@@ -302,6 +305,10 @@ class AbstractTask(ABC):
             return (self,)
         easier = [(low, high) for low, high in ends if high < own[1]]
         return (*(replace(self, delay=(min(low, own[0]), high)) for low, high in easier), self)  # type: ignore[call-arg]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _ends(duration: Duration) -> tuple[float, float]:

@@ -326,8 +326,8 @@ def draw_duration(name: str, duration: Duration, rng: np.random.Generator) -> fl
 def check_duration(name: str, duration: Duration, *, positive: bool = True) -> None:
     """Raise an InputError unless `duration` (ms) is a possible one."""
     ends = duration if isinstance(duration, tuple) else (duration, duration)
-    numbers = all(isinstance(end, Real) for end in ends)
-    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1] < float("inf") or (positive and ends[0] == 0):
+    real = all(isinstance(end, Real) and not isinstance(end, bool) for end in ends)
+    if not real or len(ends) != 2 or not 0 <= ends[0] <= ends[1] < float("inf") or (positive and ends[0] == 0):
         least = "above 0" if positive else "at least 0"
         raise InputError(f"{name}={duration!r}: give a duration {least} ms, or (shortest, longest)")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from cordstasks.errors import InputError
 from cordstasks.tasks.abstract import AbstractBatch, AbstractTask, Schedule, Values, one_of
 from cordstasks.tasks.visual import FIXATE, Duration, check_duration
+
+HIGHEST = 10_000  # Hz; a frequency beyond is a slip
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class ParametricWorkingMemoryTask(AbstractTask):
             check_duration(name, duration)
         self._check_numbers()
         self._check_levels("differences")
+        for name in ("lowest", "highest"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) <= HIGHEST:
+                raise InputError(f"{name}={value!r}: give a whole number of Hz, from 0 to {HIGHEST}")
         if not self.lowest < self.highest:
             raise InputError(f"lowest={self.lowest!r}: must be below highest={self.highest!r}")
         if not len(self._pairs()):
@@ -68,8 +75,10 @@ class ParametricWorkingMemoryTask(AbstractTask):
 
     def _pairs(self) -> NDArray[np.float64]:
         """All pairs of frequencies (pair, 2)."""
-        all_ = range(self.lowest, self.highest + 1)
-        return np.array([(a, b) for a, b in product(all_, all_) if abs(a - b) in self.differences], float).reshape(-1, 2)
+        apart = sorted({sign * int(step) for step in self.differences for sign in (-1, 1) if step == int(step)})
+        first = range(self.lowest, self.highest + 1)
+        pairs = [(a, a + step) for a in first for step in apart if self.lowest <= a + step <= self.highest]
+        return np.array(pairs, float).reshape(-1, 2)
 
     def draw(self, trials: int, rng: np.random.Generator) -> dict[str, Values]:
         """``f1`` and ``f2`` in Hz."""
@@ -195,7 +204,8 @@ class MemoryProTask(AbstractTask):
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(strength=0)
-        if not isinstance(self.places, int) or self.places < 0 or self.places == 1:
+        places: Any = self.places
+        if not isinstance(places, Integral) or isinstance(places, bool) or int(places) < 0 or places == 1:
             raise InputError(f"places={self.places!r}: give 0 for any angle, or a number of at least 2")
 
     @property

@@ -142,7 +142,10 @@ class TestStops:
         summary = experiment.carry_out(small(seeds=(1, 2)), RunFolder(tmp_path))
         assert (summary["diverged"], summary["learned"]) == (2, 0)
         assert [row["score"] for row in summary["networks"]] == [None, None]
-        assert "diverged" in experiment.table(tmp_path)
+        text = experiment.table(tmp_path)
+        assert "diverged" in text
+        assert not (tmp_path / "trials.png").exists()  # there is no trained network to show
+        assert "trials.png" not in text
 
     def test_the_best_weights_on_the_whole_task_are_kept(self):
         trainer = Trainer(small(seeds=(1,), goal=1.0, parameters={**SHORT, "delay": 100.0}, steps=40, learning_rate=0.02))
@@ -166,6 +169,26 @@ class TestStops:
             assert lessons == sorted(lessons)
             for now, then in zip(rows, rows[1:], strict=False):
                 assert then["lesson"] == now["lesson"] + (now["score"] >= 0.55)
+
+    @pytest.mark.parametrize(
+        ("task", "parameters", "trials"),
+        [
+            ("perceptual-dm", {"catch": 0.9}, {"validation": 2, "heldout": 1}),
+            ("memory-pro", {"places": 2, "delay": 100.0}, {"validation": 2, "heldout": 2}),
+            ("parametric-wm", {"differences": (24,), "delay": 100.0}, {"validation": 2, "heldout": 2}),
+        ],
+    )
+    def test_trials_that_define_no_score_do_not_stop_a_run(
+        self, task: str, parameters: dict[str, Any], trials: dict[str, int], tmp_path: Path
+    ):
+        given: dict[str, Any] = {"units": 8, "steps": 6, "batch": 2, "evaluate_every": 1, "parameters": parameters, **trials}
+        chosen = Settings(task, seeds=tuple(range(8)), **given)
+        summary = experiment.carry_out(chosen, RunFolder(tmp_path), figures=True)
+        assert len(summary["networks"]) == 8
+        undefined = [row["score"] is None for row in Log(tmp_path / "metrics.jsonl").read()]
+        assert any(undefined)
+        assert not all(undefined)
+        assert "learned the task" in experiment.table(tmp_path)
 
 
 class TestRunFolder:

@@ -36,6 +36,13 @@ def test_common_trials_have_no_noise_no_repeats_and_one_course(name: str):
     assert steps.sum(1).max() <= 4
 
 
+def test_common_trials_hold_durations_at_their_middle_and_leave_other_pairs_of_numbers_alone():
+    task = tasks.get("parametric-wm", differences=(22, 24), delay=(200.0, 400.0), first=(15.0, 65.0))
+    inputs, conditions = common_trials(task, 12, dt=10.0)
+    assert inputs.shape[1] == (100 + 40 + 300 + 100 + 100) / 10
+    assert set(np.abs(conditions["f1"] - conditions["f2"])) == {22, 24}
+
+
 def test_trajectories_are_the_noise_free_rates():
     network = RNN(2, 7, 1, noise=3.0)
     inputs = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)

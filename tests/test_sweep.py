@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cordstasks.abstract import sweep_run
 from cordstasks.abstract.sweep_run import COLUMNS, read_results, run_sweep
@@ -70,12 +72,116 @@ class TestFiles:
             ({"tasks": ["dms"], "connectivities": ["lowrank"], "ranks": [200]}, "rank=200: must be from 1 to"),
             ({"tasks": ["dms"], "units": [50], "settings": {"units": 60}}, "units stands both in a list and in"),
             ({"tasks": ["dms"], "seeds": 0}, "seeds = 0: give how many, or a list"),
-            ({"tasks": ["dms"], "learning_rates": ["fast"]}, "learning_rate='fast': must be a finite number above 0"),
+            (
+                {"tasks": ["dms"], "learning_rates": [0.1, "fast"]},
+                r"learning_rates\[1\]: learning_rate='fast': must be a finite number above 0",
+            ),
+            ({"tasks": ["dms"], "units": [50, True]}, r"units\[1\]: units=True: must be a whole number"),
+            ({"tasks": ["dms"], "units": [50, 50.0]}, r"units\[1\]: units=50\.0: must be a whole number"),
+            ({"tasks": ["dms", ["dms"]]}, r"tasks\[1\]: task \['dms'\] is unknown"),
+            ({"tasks": ["dms", "dms"]}, r"tasks\[1\] = 'dms': comes twice; leave one out"),
+            ({"tasks": ["dms"], "gains": [1, 0.9, 1.0]}, r"gains\[2\] = 1\.0: comes twice"),
+            ({"tasks": ["dms"], "seeds": [0, 1, 0]}, r"seeds=\(0, 1, 0\): give one or more different seeds"),
+            ({"tasks": ["dms"], "seeds": ["0"]}, "seeds='0': must be a whole number"),
+            ({"tasks": ["dms"], "seeds": True}, "seeds = True: give how many"),
+            ({"tasks": ["dms"], "seeds": 10**12}, "seeds = 1000000000000: are too many networks; give at most 100000"),
+            (
+                {"tasks": ["dms"], "settings": {"train_inputs": "false"}},
+                r"\[settings\]: train_inputs='false': must be true or false",
+            ),
+            ({"tasks": ["dms"], "settings": {"steps": 1.5}}, r"\[settings\]: steps=1\.5: must be a whole number"),
+            ({"tasks": ["dms"], "settings": {"dt": "20"}}, r"\[settings\]: dt='20': must be a finite number above 0"),
+            ({"tasks": ["dms"], "settings": {"connectivity": "ful"}}, "connectivity 'ful' is unknown; did you mean 'full'"),
+            (
+                {"tasks": ["dms"], "settings": {"shape": [4, 5]}},
+                r"\[settings\]: shape=\[4, 5\]: give channels, height and width",
+            ),
+            ({"tasks": ["dms"], "settings": {"excitatory": "0.8"}}, r"\[settings\]: excitatory='0\.8': give a share"),
+            ({"tasks": ["dms"], "settings": 5}, r"settings = 5: must be a table, which begins with a line \[settings\]"),
+            ({"tasks": ["dms"], "settings": [{}]}, r"settings = \[\{\}\]: must be a table"),
+            (
+                {"tasks": ["dms"], "settings": {"seeds": 3}},
+                r"\[settings\] seeds: stands below the line \[settings\]; move it above",
+            ),
+            ({"settings": {"tasks": ["dms"]}}, r"\[settings\] tasks: stands below the line \[settings\]; move it above"),
+            (
+                {"tasks": ["dms"], "steps": 3},
+                r"steps = 3: is the same for all networks; move it into the table \[settings\]",
+            ),
+            ({"tasks": ["dms"], "setting": {}}, r"table 'setting' is unknown; did you mean 'settings'\?"),
+            (
+                {"tasks": ["dms"], "parameters": {"dms": {}}},
+                r"table 'parameters' is unknown; did you mean 'task_parameters'\?",
+            ),
+            ({"tasks": ["dms"], "ranks": [1, 2]}, "ranks: matters to lowrank networks only, and the sweep has none"),
+            ({"tasks": ["dms"], "settings": {"density": 0.5}}, r"\[settings\] density: matters to sparse networks only"),
         ],
     )
     def test_mistakes(self, content: dict[str, Any], message: str):
+        with pytest.raises(InputError, match=message) as caught:
+            expand(content)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"dsm": {"delay": 500}}, r"\[task_parameters\.dsm\]: task 'dsm' is unknown; did you mean 'dms'\?"),
+            ({"delay": 500}, r"\[task_parameters\.delay\]: task 'delay' is unknown"),
+            ({"dms": 500}, r"\[task_parameters\] dms = 500: must be a table"),
+            (
+                {"dms": {"delays": 500}},
+                r"\[task_parameters\.dms\]: parameter of task dms 'delays' is unknown; did you mean 'delay'",
+            ),
+            ({"dms": {"delay": "500"}}, r"\[task_parameters\.dms\]: delay='500': give a duration"),
+            ({"dms": {"delay": [500, "x"]}}, r"\[task_parameters\.dms\]: delay=\(500, 'x'\): give a duration"),
+            ({"dms": {"delay": [900, 500]}}, r"\[task_parameters\.dms\]: delay=\(900, 500\): give a duration"),
+            ({"dms": {"noise": True}}, r"\[task_parameters\.dms\]: noise=True: give a finite number"),
+            ({"dms": {"delay": {"low": 1}}}, r"\[task_parameters\.dms\]: delay=\{'low': 1\}: give a duration"),
+            ({"memory-pro": {"delay": 500}}, r"\[task_parameters\.memory-pro\]: the sweep has no task memory-pro"),
+            (["dms"], r"task_parameters = \['dms'\]: must be a table"),
+        ],
+    )
+    def test_task_parameters(self, parameters: Any, message: str):
+        with pytest.raises(InputError, match=message):
+            expand({"tasks": ["dms"], "task_parameters": parameters})
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                {"tasks": ["dms"], "connectivities": ["full", "lowrank"], "units": [300, 100], "ranks": [2, 200]},
+                r"tasks\[0\], connectivities\[1\], units\[1\], ranks\[1\]: rank=200: must be from 1 to the number",
+            ),
+            (
+                {"tasks": ["memory-pro", "perceptual-dm"], "settings": {"dt": 50}},
+                r"tasks\[1\]: dt=50 ms is longer than decision can be \(20 ms\)",
+            ),
+            (
+                {"tasks": ["dms"], "connectivities": ["full", "conv"], "units": [14]},
+                r"tasks\[0\], connectivities\[1\], units\[0\]: units=14: no square maps",
+            ),
+            (
+                {"tasks": ["dms"], "activations": ["relu", "tanh"], "settings": {"excitatory": 0.8}},
+                r"activations\[1\]: activation='tanh'",
+            ),
+            ({"tasks": ["dms", "parametric-wm"], "settings": {"validation": 1}}, r"tasks\[1\]: validation=1: R2"),
+        ],
+    )
+    def test_values_that_do_not_go_together_are_named_by_their_places(self, content: dict[str, Any], message: str):
         with pytest.raises(InputError, match=message):
             expand(content)
+
+    def test_a_number_is_the_same_job_however_it_is_written(self):
+        one, two = ({"tasks": ["dms"], "gains": [gain], "settings": {"dt": dt}} for gain, dt in ((1, 20), (1.0, 20.0)))
+        assert expand(one) == expand(two)
+
+    def test_the_command_says_it_before_anything_is_written(self, tmp_path: Path):
+        (tmp_path / "typo.toml").write_text('tasks = ["dms"]\n[task_parameters.dsm]\ndelay = 500\n')
+        with pytest.raises(
+            InputError, match=r"typo\.toml: \[task_parameters\.dsm\]: task 'dsm' is unknown; did you mean 'dms'"
+        ):
+            main([str(tmp_path / "typo.toml"), "--out", str(tmp_path / "out")])
+        assert not (tmp_path / "out").exists()
 
     def test_unreadable_files(self, tmp_path: Path):
         with pytest.raises(InputError, match=r"none\.toml: cannot be read"):
@@ -84,7 +190,7 @@ class TestFiles:
         with pytest.raises(InputError, match=r"bad\.toml: is not TOML"):
             read_sweep(tmp_path / "bad.toml")
         (tmp_path / "odd.toml").write_text('tasks = ["dmz"]')
-        with pytest.raises(InputError, match=r"odd\.toml: task 'dmz' is unknown"):
+        with pytest.raises(InputError, match=r"odd\.toml: tasks\[0\]: task 'dmz' is unknown"):
             main([str(tmp_path / "odd.toml")])
 
 
@@ -140,6 +246,68 @@ class TestRuns:
         run_sweep(expand(SMALL), tmp_path, jobs_at_once=1, figures=False)  # what failed is tried again
         assert all(row["state"] != "failed" for row in read_results(tmp_path))
 
+    def test_the_whole_traceback_of_a_failed_job_is_in_the_log(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        def a_function_deep_down(*_: Any, **__: Any) -> Any:
+            raise MemoryError("no room\nat all")
+
+        monkeypatch.setattr(sweep_run, "carry_out", a_function_deep_down)
+        jobs = expand(SMALL)
+        assert run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False) == 0
+        printed = capsys.readouterr().out
+        assert f"failed: 2 of 2 jobs; {jobs[0].name}: MemoryError: no room at all; whole tracebacks are in" in printed
+        assert str(tmp_path / "sweep.log") in printed
+        assert "Traceback" not in printed
+        log = (tmp_path / "sweep.log").read_text()
+        assert log.count("Traceback (most recent call last)") == 2
+        assert log.count("in a_function_deep_down") == 2
+        assert all(job.name in log for job in jobs)
+        assert "MemoryError: no room\nat all" in log
+
+    def test_the_median_of_an_even_number_of_scores_lies_between_them(self):
+        jobs = expand({**SMALL, "connectivities": ["full"], "seeds": 4})
+        rows = {jobs[0].name: [{"state": "reached", "learned": True, "score": score} for score in (0.2, 0.9, 0.4, 1.0)]}
+        assert sweep_run._table(jobs, rows).splitlines()[-1].split()[-1] == "0.650"
+
+    def test_a_process_that_is_killed_ends_the_sweep_in_one_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        def killed(*_: Any) -> Any:
+            yield from ()
+            raise BrokenExecutor("a worker process was terminated")
+
+        monkeypatch.setattr(sweep_run, "_results", killed)
+        assert run_sweep(expand(SMALL), tmp_path, jobs_at_once=1, figures=False) == 1
+        printed = capsys.readouterr()
+        assert "was killed, perhaps for want of memory" in printed.err
+        assert "Traceback" not in printed.err + printed.out
+        assert "BrokenExecutor" in (tmp_path / "sweep.log").read_text()
+
+    @pytest.mark.parametrize("content", ["{}", "[]", '{"networks": 3, "seconds": {"train": 1}}', "{"])
+    def test_a_damaged_summary_is_named(self, tmp_path: Path, content: str):
+        jobs = expand(SMALL)
+        (tmp_path / jobs[0].name).mkdir()
+        (tmp_path / jobs[0].name / "summary.json").write_text(content)
+        with pytest.raises(InputError, match=rf"{jobs[0].name}.summary\.json: "):
+            run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False)
+
+    def test_the_device_is_passed_on_and_recorded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        real, used = sweep_run.carry_out, []
+
+        def noting(settings: Any, run: Any, device: Any, **options: Any) -> Any:
+            used.append(device)
+            return real(settings, run, device, **options)
+
+        monkeypatch.setattr(sweep_run, "carry_out", noting)
+        (tmp_path / "small.toml").write_text(
+            'tasks = ["perceptual-dm"]\nunits = [12]\nseeds = 1\n[settings]\nsteps = 2\nvalidation = 10\nheldout = 20\n'
+        )
+        words = [str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), "--jobs", "1", "--no-figures"]
+        assert main([*words, "--device", "cpu:0"]) == 0
+        assert used == [torch.device("cpu:0")]
+        assert [row["device"] for row in read_results(tmp_path / "out")] == ["cpu:0"]
+
     def test_in_processes(self, tmp_path: Path):
         (tmp_path / "small.toml").write_text(
             'tasks = ["perceptual-dm"]\nconnectivities = ["full", "lowrank"]\nunits = [12]\nseeds = [4, 1]\n'
@@ -172,12 +340,23 @@ class TestBadInput:
             (["--backend", "desk"], r"backend 'desk' is unknown; did you mean 'dask'\?"),
             (["--jobs", "0"], "--jobs 0: give a number of at least 1, or -1"),
             (["--scheduler", "tcp://x:1"], "--scheduler tcp://x:1: goes with --backend dask"),
+            (["--device", "gpu"], "device 'gpu' is unknown"),
+            (["--device", "cuda:x"], "device 'cuda:x': "),
+            (["--device", ""], "device '' is unknown"),
+            (["--device", "gpu", "--backend", "dask", "--scheduler", "tcp://x:1"], "device 'gpu' is unknown"),
         ],
     )
     def test_of_the_command(self, tmp_path: Path, arguments: list[str], message: str):
         (tmp_path / "small.toml").write_text('tasks = ["dms"]')
         with pytest.raises(InputError, match=message):
             main([str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), *arguments])
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+    def test_of_a_device_that_is_not_there(self, tmp_path: Path):
+        (tmp_path / "small.toml").write_text('tasks = ["dms"]')
+        with pytest.raises(InputError, match="device 'cuda': this machine has no CUDA device that torch can use"):
+            main([str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), "--device", "cuda"])
 
     def test_of_results(self, tmp_path: Path):
         with pytest.raises(InputError, match=r"results\.csv: cannot be read .* run the sweep first"):

@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from cordstasks import tasks
-from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES, FORMS, Settings, defaults
-from cordstasks.command import Parser
+from cordstasks.abstract.settings import (
+    ACTIVATIONS,
+    CONNECTIVITIES,
+    FORMS,
+    MOST_SEEDS,
+    ONLY_FOR,
+    Settings,
+    defaults,
+    first_repeated,
+)
+from cordstasks.command import Parser, folder
 from cordstasks.errors import InputError
 
 # what --quick changes, unless it is given
@@ -46,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "task and connectivity; config.json has them.",
     )
     made.add_argument("--task", help=f"the task: {', '.join(tasks.abstract_names())}")
-    made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
+    made.add_argument("--out", type=folder, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
     made.add_argument("--seeds", help="one a network: 0:32 for 0 to 31, or 3, or 0,2,5 (default 0:5)")
@@ -96,23 +105,38 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
         if given.pop(f"fixed_{name}", False):
             given[f"train_{name}"] = False
     if options.set:
-        given["parameters"] = dict(_assignment(text) for text in options.set)
+        assigned = [_assignment(text) for text in options.set]
+        again = first_repeated([name for name, _ in assigned])
+        if again is not None:
+            raise InputError(f"--set {options.set[again]}: {assigned[again][0]} is set twice; leave one out")
+        given["parameters"] = dict(assigned)
     return given
 
 
 def settings(given: dict[str, Any], *, quick: bool) -> Settings:
     """All settings of a new run."""
+    for name, connectivity in ONLY_FOR.items():
+        if name in given and given.get("connectivity", "full") != connectivity:
+            value = "x".join(map(str, given[name])) if name == "shape" else given[name]
+            raise InputError(
+                f"--{name} {value}: matters to {connectivity} networks only; leave it out, or give "
+                f"--connectivity {connectivity}"
+            )
     filled = {"seeds": tuple(range(5)), **(QUICK if quick else {}), **given}
     return defaults(filled.pop("task"), filled.pop("connectivity", "full"), **filled)
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Seeds from ``"0:32"``, ``"3"`` or ``"0,2,5"``."""
+    """Seeds from ``"0:32"``, ``"3"`` or ``"0,2,5"``; `Settings` checks them."""
     try:
         if ":" in text:
             first, last = (int(part) for part in text.split(":"))
+            if last - first > MOST_SEEDS:  # before so many numbers fill the memory
+                raise InputError(f"--seeds {text}: are {last - first} networks; give at most {MOST_SEEDS}")
             return tuple(range(first, last))
         return tuple(int(part) for part in text.split(","))
+    except InputError:
+        raise
     except ValueError:
         raise InputError(f"--seeds {text}: write 0:32 for 0 to 31, or 3, or 0,2,5") from None
 

@@ -254,7 +254,8 @@ def table(path: Path) -> str:
         f"{summary['settings']['heldout']} fresh trials); {summary['parameters']} trained parameters each"
     )
     lines.append(f"seconds: training {summary['seconds']['train']:.0f}, in all {summary['seconds']['total']:.0f}")
-    lines.append(f"{path}/: summary.json, learning.png, trials.png, {WEIGHTS}")
+    names = ("summary.json", "learning.png", "trials.png", WEIGHTS)
+    lines.append(f"{path}/: {', '.join(name for name in names if (path / name).exists())}")
     return "\n".join(lines)
 
 

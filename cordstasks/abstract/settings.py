@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
+from cordstasks.tasks.visual import check_step
 
 CONNECTIVITIES = ("full", "lowrank", "sparse", "conv")
 ACTIVATIONS = ("relu", "tanh", "softplus")
 FORMS = ("rate", "current")
+# settings that matter to one connectivity only
+ONLY_FOR = {"rank": "lowrank", "density": "sparse", "shape": "conv"}
+MOST_SEEDS = 100_000  # networks of one stack; a longer range is a slip, and would only fill the memory
 
 # Where a task, or a connectivity on it, does better than with the defaults of `Settings`.
 TUNED: dict[tuple[str, str | None], dict[str, Any]] = {}
@@ -69,45 +77,36 @@ class Settings:
     parameters: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in tasks.abstract_names():
-            raise unknown("task", self.task, tasks.abstract_names())
-        object.__setattr__(self, "parameters", dict(self.parameters or {}))
-        self.abstract_task()
-        for name, known in (("connectivity", CONNECTIVITIES), ("activation", ACTIVATIONS), ("form", FORMS)):
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
-        for name in ("units", "steps", "batch", "evaluate_every", "validation", "heldout"):
-            _whole(name, getattr(self, name), 1)
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds={self.seeds!r}: give one or more different seeds, such as 0:32")
-        for seed in self.seeds:
-            _whole("seeds", seed, 0)
-        for name in ("learning_rate", "clip", "dt", "tau"):
-            _number(name, getattr(self, name), above=True)
-        for name in ("noise", "gain"):
-            _number(name, getattr(self, name), above=False)
+        for name in (field.name for field in fields(self) if field.name != "parameters"):
+            object.__setattr__(self, name, checked(name, getattr(self, name)))
+        object.__setattr__(self, "parameters", checked_parameters(self.task, self.parameters))
+        task = self.abstract_task()
         if self.dt > self.tau:
             raise InputError(f"dt={self.dt:g}: must be at most the time constant tau={self.tau:g} (ms)")
-        if self.connectivity == "lowrank" and not (isinstance(self.rank, int) and 1 <= self.rank <= self.units):
+        check_step(self.dt, task)
+        for name in ("validation", "heldout"):
+            if task.measure == "R2" and getattr(self, name) < 2:
+                raise InputError(
+                    f"{name}={getattr(self, name)}: R2, by which task {task.id} is scored, needs at least 2 trials"
+                )
+        if self.connectivity == "lowrank" and self.rank > self.units:
             raise InputError(f"rank={self.rank!r}: must be from 1 to the number of units, {self.units}")
-        if self.connectivity == "sparse" and not 0 < self.density <= 1:
-            raise InputError(f"density={self.density!r}: must be above 0 and at most 1")
         if self.connectivity == "conv" and self.shape is None:
             object.__setattr__(self, "shape", maps_for(self.units))
-        if self.connectivity == "conv" and self.shape is not None:
-            channels, height, width = self.shape
-            if min(self.shape) < 1 or channels * height * width != self.units:
-                raise InputError(
-                    f"shape={'x'.join(map(str, self.shape))}: channels x height x width must be the number of units, "
-                    f"{self.units}"
-                )
+        if self.connectivity == "conv" and self.shape is not None and math.prod(self.shape) != self.units:
+            raise InputError(
+                f"shape={'x'.join(map(str, self.shape))}: channels x height x width must be the number of units, "
+                f"{self.units}"
+            )
         if self.excitatory is not None:
-            if not 0 < self.excitatory < 1:
-                raise InputError(f"excitatory={self.excitatory!r}: give a share above 0 and below 1")
             if self.activation == "tanh":
                 raise InputError("activation='tanh': Dale's law (excitatory) needs rates of at least 0; choose relu")
-        if self.goal is not None and not self.goal <= 1:
-            raise InputError(f"goal={self.goal!r}: a score is at most 1")
+            # the kinds are channels where weights are shared, else units
+            kinds = self.shape[0] if self.connectivity == "conv" and self.shape is not None else self.units
+            if not 0 < round(self.excitatory * kinds) < kinds:
+                raise InputError(
+                    f"excitatory={self.excitatory!r}: leaves one kind without any of {kinds}; choose another share"
+                )
 
     def abstract_task(self) -> tasks.AbstractTask:
         """The task with its parameters."""
@@ -142,16 +141,140 @@ def maps_for(units: int) -> tuple[int, int, int]:
     """Channels, height and width of square maps that hold `units`: of 5 x 5 places, or the nearest to it."""
     sides = [side for side in range(3, math.isqrt(max(units, 0)) + 1) if units % side**2 == 0]
     if not sides:
-        raise InputError(f"units={units!r}: no square maps of at least 3 x 3 hold them; give --shape, such as 4x5x5")
+        raise InputError(
+            f"units={units!r}: no square maps of at least 3 x 3 hold them; choose a multiple of 9, 16 or 25, or give a "
+            "shape, such as 4x5x5"
+        )
     side = min(sides, key=lambda side: abs(side - 5))
     return units // side**2, side, side
 
 
-def _whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
+def checked(name: str, value: Any) -> Any:
+    """One setting as `Settings` keeps it, if it is possible with any of the others.
+
+    Parameters
+    ----------
+    name : str
+        A field of `Settings` other than `parameters`.
+    value : object
+        What a caller gave. NumPy numbers become Python's own, lists and arrays become tuples.
+
+    Returns
+    -------
+    object
+        The value, of the field's type.
+
+    Raises
+    ------
+    InputError
+        If the value is of a wrong type or out of range.
+    """
+    return _CHECKS[name](name, value)
+
+
+def checked_parameters(task: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Parameters of a task as `Settings` keeps them, lists and arrays as tuples.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    parameters : mapping, optional
+        By name.
+
+    Returns
+    -------
+    dict
+        A copy.
+
+    Raises
+    ------
+    InputError
+        If it is no mapping, or the task has no such parameter or cannot have such a value.
+    """
+    if not (parameters is None or (isinstance(parameters, Mapping) and all(isinstance(name, str) for name in parameters))):
+        raise InputError(f"parameters={parameters!r}: give names and values, such as {{'delay': 500}}")
+    own = {name: _plain(value) for name, value in (parameters or {}).items()}
+    tasks.get(task, **own)
+    return own
+
+
+def first_repeated(values: Sequence[Any]) -> int | None:
+    """The place of the first value that stands earlier in `values` too; None if all differ."""
+    return next((place for place, value in enumerate(values) if value in values[:place]), None)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _one_of(name: str, value: Any, *, known: Sequence[str]) -> str:
+    if value not in known:
+        raise unknown(name, value, known)
+    return str(value)
+
+
+def _whole(name: str, value: Any, *, least: int = 1) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) < 2**63:
         raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
+    return int(value)
 
 
-def _number(name: str, value: Any, *, above: bool) -> None:
-    if not isinstance(value, (int, float)) or not (value > 0 if above else value >= 0) or value == math.inf:
-        raise InputError(f"{name}={value!r}: must be a finite number {'above' if above else 'of at least'} 0")
+def _number(name: str, value: Any, *, rule: str, fits: Callable[[float], bool]) -> float:
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number) or not fits(number):
+        raise InputError(f"{name}={value!r}: {rule}")
+    return number
+
+
+def _optional(name: str, value: Any, *, check: Callable[[str, Any], Any]) -> Any:
+    return None if value is None else check(name, value)
+
+
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}={value!r}: must be true or false")
+    return bool(value)
+
+
+def _seeds(name: str, value: Any) -> tuple[int, ...]:
+    given = _plain(list(value) if isinstance(value, range) else value)
+    if not isinstance(given, tuple) or not given:
+        raise InputError(f"{name}={value!r}: give one or more different seeds, such as 0:32")
+    whole = tuple(_whole(name, seed, least=0) for seed in given)
+    if len(set(whole)) < len(whole):
+        raise InputError(f"{name}={given!r}: give one or more different seeds, such as 0:32")
+    return whole
+
+
+def _shape(name: str, value: Any) -> tuple[int, int, int]:
+    given = _plain(value)
+    if not isinstance(given, tuple) or len(given) != 3:
+        raise InputError(f"{name}={value!r}: give channels, height and width, such as 4x5x5")
+    channels, height, width = (_whole(name, part) for part in given)
+    return channels, height, width
+
+
+_above = partial(_number, rule="must be a finite number above 0", fits=lambda number: number > 0)
+_at_least = partial(_number, rule="must be a finite number of at least 0", fits=lambda number: number >= 0)
+_share = partial(_number, rule="give a share above 0 and below 1", fits=lambda number: 0 < number < 1)
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "task": lambda name, value: _one_of(name, value, known=tasks.abstract_names()),
+    "connectivity": partial(_one_of, known=CONNECTIVITIES),
+    "seeds": _seeds,
+    **dict.fromkeys(("units", "rank", "steps", "batch", "evaluate_every", "validation", "heldout"), _whole),
+    "density": partial(_number, rule="must be above 0 and at most 1", fits=lambda number: 0 < number <= 1),
+    "shape": partial(_optional, check=_shape),
+    "activation": partial(_one_of, known=ACTIVATIONS),
+    "form": partial(_one_of, known=FORMS),
+    **dict.fromkeys(("noise", "gain"), _at_least),
+    **dict.fromkeys(("dt", "tau", "learning_rate", "clip"), _above),
+    "excitatory": partial(_optional, check=_share),
+    **dict.fromkeys(("train_inputs", "train_outputs"), _truth),
+    "goal": partial(_optional, check=partial(_number, rule="a score is at most 1", fits=lambda number: number <= 1)),
+}

@@ -6,7 +6,12 @@ import contextlib
 import csv
 import io
 import json
+import statistics
+import sys
+import traceback
 from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,8 @@ from tqdm import tqdm
 
 from cordstasks.abstract.experiment import carry_out
 from cordstasks.abstract.sweeping import Job
-from cordstasks.errors import InputError
+from cordstasks.devices import DEVICES, resolve
+from cordstasks.errors import InputError, unknown
 from cordstasks.files import atomic, read_json, writable_folder
 from cordstasks.runs import RunFolder
 
@@ -40,9 +46,13 @@ COLUMNS = (
     "steps",
     "parameters",
     "seconds",
+    "device",
     "problem",
 )
 RESULTS = "results.csv"
+LOG = "sweep.log"
+# a job's name, its summary or None, and if it failed, the exception in one line and its traceback
+Outcome = tuple[str, dict[str, Any] | None, str, str]
 
 
 def run_sweep(
@@ -52,6 +62,7 @@ def run_sweep(
     jobs_at_once: int = -1,
     backend: str = "loky",
     scheduler: str | None = None,
+    device: str = "cpu",
     figures: bool = True,
     progress: bool | None = None,
 ) -> int:
@@ -59,32 +70,54 @@ def run_sweep(
 
     Parameters
     ----------
-    jobs : what to train.
-    out : the sweep's folder, shared by all workers; each job has a run folder in it.
-    jobs_at_once : processes, -1 for one a core.
-    backend : joblib's: ``"loky"`` for processes here, ``"dask"`` or ``"ray"`` for a cluster.
-    scheduler : of a Dask cluster that runs already; None starts workers on this machine.
-    figures : whether to draw each job's figures.
-    progress : whether to show a bar; None leaves it to the terminal.
+    jobs : list of Job
+        What to train.
+    out : Path
+        The sweep's folder, shared by all workers; each job has a run folder in it. The traceback of a job that fails is
+        appended to its sweep.log.
+    jobs_at_once : int
+        Processes, -1 for one a core.
+    backend : str
+        Joblib's: ``"loky"`` for processes here, ``"dask"`` or ``"ray"`` for a cluster.
+    scheduler : str, optional
+        Of a Dask cluster that runs already; None starts workers on this machine.
+    device : str
+        Where each stack of networks is trained, as for `cordstasks.devices.resolve`. Workers of a cluster that runs
+        already look for it on their own machine.
+    figures : bool
+        Whether to draw each job's figures.
+    progress : bool, optional
+        Whether to show a bar; None leaves it to the terminal.
+
+    Returns
+    -------
+    int
+        0, also where jobs failed; 1 if the processes ended before all jobs were done.
 
     Raises
     ------
-    InputError : the folder cannot be written, or the backend is not installed.
+    InputError
+        If the folder cannot be written or holds a damaged summary, the backend is not installed, or there is no such device.
     """
+    if backend == "loky" or (backend == "dask" and scheduler is None):
+        resolve(device)
+    elif device.split(":")[0] not in DEVICES:
+        raise unknown("device", device, DEVICES)
     folder = writable_folder(out, "--out").resolve()
     finished = [job for job in jobs if RunFolder(folder / job.name).finished]
-    rows = {job.name: _rows(job, read_json(folder / job.name / "summary.json")) for job in finished}
+    rows = {job.name: _finished_rows(job, folder / job.name / "summary.json") for job in finished}
     _write(folder, jobs, rows)
     left = [job for job in jobs if job.name not in rows]
     print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(finished)} finished before")
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
+    by_name, failed, ended = {job.name: job for job in jobs}, [], False
     with _backend(backend, scheduler):
         try:
             parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
         except ValueError:  # a backend that gives all results at the end
             parallel = joblib.Parallel(n_jobs=jobs_at_once)
-        calls = (joblib.delayed(_work)(job, str(folder), figures, threads) for job in left)
+        calls = (joblib.delayed(_work)(job, str(folder), figures, threads, device) for job in left)
         bar = tqdm(
             _results(parallel, calls),
             total=len(left),
@@ -93,20 +126,34 @@ def run_sweep(
             leave=False,
             disable=None if progress is None else not progress,
         )
-        for name, summary, problem in bar:
-            job = next(job for job in jobs if job.name == name)
-            rows[name] = _rows(job, summary, problem)
-            _write(folder, jobs, rows)
+        try:
+            for name, summary, problem, whole in bar:
+                if summary is None:
+                    failed.append(f"{name}: {problem}")
+                    _log(folder, name, whole)
+                rows[name] = _rows(by_name[name], summary, problem)
+                _write(folder, jobs, rows)
+        except BrokenExecutor:  # a process was killed, most often for want of memory
+            _log(folder, "a process of the sweep", traceback.format_exc())
+            ended = True
     print(_table(jobs, rows))
+    if failed:
+        print(f"failed: {len(failed)} of {len(left)} jobs; {failed[0]}; whole tracebacks are in {out / LOG}")
     print(f"{out}/: {RESULTS}, and a run folder for each job")
-    return 0
+    if ended:
+        print(
+            f"error: a process of the sweep was killed, perhaps for want of memory (traceback in {out / LOG}); the same "
+            "command goes on, with fewer --jobs if need be",
+            file=sys.stderr,
+        )
+    return int(ended)
 
 
-def _results(parallel: joblib.Parallel, calls: Iterable[Any]) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
+def _results(parallel: joblib.Parallel, calls: Iterable[Any]) -> Iterator[Outcome]:
     yield from parallel(calls)
 
 
-def _work(job: Job, folder: str, figures: bool, threads: int | None) -> tuple[str, dict[str, Any] | None, str]:
+def _work(job: Job, folder: str, figures: bool, threads: int | None, device: str) -> Outcome:
     """Train one job, in whatever process; what goes wrong with it is told and does not stop the others."""
     import torch
 
@@ -115,9 +162,15 @@ def _work(job: Job, folder: str, figures: bool, threads: int | None) -> tuple[st
     run = RunFolder(Path(folder) / job.name)
     try:
         resume = (run.path / "config.json").exists()
-        return job.name, carry_out(job.settings, run, resume=resume, figures=figures), ""
+        return job.name, carry_out(job.settings, run, resolve(device), resume=resume, figures=figures), "", ""
     except Exception as error:  # one bad job must not cost the sweep
-        return job.name, None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return job.name, None, f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc()
+
+
+def _log(folder: Path, name: str, problem: str) -> None:
+    """Append the traceback of what failed to the sweep's log."""
+    with (folder / LOG).open("a", encoding="utf-8") as stream:
+        stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {name}\n{problem.rstrip()}\n\n")
 
 
 @contextlib.contextmanager
@@ -148,6 +201,14 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
             yield
 
 
+def _finished_rows(job: Job, path: Path) -> list[dict[str, Any]]:
+    """The rows of a job that was finished before, from its summary."""
+    try:
+        return _rows(job, read_json(path))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: is no summary of this job; remove the folder, and the sweep trains it again") from error
+
+
 def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[dict[str, Any]]:
     """One row for each network of a job."""
     settings = job.settings
@@ -168,6 +229,7 @@ def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[d
             "measure": summary["measure"],
             "parameters": summary["parameters"],
             "seconds": round(each, 2),
+            "device": summary["environment"]["device"],
         }
         for row in summary["networks"]
     ]
@@ -215,8 +277,8 @@ def _table(jobs: list[Job], rows: dict[str, list[dict[str, Any]]]) -> str:
     for job in jobs:
         groups.setdefault((job.settings.task, job.settings.connectivity), []).extend(rows.get(job.name, []))
     for (task, connectivity), group in groups.items():
-        scores = sorted(row["score"] for row in group if row.get("score") is not None)
-        middle = f"{scores[len(scores) // 2]:6.3f}" if scores else "     -"
+        scores = [row["score"] for row in group if row.get("score") is not None]
+        middle = f"{statistics.median(scores):6.3f}" if scores else "     -"
         counts = [sum(row["state"] == state for row in group) for state in ("diverged", "failed")]
         learned = sum(bool(row["learned"]) for row in group)
         lines.append(f"{task:<16} {connectivity:<12} {len(group):>8} {learned:>8} {counts[0]:>8} {counts[1]:>6}  {middle}")

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cordstasks.abstract.settings import Settings
 from cordstasks.connectivity import named
+from cordstasks.errors import InputError
 from cordstasks.rnn import RNN
 from cordstasks.stack import RNNStack
 from cordstasks.tasks import AbstractBatch, AbstractTask
@@ -320,8 +322,15 @@ def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: RNNStack, task: AbstractTask, batches: Sequence[AbstractBatch], device: torch.device) -> list[float]:
-    """Scores of networks, each on its own trials, without private noise."""
+    """Scores of networks, each on its own trials, without private noise; NaN where its trials define none."""
     inputs, _, _ = side_by_side(batches, device)
     parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, for memory's sake
     outputs = torch.cat(parts, 1).cpu().numpy()
-    return [task.score(mine[:, : b.inputs.shape[1]], b) for mine, b in zip(outputs, batches, strict=True)]
+    return [_score(task, mine[:, : b.inputs.shape[1]], b) for mine, b in zip(outputs, batches, strict=True)]
+
+
+def _score(task: AbstractTask, outputs: NDArray[np.float32], batch: AbstractBatch) -> float:
+    try:
+        return task.score(outputs, batch)
+    except InputError:  # by chance, few trials are all catch trials or have one target; that is no reason to stop a run
+        return math.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, fields, replace
@@ -15,10 +16,12 @@ import numpy as np
 import torch
 
 from cordstasks import reports, tasks
+from cordstasks.cordsnet import CordsNet
 from cordstasks.errors import InputError
 from cordstasks.files import write_json
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.model import MultiAreaModel, principal_components
+from cordstasks.recorded import named_weights, read_config, recorded_network
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
 from cordstasks.stimuli import Display
@@ -63,15 +66,20 @@ def run(config: dict[str, Any], options: argparse.Namespace, *, given: set[str])
 
 def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str]) -> int:
     began = time.monotonic()
+    network = None
     if options.resume:
         config = _continued(folder, config, given)
+        if options.weights is not None or not folder.finished:
+            network = recorded_network(folder.path, config, options.weights, name="--weights")
         folder.tidy()
         if folder.finished:
             print(f"{folder.path}: this run is finished")
             print(reports.table(folder.path / "summary.json"))
             return 0
     task = task_of(config)
-    frontend = _frontend(config, options)
+    if network is None:
+        network, config["weights"] = named_weights(options.weights or options.frontend)
+    frontend = _frontend(config, options, network)
     task = task_of(config, frontend.image_size)
     seeds = _seeds(config)
     dt = config["dt"]
@@ -86,7 +94,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     reports.check(task, batches["heldout"])
     machine = environment(frontend.device)
     if options.resume:
-        _compare(folder.config().get("environment", {}), machine)
+        _compare(config["environment"], machine)
     else:
         folder.start({**config, "environment": machine})
     name = frontend.network.card.get("name", "a CordsNet without a card")
@@ -140,7 +148,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     summary = {
         "task": task.id,
         "frontend": config["frontend"],
-        "weights": {"sha256": frontend.digest(), "card": frontend.network.card},
+        "weights": {**config["weights"], "card": frontend.network.card},
         "seed": config["seed"],
         **report,
         "training": {"trials": config["trials"], "teacher": teacher is not None, **trained},
@@ -182,18 +190,25 @@ def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
 
 def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
     """The settings of the run in `folder`; options given again must agree with them."""
-    earlier = folder.config()
-    missing = sorted(set(config) - set(earlier))
-    if missing:
-        raise InputError(f"--resume: {folder.path}/config.json lacks {missing[0]!r}; it is no run of this version")
-    earlier["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in earlier["set"].items()}
-    for name in sorted(given & set(config)):
-        if config[name] != earlier[name]:
-            flag = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{flag} {config[name]}: the run in {folder.path} has {earlier[name]}; leave it out, or use --out"
-            )
+    earlier = read_config(folder)
+    flags = [("--" + name.replace("_", "-"), config[name], earlier[name]) for name in sorted(given & set(config) - {"set"})]
+    parameters, had = dict(config["set"]), earlier["set"]
+    if "stimuli_dir" in given:
+        flags.append(("--stimuli-dir", parameters.pop("stimuli_dir"), had.get("stimuli_dir")))
+    if "set" in given:
+        differing = {name: v for name, v in parameters.items() if not _same(v, had.get(name))}
+        flags.append(("--set", differing, {name: had.get(name) for name in differing}))
+    for flag, now, then in flags:
+        if not _same(now, then):
+            shown = "none" if then is None else then
+            raise InputError(f"{flag} {now}: the run in {folder.path} has {shown}; leave it out, or use --out")
     return earlier
+
+
+def _same(now: Any, then: Any) -> bool:
+    """Whether two values of a setting are equal, or paths of one file or folder by way of links."""
+    paths = isinstance(now, str) and isinstance(then, str) and os.path.exists(now)
+    return now == then or (paths and os.path.realpath(now) == os.path.realpath(then))
 
 
 def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
@@ -245,10 +260,10 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
         raise InputError(f"--set {name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
-def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:
+def _frontend(config: dict[str, Any], options: argparse.Namespace, network: CordsNet) -> FrontEnd:
     bank: bool | Path | None = False if options.no_bank else options.bank
     return FrontEnd(
-        options.weights or config["frontend"],
+        network,
         device=config["device"],
         readout=config["readout"],
         precision=config["precision"],

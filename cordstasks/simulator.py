@@ -49,8 +49,11 @@ class Simulator:
         self.engine = engine or engine_for(self.device, precision)
         convolution = self.engine.convolution
 
+        def copied(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(self.device, torch.float32, copy=True)  # the caller may go on to change theirs
+
         def frozen(module: torch.nn.Module) -> Tensor:
-            return module.weight.detach().to(self.device)  # type: ignore[union-attr, operator]
+            return copied(module.weight)  # type: ignore[arg-type]
 
         self._stem = convolution(frozen(network.inp_conv), 2)
         self._inp_skip = convolution(frozen(network.inp_skip), 1)
@@ -59,9 +62,8 @@ class Simulator:
             convolution(frozen(module), stride) for module, stride in zip(network.area_area, arch.STRIDES, strict=False)
         ]
         self._skips = [convolution(frozen(module), 2) for module in network.skip_area]
-        self._bias = [
-            b.detach().to(self.device)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias
-        ]
+        self._bias = [copied(b)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias]
+        self._readout = frozen(network.out_fc), copied(network.out_fc.bias)
         self._repeat = self.engine.repeat(self._step)
         self._repeat_summed = self.engine.repeat(self._step_summed)
         self._spontaneous: dict[int, list[Tensor]] = {}
@@ -163,7 +165,7 @@ class Simulator:
     def logits(self, x: Tensor, *, steps: int = IMAGE_STEPS) -> Tensor:
         """Logits (image, classes) after `steps` steps of the normalised image `x`, from the spontaneous state."""
         rates = self.settle(x, steps=steps)
-        return self.network.readout(rates[-1].to(self.network.device), rates[-2].to(self.network.device))
+        return F.linear((rates[-1] + rates[-2]).mean((2, 3)), *self._readout)
 
 
 def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: int = 3) -> dict[str, float]:

@@ -162,6 +162,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "environment": machine,
     }
     write_json(folder.path / "summary.json", summary)
+    if bank is not None and bank.damaged:
+        print(f"note: {bank.damaged} files of the bank were damaged, or of another version, and were computed again")
     print(reports.table(folder.path / "summary.json"))
     return 0
 

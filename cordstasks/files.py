@@ -102,6 +102,10 @@ class Log:
                     rows.append(json.loads(line))
         return [row for row in rows if isinstance(row, dict)]
 
+    def rows(self, *keys: str) -> list[dict[str, Any]]:
+        """The rows that have a number for each of these keys."""
+        return [row for row in self.read() if all(isinstance(row.get(key), (int, float)) for key in keys)]
+
     def keep(self, last: int, key: str = "step") -> None:
         """Drop the rows whose `key` lies beyond `last`, or is no number."""
         rows = [row for row in self.read() if isinstance(row.get(key, 0), (int, float)) and row.get(key, 0) <= last]
@@ -110,6 +114,6 @@ class Log:
 
     def note_gaps(self, steps: Iterable[int]) -> None:
         """Say so, in one line, if there is not a row for each of these steps, so that curves drawn from it have gaps."""
-        gaps = sorted(set(steps) - {row.get("step") for row in self.read()})
+        gaps = sorted(set(steps) - {row["step"] for row in self.rows("step")})
         if gaps:
             print(f"note: {self.path} lacks rows of steps {gaps[0]} to {gaps[-1]}: the learning curve will lack them, too")

@@ -85,13 +85,13 @@ def read_state(path: Path, device: torch.device) -> Any:
 
 
 @contextlib.contextmanager
-def restoring(path: Path) -> Iterator[None]:
-    """While what a checkpoint holds is put in its place: what is missing or does not fit is an InputError that names it."""
+def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[None]:
+    """While what a file of a run holds is put to use: what is missing or does not fit is an InputError that names it."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: does not hold what this run needs ({reason}); remove it to start afresh") from error
+        raise InputError(f"{path}: does not hold what this run needs ({reason}); {fix}") from error
 
 
 def check_moments(optimiser: torch.optim.Optimizer) -> None:

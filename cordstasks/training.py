@@ -251,7 +251,7 @@ def load_best(model: MultiAreaModel, folder: RunFolder, device: torch.device, *,
     """
     best, path = folder.load("best.pt", device), folder.path / "best.pt"
     if best is not None:
-        with restoring(path):
+        with restoring(path, "remove it, checkpoint.pt and summary.json to start afresh"):
             model.load_state_dict(best["model"])
     elif needed:
         raise InputError(f"{path}: is missing, and checkpoint.pt counts on it; remove that, too, to start afresh")

@@ -6,6 +6,7 @@ import argparse
 import csv
 import sys
 import time
+import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cordstasks import analysis, tasks
-from cordstasks.abstract.experiment import carry_out, load_networks, trained_parameters
+from cordstasks.abstract.experiment import carry_out, load_networks, read_summary, recorded_settings, trained_parameters
 from cordstasks.abstract.settings import Settings, defaults
 from cordstasks.errors import InputError
-from cordstasks.files import read_json, write_json
+from cordstasks.files import write_json
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder
 
@@ -88,11 +89,8 @@ def _folder(options: argparse.Namespace, task: str, connectivity: str, activatio
 def _train(options: argparse.Namespace, task: str, connectivity: str, activation: str) -> None:
     folder, settings = _folder(options, task, connectivity, activation), _settings(options, task, connectivity, activation)
     begun = (folder.path / "config.json").exists()
-    if begun:
-        earlier = folder.config()
-        earlier.pop("environment", None)
-        if Settings.from_dict(earlier) != settings:
-            raise InputError(f"--out {options.out}: {folder.path} holds networks of other settings; use another folder")
+    if begun and recorded_settings(folder) != settings:
+        raise InputError(f"--out {options.out}: {folder.path} holds networks of other settings; use another folder")
     if not folder.finished:
         carry_out(settings, folder, resume=begun)
 
@@ -112,7 +110,7 @@ def _compare(options: argparse.Namespace, task_id: str) -> dict[str, Any]:
     for connectivity in options.connectivities:
         for activation in options.activations:
             run = _folder(options, task_id, connectivity, activation)
-            rows = read_json(run.path / "summary.json")["networks"]
+            rows = read_summary(run)["networks"]
             networks = load_networks(run.path, learned=True)
             counts.append(
                 {
@@ -168,8 +166,10 @@ def _closer(comparison: analysis.Comparison, labels: list[str]) -> list[dict[str
 def _recording(path: Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"--recording {path}: cannot be read as a .npy array ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"--recording {path}: holds several arrays ({', '.join(array.files)}); save one with numpy.save")
     if array.ndim != 3 or array.shape[:2] != shape:
         raise InputError(
             f"--recording {path}: has shape {array.shape}; give (condition, time, neuron) of {shape[0]} conditions, in the "

@@ -13,10 +13,10 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from cordstasks.abstract.experiment import carry_out
+from cordstasks.abstract.experiment import carry_out, read_summary
 from cordstasks.abstract.sweeping import Job
 from cordstasks.errors import InputError
-from cordstasks.files import atomic, read_json, writable_folder
+from cordstasks.files import atomic, writable_folder
 from cordstasks.runs import RunFolder
 
 __all__ = ["COLUMNS", "read_results", "run_sweep"]
@@ -72,11 +72,10 @@ def run_sweep(
     InputError : the folder cannot be written, or the backend is not installed.
     """
     folder = writable_folder(out, "--out").resolve()
-    finished = [job for job in jobs if RunFolder(folder / job.name).finished]
-    rows = {job.name: _rows(job, read_json(folder / job.name / "summary.json")) for job in finished}
+    rows = _finished_rows(jobs, folder)
     _write(folder, jobs, rows)
     left = [job for job in jobs if job.name not in rows]
-    print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(finished)} finished before")
+    print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(rows)} finished before")
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
     with _backend(backend, scheduler):
@@ -100,6 +99,19 @@ def run_sweep(
     print(_table(jobs, rows))
     print(f"{out}/: {RESULTS}, and a run folder for each job")
     return 0
+
+
+def _finished_rows(jobs: list[Job], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the jobs that came to their end before; one whose summary is damaged is gone through again."""
+    rows = {}
+    for job in jobs:
+        run = RunFolder(folder / job.name)
+        if run.finished:
+            try:
+                rows[job.name] = _rows(job, read_summary(run))
+            except InputError as error:
+                print(f"note: {error}")
+    return rows
 
 
 def _results(parallel: joblib.Parallel, calls: Iterable[Any]) -> Iterator[tuple[str, dict[str, Any] | None, str]]:

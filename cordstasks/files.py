@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,12 @@ class Log:
         return [row for row in rows if isinstance(row, dict)]
 
     def rows(self, *keys: str) -> list[dict[str, Any]]:
-        """The rows that have a number for each of these keys."""
-        return [row for row in self.read() if all(isinstance(row.get(key), (int, float)) for key in keys)]
+        """The rows that have a finite number for each of these keys."""
+
+        def number(value: Any) -> bool:
+            return isinstance(value, (int, float)) and math.isfinite(value)
+
+        return [row for row in self.read() if all(number(row.get(key)) for key in keys)]
 
     def keep(self, last: int, key: str = "step") -> None:
         """Drop the rows whose `key` lies beyond `last`, or is no number."""
@@ -112,8 +117,9 @@ class Log:
         with atomic(self.path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def note_gaps(self, steps: Iterable[int]) -> None:
-        """Say so, in one line, if there is not a row for each of these steps, so that curves drawn from it have gaps."""
-        gaps = sorted(set(steps) - {row["step"] for row in self.rows("step")})
+    def note_gaps(self, step: int, *, every: int, end: int) -> None:
+        """Say so, in one line, if rows are missing that were there at `step`: one `every` so many steps and at the `end`."""
+        expected = {*range(every, step + 1, every), *([step] if step == end else [])}
+        gaps = sorted(expected - {row["step"] for row in self.rows("step")})
         if gaps:
             print(f"note: {self.path} lacks rows of steps {gaps[0]} to {gaps[-1]}: the learning curve will lack them, too")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,18 @@ def _whole(least: int) -> _Kind:
 
 
 _NAME: _Kind = ("a name", lambda value: isinstance(value, str) and value != "")
-_NUMBER: _Kind = (
-    "a finite number",
-    lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value),
-)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 # every setting of a run of `cordstasks.train`, and what it must be
 KINDS: dict[str, _Kind] = {
     **dict.fromkeys(("task", "frontend", "readout", "device"), _NAME),
     **dict.fromkeys(("trials", "heldout", "validation", "steps", "units", "batch"), _whole(1)),
-    **dict.fromkeys(("dt", "tau", "noise", "learning_rate"), _NUMBER),
+    **dict.fromkeys(("dt", "tau", "learning_rate"), ("a finite number above 0", lambda value: _number(value) and value > 0)),
+    "noise": ("a finite number of at least 0", lambda value: _number(value) and value >= 0),
     "seed": _whole(0),
     "labels_only": ("true or false", lambda value: isinstance(value, bool)),
     "precision": ("a name or null", lambda value: value is None or isinstance(value, str)),
@@ -82,15 +84,13 @@ def weights_record(network: CordsNet, path: str | os.PathLike[str]) -> dict[str,
     network : the network that was loaded.
     path : the file that it was loaded from.
     """
-    preprocessing = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(network.preprocessing).items()
-    }
     return {
         "path": absolute(path),
         "sha256": weights_digest(network),
         "image_size": network.image_size,
         "alpha": network.alpha,
-        "preprocessing": preprocessing,
+        "mean": list(network.preprocessing.mean),
+        "std": list(network.preprocessing.std),
     }
 
 
@@ -161,7 +161,7 @@ def _difference(network: CordsNet, record: Mapping[str, Any]) -> str:
     own = weights_record(network, record["path"])
     if own["sha256"] != record["sha256"]:
         return f"holds other weights (sha256 {own['sha256']})"
-    for name in ("image_size", "alpha", "preprocessing"):
+    for name in ("image_size", "alpha", "mean", "std"):
         if name in record and own[name] != record[name]:
             return f"holds the same weights (sha256 {own['sha256']}) with another {name} ({own[name]}, not {record[name]})"
     return ""

@@ -15,7 +15,7 @@ from cordstasks import __version__
 from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
 
-__all__ = ["RunFolder", "check_moments", "environment", "new_folder", "restoring", "unfinished_folder"]
+__all__ = ["RunFolder", "check_moments", "environment", "new_folder", "restore_optimiser", "restoring", "unfinished_folder"]
 
 
 class RunFolder:
@@ -94,12 +94,26 @@ def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[No
         raise InputError(f"{path}: does not hold what this run needs ({reason}); {fix}") from error
 
 
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
+    """Let an Adam of the same settings go on from its `state`; what does not fit is an error here, not at its next step."""
+
+    def settings() -> list[dict[str, Any]]:
+        return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimiser.param_groups]
+
+    before = settings()
+    optimiser.load_state_dict(state)
+    if settings() != before:
+        raise ValueError("its optimiser has other settings")
+    check_moments(optimiser)
+
+
 def check_moments(optimiser: torch.optim.Optimizer) -> None:
-    """Raise a ValueError unless what an optimiser keeps of each parameter has that parameter's shape."""
+    """Raise an error unless an Adam has both moments of each parameter that it has met, in the parameter's shape."""
     for parameter, kept in optimiser.state.items():
-        for name, value in kept.items():
-            if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape:
-                raise ValueError(f"{name} of shape {tuple(value.shape)} for a parameter of shape {tuple(parameter.shape)}")
+        for name in ("exp_avg", "exp_avg_sq"):
+            if kept[name].shape != parameter.shape:
+                raise ValueError(f"{name} of shape {tuple(kept[name].shape)} for a parameter of {tuple(parameter.shape)}")
+        float(kept["step"])
 
 
 def new_folder(task: str, parent: Path = Path("runs")) -> Path:

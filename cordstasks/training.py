@@ -24,7 +24,7 @@ from cordstasks.frontend import Features
 from cordstasks.mixtures import Mixtures
 from cordstasks.model import MultiAreaModel
 from cordstasks.recombining import Recombination
-from cordstasks.runs import RunFolder, check_moments, restoring
+from cordstasks.runs import RunFolder, restore_optimiser, restoring
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.teacher import TYPICAL, Teacher, running_evidence
 
@@ -306,13 +306,12 @@ def train(
             readouts.load_state_dict(state["readouts"])
             if averaged is not None:
                 averaged.load_state_dict(state["averaged"])
-            optimiser.load_state_dict(state["optimiser"])
-            check_moments(optimiser)
+            restore_optimiser(optimiser, state["optimiser"])
             generator.set_state(state["generator"].cpu())
             progress = {**state["progress"], **{name: type(v)(state["progress"][name]) for name, v in progress.items()}}
         load_best(copy.deepcopy(model), folder, device, needed=progress["best_step"] > 0)  # now, not after hours of training
     folder.log.keep(progress["step"])
-    folder.log.note_gaps(range(settings.evaluate_every, progress["step"] + 1, settings.evaluate_every))
+    folder.log.note_gaps(progress["step"], every=settings.evaluate_every, end=settings.steps)
     began = time.monotonic() - progress["seconds"]
 
     def save() -> None:

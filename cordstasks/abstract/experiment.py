@@ -91,7 +91,7 @@ def carry_out(
             with restoring(folder.path / "checkpoint.pt"):
                 trainer.restore(state)
         folder.log.keep(trainer.step)
-        folder.log.note_gaps(range(settings.evaluate_every, trainer.step + 1, settings.evaluate_every))
+        folder.log.note_gaps(trainer.step, every=settings.evaluate_every, end=settings.steps)
     else:
         folder.start({**settings.as_dict(), "environment": machine})
     saved = time.monotonic()

@@ -196,7 +196,7 @@ def _card(options: argparse.Namespace, train: ImageSet, test: ImageSet, result: 
             "steady_states_on_all_test_images": result["steady"],
         },
         "return_200_ms_after_image": protocol["return"],
-        "limits": f"trained on images of {len(train.classes)} classes; not a model of any subject; responses to other images "
+        "limits": f"trained on images of {len(train.classes)} classes; not a model of any subject; responses to others "
         "are unvalidated except for the frames of the tasks in this package",
     }
 

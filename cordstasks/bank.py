@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import struct
 import time
 from collections.abc import Sequence
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAGIC = b"cordstasks bank 1\n"
+MAGIC = b"cordstasks bank 2\n"
 SUFFIX = ".bank"
 LIMIT_GB = 10.0
 ABANDONED_SECONDS = 3600.0  # what has been under way for so long was left by a process that was killed
-_LENGTH = struct.Struct("<Q")
+DIGEST = 32  # bytes of a SHA-256
+# A file is the magic, the length of the head, the head's digest (so that the head alone can be trusted in a list), the head,
+# rows, index, and the digest of all that.
+_BEGIN = struct.Struct(f"<{len(MAGIC)}sQ{DIGEST}s")
 
 
 def default_folder() -> Path:
@@ -84,7 +88,7 @@ class Bank:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(f"--bank {path}: cannot be read ({error.strerror}); clear the bank or use another") from error
+            raise InputError(f"--bank {path}: cannot be read ({error.strerror}); remove it, or use another bank") from error
         shard = _decode(content)
         if shard is None:
             self.damaged += 1
@@ -125,29 +129,55 @@ class Bank:
         entries = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):  # another process removed it
-                stat = path.stat()
-                entries.append((stat.st_mtime, path, stat.st_size))
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):  # a folder of such a name is not ours
+                    entries.append((found.st_mtime, path, found.st_size))
         return sorted(entries)
 
+    def strangers(self) -> list[Path]:
+        """What has the name of a shard's file and is none, such as a folder; it is left alone."""
+        ours = {path for _, path, _ in self.entries()}
+        return sorted(path for path in self.folder.glob(f"*{SUFFIX}") if path not in ours)
+
     def accounts(self, path: Path) -> dict[str, float] | None:
-        """What simulating a shard cost, see `cordstasks.histories.Accounts`; None if its file is damaged there."""
+        """What simulating a shard cost, see `cordstasks.histories.Accounts`; None if its file's head or size is damaged.
+
+        What follows the head is not read here, but each time that the shard is.
+        """
         try:
             with path.open("rb") as stream:
-                if stream.read(len(MAGIC)) != MAGIC:
+                begin = stream.read(_BEGIN.size)
+                magic, length, check = _BEGIN.unpack(begin)
+                size = os.fstat(stream.fileno()).st_size
+                if magic != MAGIC or length > size:
                     return None
-                (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-                accounts: dict[str, float] = json.loads(stream.read(length))["accounts"]
+                head = stream.read(length)
+                if hashlib.sha256(magic + head).digest() != check:
+                    return None
+                content = json.loads(head)
+                whole = len(begin) + length + 2 * math.prod(content["rows"]) + 4 * math.prod(content["index"]) + DIGEST
+                accounts: dict[str, float] = content["accounts"]
         except (OSError, ValueError, KeyError, struct.error):
             return None
-        return accounts
+        return accounts if size == whole else None
 
     def clear(self) -> int:
-        """Remove every shard; returns the bytes freed."""
+        """Remove every shard; returns the bytes freed.
+
+        Raises
+        ------
+        InputError : some could not be removed; all others were.
+        """
         self._tidy()
-        freed = 0
+        freed, kept = 0, []
         for _, path, size in self.entries():
-            path.unlink(missing_ok=True)
-            freed += size
+            try:
+                path.unlink(missing_ok=True)
+                freed += size
+            except OSError as error:
+                kept.append(f"{path.name} ({error.strerror})")
+        if kept:
+            raise InputError(f"--bank {self.folder}: {len(kept)} files cannot be removed, such as {kept[0]}; allow it")
         return freed
 
     def _tidy(self) -> None:
@@ -170,19 +200,19 @@ class Bank:
 
 def _encode(shard: Shard) -> bytes:
     head = json.dumps({"rows": shard.rows.shape, "index": shard.index.shape, "accounts": shard.accounts}).encode()
-    body = MAGIC + _LENGTH.pack(len(head)) + head + shard.rows.tobytes() + shard.index.tobytes()
+    begin = _BEGIN.pack(MAGIC, len(head), hashlib.sha256(MAGIC + head).digest())
+    body = begin + head + shard.rows.tobytes() + shard.index.tobytes()
     return body + hashlib.sha256(body).digest()
 
 
 def _decode(content: bytes) -> Shard | None:
     import numpy as np
 
-    body, digest = memoryview(content)[:-32], content[-32:]
+    body, digest = memoryview(content)[:-DIGEST], content[-DIGEST:]
     if content[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != digest:
         return None
-    start = len(MAGIC) + _LENGTH.size
-    head: dict[str, Any] = json.loads(bytes(body[start : start + _LENGTH.unpack_from(body, len(MAGIC))[0]]))
-    start += _LENGTH.unpack_from(body, len(MAGIC))[0]
+    start = _BEGIN.size + _BEGIN.unpack_from(body)[1]
+    head: dict[str, Any] = json.loads(bytes(body[_BEGIN.size : start]))
     rows = np.frombuffer(body, np.float16, int(np.prod(head["rows"])), start).reshape(head["rows"])
     index = np.frombuffer(body, np.int32, int(np.prod(head["index"])), start + rows.nbytes).reshape(head["index"])
     return Shard(rows, index, head["accounts"])
@@ -205,6 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.bank is not None and not folder.is_dir():
         raise InputError(f"--bank {folder}: there is no such folder")
     bank = Bank(folder)
+    for path in bank.strangers():
+        print(f"{path}: is no file of the bank; left alone")
     if options.action == "clear":
         print(f"{bank.folder}: {bank.clear() / 1e6:.1f} MB freed")
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, fields, replace
@@ -16,11 +17,12 @@ import torch
 
 from cordstasks import reports, tasks
 from cordstasks.architecture import check_areas
-from cordstasks.cordsnet import load
+from cordstasks.cordsnet import CordsNet
 from cordstasks.errors import InputError
 from cordstasks.files import write_json
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.model import MultiAreaModel, principal_components
+from cordstasks.recorded import named_weights, read_config, recorded_network
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
 from cordstasks.stimuli import Display
@@ -65,15 +67,20 @@ def run(config: dict[str, Any], options: argparse.Namespace, *, given: set[str])
 
 def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str]) -> int:
     began = time.monotonic()
+    network = None
     if options.resume:
         config = _continued(folder, config, given)
+        if options.weights is not None or not folder.finished:
+            network = recorded_network(folder.path, config, options.weights, name="--weights")
         folder.tidy()
         if folder.finished:
             print(f"{folder.path}: this run is finished")
             print(reports.table(folder.path / "summary.json"))
             return 0
     task = task_of(config)
-    frontend = _frontend(config, options, asked="areas" in given or options.resume)
+    if network is None:
+        network, config["weights"] = named_weights(options.weights or options.frontend)
+    frontend = _frontend(config, options, network, asked="areas" in given or options.resume)
     config = {**config, "areas": list(frontend.areas)}
     task = task_of(config, frontend.image_size)
     seeds = _seeds(config)
@@ -89,12 +96,14 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     reports.check(task, batches["heldout"])
     machine = environment(frontend.device)
     if options.resume:
-        _compare(folder.config().get("environment", {}), machine)
+        _compare(config["environment"], machine)
     else:
         folder.start({**config, "environment": machine})
     name = frontend.network.card.get("name", "a CordsNet without a card")
+    source = f" with the weights of {options.weights}" if options.weights else ""
     print(
-        f"task {task.id}, front-end {config['frontend']}: {name}, sha256 {frontend.digest()[:12]}, reads {frontend.describe()}"
+        f"task {task.id}, front-end {config['frontend']}{source}: {name}, sha256 {frontend.digest()[:12]}, "
+        f"reads {frontend.describe()}"
     )
     print(f"run folder {folder.path}", flush=True)
 
@@ -145,7 +154,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     summary = {
         "task": task.id,
         "frontend": config["frontend"],
-        "weights": {"sha256": frontend.digest(), "card": frontend.network.card},
+        "weights": {**config["weights"], "card": frontend.network.card},
         "read": {"areas": list(frontend.areas), "sides": list(frontend.sides), "features": frontend.units},
         "seed": config["seed"],
         **report,
@@ -161,6 +170,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "environment": machine,
     }
     write_json(folder.path / "summary.json", summary)
+    if bank is not None and bank.damaged:
+        print(f"note: {bank.damaged} files of the bank were damaged, or of another version, and were computed again")
     print(reports.table(folder.path / "summary.json"))
     return 0
 
@@ -189,18 +200,25 @@ def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
 
 def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
     """The settings of the run in `folder`; options given again must agree with them."""
-    earlier = folder.config()
-    missing = sorted(set(config) - set(earlier))
-    if missing:
-        raise InputError(f"--resume: {folder.path}/config.json lacks {missing[0]!r}; it is no run of this version")
-    earlier["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in earlier["set"].items()}
-    for name in sorted(given & set(config)):
-        if config[name] != earlier[name]:
-            flag = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{flag} {config[name]}: the run in {folder.path} has {earlier[name]}; leave it out, or use --out"
-            )
+    earlier = read_config(folder)
+    flags = [("--" + name.replace("_", "-"), config[name], earlier[name]) for name in sorted(given & set(config) - {"set"})]
+    parameters, had = dict(config["set"]), earlier["set"]
+    if "stimuli_dir" in given:
+        flags.append(("--stimuli-dir", parameters.pop("stimuli_dir"), had.get("stimuli_dir")))
+    if "set" in given:
+        differing = {name: v for name, v in parameters.items() if not _same(v, had.get(name))}
+        flags.append(("--set", differing, {name: had.get(name) for name in differing}))
+    for flag, now, then in flags:
+        if not _same(now, then):
+            shown = "none" if then is None else then
+            raise InputError(f"{flag} {now}: the run in {folder.path} has {shown}; leave it out, or use --out")
     return earlier
+
+
+def _same(now: Any, then: Any) -> bool:
+    """Whether two values of a setting are equal, or paths of one file or folder by way of links."""
+    paths = isinstance(now, str) and isinstance(then, str) and os.path.exists(now)
+    return now == then or (paths and os.path.realpath(now) == os.path.realpath(then))
 
 
 def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
@@ -252,9 +270,8 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
         raise InputError(f"--set {name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
-def _frontend(config: dict[str, Any], options: argparse.Namespace, *, asked: bool) -> FrontEnd:
+def _frontend(config: dict[str, Any], options: argparse.Namespace, network: CordsNet, *, asked: bool) -> FrontEnd:
     """The front-end of a run; areas that were not asked for are a task's default, which a small network need not have."""
-    network = load(options.weights or config["frontend"])
     areas, last = config["areas"], network.depth - 1
     if areas is not None and not asked:
         areas = {min(area, last) for area in areas}

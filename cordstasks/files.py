@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import tempfile
@@ -12,6 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from cordstasks.errors import InputError
+
+FileStamp = tuple[int, int, int, int]
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """The path from the root, which still names its file in another working directory; ``~`` is the user's home."""
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))
+
+
+def file_stamp(path: str | os.PathLike[str]) -> FileStamp | None:
+    """What differs once a file was written to or replaced, even by a copy that keeps its time; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 @contextlib.contextmanager
@@ -47,7 +64,7 @@ def read_json(path: Path) -> Any:
     """Read JSON; a damaged file is an InputError that names it."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 
 
@@ -74,16 +91,35 @@ class Log:
             stream.write(json.dumps(dict(row), default=_plain) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """Every whole row; a last line cut short by an interruption is left out."""
+        """Every whole row; what an interruption or damage has left of others is left out."""
         rows = []
         if self.path.exists():
-            for line in self.path.read_text().splitlines():
-                with contextlib.suppress(ValueError):
+            try:
+                lines = self.path.read_text(errors="replace").splitlines()
+            except OSError as error:
+                raise InputError(f"{self.path}: cannot be read ({error.strerror}); remove it and go on without") from error
+            for line in lines:
+                with contextlib.suppress(ValueError, RecursionError):
                     rows.append(json.loads(line))
-        return rows
+        return [row for row in rows if isinstance(row, dict)]
+
+    def rows(self, *keys: str) -> list[dict[str, Any]]:
+        """The rows that have a finite number for each of these keys."""
+
+        def number(value: Any) -> bool:
+            return isinstance(value, (int, float)) and math.isfinite(value)
+
+        return [row for row in self.read() if all(number(row.get(key)) for key in keys)]
 
     def keep(self, last: int, key: str = "step") -> None:
-        """Drop the rows whose `key` lies beyond `last`."""
-        rows = [row for row in self.read() if row.get(key, 0) <= last]
+        """Drop the rows whose `key` lies beyond `last`, or is no number."""
+        rows = [row for row in self.read() if isinstance(row.get(key, 0), (int, float)) and row.get(key, 0) <= last]
         with atomic(self.path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def note_gaps(self, step: int, *, every: int, end: int) -> None:
+        """Say so, in one line, if rows are missing that were there at `step`: one `every` so many steps and at the `end`."""
+        expected = {*range(every, step + 1, every), *([step] if step == end else [])}
+        gaps = sorted(expected - {row["step"] for row in self.rows("step")})
+        if gaps:
+            print(f"note: {self.path} lacks rows of steps {gaps[0]} to {gaps[-1]}: the learning curve will lack them, too")

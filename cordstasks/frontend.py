@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -28,7 +29,7 @@ from cordstasks.histories import Accounts, Plan, Simulation, plan
 from cordstasks.simulator import Simulator, multiply_accumulates
 from cordstasks.stimuli import Movie
 
-__all__ = ["Features", "FrontEnd"]
+__all__ = ["Features", "FrontEnd", "weights_digest"]
 
 STEP_MS = 2.0
 WARMUP_MS = 200.0  # of a trial's first frame, from the spontaneous state, before the trial begins
@@ -106,7 +107,8 @@ class FrontEnd:
 
     Parameters
     ----------
-    weights : a registry name or a file, see `cordstasks.cordsnet.load`.
+    weights : a registry name or a file, see `cordstasks.cordsnet.load`, or a CordsNet, of which the front-end takes a copy:
+        the caller's stays as and where it is, and what becomes of it later changes nothing here.
     areas : the area or areas to read, numbered from 0 (default: the last). Features are those of each area's units in
         turn, from the lowest area to the highest, and not scaled; `Features.blocks` has the number of each.
     side : average each area's map to at most `side` x `side` places; smaller maps stay as they are (None: keep every unit).
@@ -150,8 +152,9 @@ class FrontEnd:
             raise InputError(f"tolerance={tolerance!r}: give a relative error from 0 (simulate everything) to 0.1")
         most = 1 if readout == "pool" else _check_side(side)
         self.device = resolve(device)
-        self.network = weights if isinstance(weights, CordsNet) else load(weights)
-        self.network.to(self.device)
+        network = copy.deepcopy(weights).float() if isinstance(weights, CordsNet) else load(weights)
+        self.network = network.to(self.device)
+        self._sha256 = weights_digest(self.network)  # now, since the simulator computes with the weights of now
         self.simulator = Simulator(self.network, areas=areas, device=self.device, precision=precision)
         self.areas = self.simulator.areas
         self.sides = tuple(min(most or whole, whole) for whole in (self.network.sides[area] for area in self.areas))
@@ -197,11 +200,8 @@ class FrontEnd:
         return f"{names}{averaged}: {self.units:,} features"
 
     def digest(self) -> str:
-        """SHA-256 of the weights."""
-        digest = hashlib.sha256()
-        for name, tensor in self.network.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """SHA-256 of the weights that the front-end computes with, see `weights_digest`."""
+        return self._sha256
 
     def bin_steps(self, dt: float) -> int:
         """Front-end steps in one step of `dt` ms of the network that reads the features."""
@@ -286,8 +286,8 @@ class FrontEnd:
         """Hash of all that determines the features of `movies`: their very pixels, the weights and how they are run."""
         about: dict[str, Any] = {
             "format": FORMAT,
-            "weights": self._digest(),
-            "alpha": self.network.alpha,
+            "weights": self._sha256,
+            "alpha": self.simulator.alpha,
             "preprocessing": asdict(self.network.preprocessing),
             "precision": self.precision or ("tf32" if self.device.type == "cuda" else "float32"),
             "areas": self.areas,
@@ -304,10 +304,17 @@ class FrontEnd:
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _digest(self) -> str:
-        if not hasattr(self, "_kept_digest"):
-            self._kept_digest = self.digest()
-        return self._kept_digest
+
+def weights_digest(network: CordsNet) -> str:
+    """SHA-256, in hexadecimal, of a network's parameters: their names and float32 values, in order.
+
+    It is that of the tensors, not of the file that they came from, so it is the same for a ``.pth`` and a
+    ``.safetensors`` file of equal weights.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_side(side: int | None) -> int | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 import platform
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cordstasks import __version__
 from cordstasks.errors import InputError
 from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
 
-__all__ = ["RunFolder", "environment", "new_folder", "unfinished_folder"]
+__all__ = ["RunFolder", "check_moments", "environment", "new_folder", "restore_optimiser", "restoring", "unfinished_folder"]
 
 
 class RunFolder:
@@ -46,7 +47,9 @@ class RunFolder:
         if not (self.path / "config.json").exists():
             raise InputError(f"--resume: {self.path} holds no run (no config.json); start one without --resume")
         writable_folder(self.path, "--out")
-        value: dict[str, Any] = read_json(self.path / "config.json")
+        value = read_json(self.path / "config.json")
+        if not isinstance(value, dict):
+            raise InputError(f"{self.path}/config.json: holds no settings of a run (a JSON object); choose another folder")
         return value
 
     def tidy(self) -> None:
@@ -73,9 +76,44 @@ def read_state(path: Path, device: torch.device) -> Any:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # torch reads a tensor whose checksum is wrong as if nothing were amiss
+                raise zipfile.BadZipFile
         return torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what is damaged may fail in any way
         raise InputError(f"{path}: damaged, or not a checkpoint of a run; remove it to start afresh") from error
+
+
+@contextlib.contextmanager
+def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[None]:
+    """While what a file of a run holds is put to use: what is missing or does not fit is an InputError that names it."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: does not hold what this run needs ({reason}); {fix}") from error
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
+    """Let an Adam of the same settings go on from its `state`; what does not fit is an error here, not at its next step."""
+
+    def settings() -> list[dict[str, Any]]:
+        return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimiser.param_groups]
+
+    before = settings()
+    optimiser.load_state_dict(state)
+    if settings() != before:
+        raise ValueError("its optimiser has other settings")
+    check_moments(optimiser)
+
+
+def check_moments(optimiser: torch.optim.Optimizer) -> None:
+    """Raise an error unless an Adam has both moments of each parameter that it has met, in the parameter's shape."""
+    for parameter, kept in optimiser.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if kept[name].shape != parameter.shape:
+                raise ValueError(f"{name} of shape {tuple(kept[name].shape)} for a parameter of {tuple(parameter.shape)}")
+        float(kept["step"])
 
 
 def new_folder(task: str, parent: Path = Path("runs")) -> Path:

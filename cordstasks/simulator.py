@@ -65,8 +65,11 @@ class Simulator:
         self.engine = engine or engine_for(self.device, precision)
         convolution = self.engine.convolution
 
+        def copied(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(self.device, torch.float32, copy=True)  # the caller may go on to change theirs
+
         def frozen(module: torch.nn.Module) -> Tensor:
-            return module.weight.detach().to(self.device)  # type: ignore[union-attr, operator]
+            return copied(module.weight)  # type: ignore[arg-type]
 
         self._stem = convolution(frozen(network.inp_conv), 2)
         self._inp_skip = convolution(frozen(network.inp_skip), 1)
@@ -75,14 +78,13 @@ class Simulator:
             convolution(frozen(module), stride)
             for module, stride in zip(network.area_area[: self.depth], arch.STRIDES, strict=False)
         ]
-        self._skips = [convolution(frozen(module), 2) for module in network.skip_area[: max(0, self.depth // 2 - 1)]]
-        self._bias = [
-            b.detach().to(self.device)[None].contiguous(memory_format=torch.channels_last)
-            for b in network.conv_bias[: self.depth]
-        ]
-        lists = (network.area_conv, network.area_area, network.skip_area)
+        skips = max(0, self.depth // 2 - 1)
+        self._skips = [convolution(frozen(module), 2) for module in network.skip_area[:skips]]
+        self._bias = [copied(b)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias[: self.depth]]
+        self._readout = frozen(network.out_fc), copied(network.out_fc.bias)
+        lists = network.area_conv[: self.depth], network.area_area[: self.depth], network.skip_area[:skips]
         weights = Weights(*([frozen(module) for module in modules] for modules in lists), alpha=self.alpha)
-        self._whole = self.engine.network(weights, (self.depth - 1,))
+        self._whole = self.engine.network(weights, self.areas)
         self._repeat = self._whole or self.engine.repeat(self._step)
         self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)
         self._spontaneous: dict[int, list[Tensor]] = {}
@@ -201,7 +203,7 @@ class Simulator:
         if self.depth < self.network.depth:
             raise InputError(f"areas={self.areas}: classes are read out of the last two areas; simulate the whole network")
         rates = self.settle(x, steps=steps)
-        return self.network.readout(rates[-1].to(self.network.device), rates[-2].to(self.network.device))
+        return F.linear((rates[-1] + rates[-2]).mean((2, 3)), *self._readout)
 
 
 def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: int = 3) -> dict[str, float]:

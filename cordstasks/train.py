@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cordstasks import registry
 from cordstasks.abstract import command as abstract
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
+from cordstasks.files import absolute
 
 # options that say where and whether, not what: they may differ when a run is resumed
 WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick", "stimuli_dir")
@@ -117,7 +119,18 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     if not config["learning_rate"] > 0:
         raise InputError(f"--learning-rate {config['learning_rate']:g}: must be above 0")
     config["set"] = {**quick.get("set", {}), **dict(_assignment(text) for text in config["set"])}
+    _settle_paths(config)
     return config
+
+
+def _settle_paths(config: dict[str, Any]) -> None:
+    """Make relative paths absolute, so that the run can be continued and loaded from any working directory."""
+    if config["task"] is not None and config["task"].endswith(".py"):
+        config["task"] = absolute(config["task"])
+    if config["frontend"] not in registry.names() and Path(config["frontend"]).expanduser().is_file():
+        config["frontend"] = absolute(config["frontend"])
+    if isinstance(config["set"].get("stimuli_dir"), str):
+        config["set"]["stimuli_dir"] = absolute(config["set"]["stimuli_dir"])
 
 
 def _defaults(task: str | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cordstasks.behaving import Behaviour, behave
+from cordstasks.cordsnet import CordsNet
 from cordstasks.errors import InputError
 from cordstasks.experiment import heldout_trials, model_of, task_of
 from cordstasks.files import read_json
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.model import MultiAreaModel
+from cordstasks.recorded import read_config, recorded_network
 from cordstasks.runs import RunFolder
 from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.training import load_best
 
 __all__ = ["TrainedRun", "load_run"]
 
@@ -53,25 +54,34 @@ class TrainedRun:
         return behave(self.model, self.model.inputs(self.features(batch).to(self.frontend.device)), batch)
 
 
-def load_run(folder: Path | str, *, device: str = "auto", bank: Path | str | bool | None = None) -> TrainedRun:
+def load_run(
+    folder: Path | str,
+    weights: Path | str | CordsNet | None = None,
+    *,
+    device: str = "auto",
+    bank: Path | str | bool | None = None,
+) -> TrainedRun:
     """Load the run in `folder`.
 
     Parameters
     ----------
     folder : of ``python -m cordstasks.train``, with ``best.pt``.
+    weights : file of the front-end's weights, which must be those that the run was begun with; by default they are taken
+        from where they were then.
     device, bank : see `cordstasks.frontend.FrontEnd`.
 
     Raises
     ------
-    InputError : no such run, or one that has no trained weights yet.
+    InputError : no such run, one of an abstract task, one that has no trained weights yet, a damaged file, or weights of
+        the front-end that are gone or are others than the run's.
     """
     run = RunFolder(Path(folder))
-    config = run.config()
-    config["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in config["set"].items()}
+    config = read_config(run)
+    network = recorded_network(run.path, config, weights)
     frontend = FrontEnd(
-        config["frontend"],
-        areas=config.get("areas"),  # a run from before there was a choice read the last area
-        side=config.get("side"),
+        network,
+        areas=config["areas"],
+        side=config["side"],
         device=device,
         readout=config["readout"],
         precision=config["precision"],
@@ -79,9 +89,12 @@ def load_run(folder: Path | str, *, device: str = "auto", bank: Path | str | boo
     )
     task = task_of(config, frontend.image_size)
     model = model_of(config, frontend, task)
-    best = run.load("best.pt", torch.device(frontend.device))
-    if best is None:
+    if not (run.path / "best.pt").exists():
         raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish it with --resume --out {folder}")
-    model.load_state_dict(best["model"])
+    load_best(model, run, frontend.device)
     summary = read_json(run.path / "summary.json") if run.finished else {}
+    if not isinstance(summary, dict):
+        raise InputError(
+            f"{run.path}/summary.json: holds no summary (a JSON object); remove it, and --resume makes it again"
+        )
     return TrainedRun(task, frontend, model, config, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 import time
@@ -23,7 +24,7 @@ from cordstasks.frontend import Features
 from cordstasks.mixtures import Mixtures
 from cordstasks.model import MultiAreaModel
 from cordstasks.recombining import Recombination
-from cordstasks.runs import RunFolder
+from cordstasks.runs import RunFolder, restore_optimiser, restoring
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.teacher import TYPICAL, Teacher, running_evidence
 
@@ -241,6 +242,21 @@ def _stop_between_steps() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
+def load_best(model: MultiAreaModel, folder: RunFolder, device: torch.device, *, needed: bool = True) -> None:
+    """Give `model` the best weights of a run.
+
+    Raises
+    ------
+    InputError : ``best.pt`` is damaged, is of another model, or is not there although it is `needed`.
+    """
+    best, path = folder.load("best.pt", device), folder.path / "best.pt"
+    if best is not None:
+        with restoring(path, "remove it, checkpoint.pt and summary.json to start afresh"):
+            model.load_state_dict(best["model"])
+    elif needed:
+        raise InputError(f"{path}: is missing, and checkpoint.pt counts on it; remove that, too, to start afresh")
+
+
 def train(
     model: MultiAreaModel,
     trials: TrialSet,
@@ -285,14 +301,17 @@ def train(
     }
     state = folder.load("checkpoint.pt", device)
     if state is not None:
-        model.load_state_dict(state["model"])
-        readouts.load_state_dict(state["readouts"])
-        if averaged is not None:
-            averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        generator.set_state(state["generator"].cpu())
-        progress = state["progress"]
+        with restoring(folder.path / "checkpoint.pt"):
+            model.load_state_dict(state["model"])
+            readouts.load_state_dict(state["readouts"])
+            if averaged is not None:
+                averaged.load_state_dict(state["averaged"])
+            restore_optimiser(optimiser, state["optimiser"])
+            generator.set_state(state["generator"].cpu())
+            progress = {**state["progress"], **{name: type(v)(state["progress"][name]) for name, v in progress.items()}}
+        load_best(copy.deepcopy(model), folder, device, needed=progress["best_step"] > 0)  # now, not after hours of training
     folder.log.keep(progress["step"])
+    folder.log.note_gaps(progress["step"], every=settings.evaluate_every, end=settings.steps)
     began = time.monotonic() - progress["seconds"]
 
     def save() -> None:
@@ -335,9 +354,7 @@ def train(
             if asked:
                 raise KeyboardInterrupt
         save()
-    best = folder.load("best.pt", device)
-    if best is not None:
-        model.load_state_dict(best["model"])
+    load_best(model, folder, device, needed=progress["best_step"] > 0)
     return {
         "steps": progress["step"],
         "best_step": progress["best_step"],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.errors import InputError
+from cordstasks.files import FileStamp, absolute, file_stamp
 from cordstasks.stimuli import CATS, LINES, Display, ImageFolder, Pose, animal, morph
 
 ALL_LINES = tuple("-".join(line) for line in LINES)
@@ -72,17 +76,36 @@ def drawn_image(
     return animal(features, display, pose=Pose(size * scale, x, y), colour=colour)
 
 
+def open_folder(path: str) -> ImageFolder:
+    """A user's folder of pictures as it is now; one that has not changed is read once."""
+    place = absolute(path)
+    if not os.path.isdir(place):
+        raise InputError(f"stimuli_dir {path}: there is no such folder")  # named as it was given
+    return _opened(place, tuple(sorted((file, file_stamp(file)) for file in _files_in(place))))
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    """Every file below a folder; links to folders are followed, each folder once."""
+    seen = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in seen:
+            below.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        yield from (os.path.join(place, name) for name in names)
+
+
 @lru_cache(maxsize=8)
-def _folder(path: str) -> ImageFolder:
+def _opened(path: str, listing: tuple[tuple[str, FileStamp | None], ...]) -> ImageFolder:
     return ImageFolder(path)
 
 
 @lru_cache(maxsize=32)
-def file_pictures(path: str, part: str) -> tuple[Picture, ...]:
+def file_pictures(folder: ImageFolder, part: str) -> tuple[Picture, ...]:
     """The pictures of a user's folder: all, four of five, or the rest."""
     pictures = []
     seen = [0, 0]
-    for number, file in enumerate(_folder(path).pictures):
+    for number, file in enumerate(folder.pictures):
         held_out = seen[file.category] % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         seen[file.category] += 1
         if part == "all" or (part == "heldout") == held_out:
@@ -90,7 +113,12 @@ def file_pictures(path: str, part: str) -> tuple[Picture, ...]:
     return tuple(pictures)
 
 
+def file_image(folder: ImageFolder, stimulus: str, display: Display, size: float) -> NDArray[np.uint8]:
+    """A file of a user's folder on the screen, as the file is now."""
+    number = int(stimulus)
+    return _shown(folder, number, display, size, file_stamp(folder.pictures[number].file))
+
+
 @lru_cache(maxsize=2048)
-def file_image(path: str, stimulus: str, display: Display, size: float) -> NDArray[np.uint8]:
-    """A file of a user's folder on the screen."""
-    return _folder(path).image(int(stimulus), display, size=size)
+def _shown(folder: ImageFolder, number: int, display: Display, size: float, stamp: FileStamp | None) -> NDArray[np.uint8]:
+    return folder.image(number, display, size=size)

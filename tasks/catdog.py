@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, ClassVar
 
@@ -11,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.errors import InputError, unknown
-from cordstasks.stimuli import Display
-from cordstasks.tasks._morphs import ALL_LINES, Picture, drawn_image, drawn_pictures, file_image, file_pictures
+from cordstasks.stimuli import Display, ImageFolder
+from cordstasks.tasks._morphs import (
+    ALL_LINES,
+    Picture,
+    drawn_image,
+    drawn_pictures,
+    file_image,
+    file_pictures,
+    open_folder,
+)
 from cordstasks.tasks.delayed_match import DelayedMatchTask, different_numbers, whether
 from cordstasks.tasks.visual import Condition, Duration, Trial
 
@@ -39,7 +48,8 @@ class CatDogTask(DelayedMatchTask):
     place_jitter : how far from the centre pictures are, at most, in deg along each axis.
     colour : show the animals in colour.
     stimuli_dir : a folder of pictures of your own instead, see `cordstasks.stimuli.ImageFolder`: shown as they are, `size`
-        deg large. Lines and levels are then those of its table; without lines in it, all are of one line, ``"all"``.
+        deg large, and read again once their files have changed. A relative path is made absolute. Lines and levels are
+        then those of its table; without lines in it, all are of one line, ``"all"``.
     part : which of your own pictures to show: ``"all"``, or for ``"training"`` four of five, or the ``"heldout"`` rest.
     pool : names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
     fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display : see
@@ -74,7 +84,7 @@ class CatDogTask(DelayedMatchTask):
         if self.heldout_lines is None:
             object.__setattr__(self, "heldout_lines", () if self.stimuli_dir else _HELD_OUT)
         if self.stimuli_dir is not None:
-            object.__setattr__(self, "stimuli_dir", str(self.stimuli_dir))
+            object.__setattr__(self, "stimuli_dir", str(self._folder.folder))
         different_numbers("levels", self.levels)
         if not all(0 <= level <= 1 and level != self.boundary for level in self.levels) or not 0 < self.boundary < 1:
             raise InputError(
@@ -117,11 +127,16 @@ class CatDogTask(DelayedMatchTask):
                 f"{self.display.field_of_view:g} deg; give a smaller size, or a Display with a wider field_of_view"
             )
 
+    @cached_property
+    def _folder(self) -> ImageFolder:
+        """Your own pictures, as the folder was when the task was made; `pooled` makes it anew for each sample."""
+        return open_folder(str(self.stimuli_dir))
+
     def all_lines(self) -> tuple[str, ...]:
         """Names of every morph line there is."""
         if self.stimuli_dir is None:
             return ALL_LINES
-        return tuple(dict.fromkeys(picture.line for picture in file_pictures(self.stimuli_dir, "all")))
+        return tuple(dict.fromkeys(picture.line for picture in file_pictures(self._folder, "all")))
 
     def between(self, line: str) -> bool:
         """Whether a line leads from one category to the other."""
@@ -129,7 +144,7 @@ class CatDogTask(DelayedMatchTask):
 
     def _every(self) -> tuple[Picture, ...]:
         if self.stimuli_dir is not None:
-            return file_pictures(self.stimuli_dir, self.part)
+            return file_pictures(self._folder, self.part)
         return drawn_pictures(self.levels, self.boundary)
 
     def _pictures(self) -> list[Picture]:
@@ -200,7 +215,7 @@ class CatDogTask(DelayedMatchTask):
 
     def _image(self, picture: Picture, index: int) -> NDArray[np.uint8]:
         if self.stimuli_dir is not None:
-            return file_image(self.stimuli_dir, picture.stimulus, self.display, self.size)
+            return file_image(self._folder, picture.stimulus, self.display, self.size)
         return drawn_image(
             picture.stimulus,
             self.display,

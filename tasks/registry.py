@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
 import importlib.util
 import re
 import sys
@@ -10,14 +11,16 @@ import traceback
 from collections.abc import Iterable
 from inspect import isabstract
 from pathlib import Path
+from types import CodeType
 from typing import TypeVar
 
 from cordstasks.errors import InputError
+from cordstasks.files import FileStamp, file_stamp
 from cordstasks.tasks.visual import VisualTask
 
 _TASKS: dict[str, type[VisualTask]] = {}
 _TAKEN: set[str] = set()  # ids of tasks that are not visual
-_FILES: dict[tuple[Path, int], type[VisualTask]] = {}  # by path and time of change
+_FILES: dict[tuple[Path, FileStamp | None], type[VisualTask]] = {}
 _Task = TypeVar("_Task", bound=type[VisualTask])
 
 
@@ -80,16 +83,23 @@ def load_file(path: str | Path) -> type[VisualTask]:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"task {path}: there is no such file")
-    key = (file.resolve(), file.stat().st_mtime_ns)
+    key = (file.resolve(), file_stamp(file))
     if key not in _FILES:
         _FILES[key] = _run(file)
     return _FILES[key]
 
 
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Compiles a file each time; what Python has kept, it takes for current if size and second of change are the same."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _run(file: Path) -> type[VisualTask]:
     # dataclasses look their module up by its name; two files of one name are two modules
     name = f"cordstasks_task_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file)))
     if spec is None or spec.loader is None:
         raise InputError(f"task {file}: is not a Python file")
     module = importlib.util.module_from_spec(spec)

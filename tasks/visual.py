@@ -231,7 +231,7 @@ class VisualTask(ABC):
         """
         task = self.pooled(seed)
         return [
-            task.trial(self.complete(fixed, self.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index]))
+            task.trial(task.complete(fixed, task.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index]))
             for index in range(start, start + count)
         ]
 

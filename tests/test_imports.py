@@ -27,7 +27,7 @@ MODELS = {
     *("connectivity", "published", "recurrence", "stack"),
 }
 TRAINING_PARTS = (
-    *("teacher", "mixtures", "recombining", "training", "behaving", "runs", "reports", "experiment", "trained"),
+    *("teacher", "mixtures", "recombining", "training", "behaving", "runs", "reports", "experiment", "trained", "recorded"),
     *("pretraining", "abstract"),
 )
 OBSERVATION = MODELS | TASKS | {"observation"}

@@ -294,7 +294,7 @@ class TestCnnStage:
             ]
 
         whole = drawn(0)
-        orders = [sum((pick for _, pick, _ in whole[4 * epoch : 4 * epoch + 4]), []) for epoch in range(3)]
+        orders = [[image for _, pick, _ in whole[4 * epoch : 4 * epoch + 4] for image in pick] for epoch in range(3)]
         assert all(sorted(order) == list(range(24)) for order in orders)
         assert len(set(map(tuple, orders))) == 3
         assert len({number for *_, number in whole}) == 12
@@ -413,7 +413,9 @@ class TestMatching:
             return complete(index, *arguments)
 
         log = Log(tmp_path / "matching.jsonl")
-        again = partial(match_areas, matched.folded, image_set(24, 32), presentation(32), MATCHING, tmp_path / "matching.pt", log)
+        again = partial(
+            match_areas, matched.folded, image_set(24, 32), presentation(32), MATCHING, tmp_path / "matching.pt", log
+        )
         monkeypatch.setattr(matching, "_match_area", interrupted)
         with pytest.raises(KeyboardInterrupt):
             again()

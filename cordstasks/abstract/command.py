@@ -41,7 +41,7 @@ def is_abstract(arguments: Sequence[str]) -> bool:
     if known.task is None and known.resume and known.out is not None:
         try:
             return json.loads((Path(known.out) / "config.json").read_text())["task"] in tasks.abstract_names()
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
     return known.task in tasks.abstract_names()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from cordstasks import tasks
 from cordstasks.abstract.settings import Settings
 from cordstasks.abstract.training import DIVERGED, Trainer
 from cordstasks.analysis import abstract_figures
@@ -23,13 +25,14 @@ from cordstasks.devices import resolve
 from cordstasks.errors import InputError
 from cordstasks.files import read_json, write_json
 from cordstasks.rnn import RNN
-from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
+from cordstasks.runs import RunFolder, environment, new_folder, restoring, unfinished_folder
 from cordstasks.stack import RNNStack
 
-__all__ = ["carry_out", "load_networks", "table", "train_command"]
+__all__ = ["carry_out", "load_networks", "read_summary", "recorded_settings", "table", "train_command"]
 
 SAVE_SECONDS = 10.0
 WEIGHTS = "networks.pt"
+NETWORK = ("seed", "state", "learned", "score", "steps")  # what a summary must say of each network
 
 
 def train_command(settings: Settings | None, given: Mapping[str, Any], options: argparse.Namespace) -> int:
@@ -85,8 +88,10 @@ def carry_out(
         folder.tidy()
         state = folder.load("checkpoint.pt", device)
         if state is not None:
-            trainer.restore(state)
+            with restoring(folder.path / "checkpoint.pt"):
+                trainer.restore(state)
         folder.log.keep(trainer.step)
+        folder.log.note_gaps(trainer.step, every=settings.evaluate_every, end=settings.steps)
     else:
         folder.start({**settings.as_dict(), "environment": machine})
     saved = time.monotonic()
@@ -154,17 +159,20 @@ def load_networks(path: str | Path, *, learned: bool = False) -> list[RNN]:
     from cordstasks.abstract.training import initial_network
 
     folder = RunFolder(Path(path))
+    if (folder.path / "config.json").exists():
+        recorded_settings(folder)
     state = folder.load(WEIGHTS, torch.device("cpu"))
     if state is None:
         raise InputError(f"{path}: holds no trained networks ({WEIGHTS}); finish the run with --resume")
-    settings = Settings.from_dict(_settings_of(folder))
+    settings = recorded_settings(folder)
     networks = []
-    for place, seed in enumerate(settings.seeds):
-        network = initial_network(settings, seed)
-        network.load_state_dict({name: value[place] for name, value in state["networks"].items()})
-        networks.append(network)
+    with restoring(folder.path / WEIGHTS, "remove it and summary.json, and --resume makes them again"):
+        for place, seed in enumerate(settings.seeds):
+            network = initial_network(settings, seed)
+            network.load_state_dict({name: value[place] for name, value in state["networks"].items()})
+            networks.append(network)
     if learned:
-        rows = read_json(folder.path / "summary.json")["networks"]
+        rows = read_summary(folder)["networks"]
         networks = [network for network, row in zip(networks, rows, strict=True) if row["learned"]]
     return networks
 
@@ -179,19 +187,50 @@ def trained_parameters(network: RNN) -> int:
     return total
 
 
-def _settings_of(folder: RunFolder) -> dict[str, Any]:
+def recorded_settings(folder: RunFolder) -> Settings:
+    """The settings of the run of an abstract task that a folder holds.
+
+    Raises
+    ------
+    InputError : the folder holds no run, one of a visual task, or settings that lack something or were damaged.
+    """
     config = folder.config()
     config.pop("environment", None)
-    return config
+    none, task = f"{folder.path} holds no run of an abstract task of this version", config.get("task")
+    if isinstance(task, str) and task not in tasks.abstract_names() and "frontend" in config:
+        raise InputError(f"{none}, but one of the visual task {task}; load it with cordstasks.trained.load_run")
+    missing = sorted({field.name for field in fields(Settings)} - set(config))
+    if missing:
+        raise InputError(f"{none} (its config.json lacks {missing[0]!r}); choose another folder")
+    try:
+        return Settings.from_dict(config)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{none}: its config.json cannot be used ({error}); correct it, or choose another folder"
+        ) from error
+
+
+def read_summary(folder: RunFolder) -> dict[str, Any]:
+    """What summary.json of a finished run holds.
+
+    Raises
+    ------
+    InputError : it is damaged, or is not the summary of a run of an abstract task.
+    """
+    path = folder.path / "summary.json"
+    summary = read_json(path)
+    with restoring(path, "remove it, and --resume makes it again"):
+        return {
+            **summary,
+            **{name: summary[name] for name in ("measure", "parameters", "learned", "criterion", "settings")},
+            "seconds": {name: float(summary["seconds"][name]) for name in ("train", "total")},
+            "networks": [{**row, **{name: row[name] for name in NETWORK}} for row in summary["networks"]],
+        }
 
 
 def _earlier(folder: RunFolder, given: Mapping[str, Any]) -> Settings:
     """The settings of the run in a folder; options given again must agree with them."""
-    config = _settings_of(folder)
-    try:
-        earlier = Settings.from_dict(config)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"--resume: {folder.path} holds no run of an abstract task of this version") from error
+    earlier = recorded_settings(folder)
     for name, value in sorted(given.items()):
         had = getattr(earlier, name)
         if had != value:
@@ -209,7 +248,7 @@ def _median(rows: list[dict[str, Any]]) -> float:
 def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) -> None:
     """The learning curves, and trials of the network with the median score."""
     task, settings = trainer.task, trainer.settings
-    log = folder.log.read()
+    log = [row for row in folder.log.rows("seed", "step", "lesson") if "score" in row]
     if log:
         figure = abstract_figures.learning_curves(
             [row["seed"] for row in log],
@@ -243,7 +282,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
 
 def table(path: Path) -> str:
     """The short table that the command prints at its end."""
-    summary = read_json(path / "summary.json")
+    summary = read_summary(RunFolder(path))
     lines = ["", f"   seed      state   steps   {summary['measure']}"]
     for row in summary["networks"]:
         score = "      -" if row["score"] is None else f"{row['score']:7.3f}"

@@ -18,11 +18,11 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from cordstasks.abstract.experiment import carry_out
+from cordstasks.abstract.experiment import carry_out, read_summary
 from cordstasks.abstract.sweeping import Job
 from cordstasks.devices import DEVICES, resolve
 from cordstasks.errors import InputError, unknown
-from cordstasks.files import atomic, read_json, writable_folder
+from cordstasks.files import atomic, writable_folder
 from cordstasks.runs import RunFolder
 
 __all__ = ["COLUMNS", "read_results", "run_sweep"]
@@ -104,11 +104,10 @@ def run_sweep(
     elif device.split(":")[0] not in DEVICES:
         raise unknown("device", device, DEVICES)
     folder = writable_folder(out, "--out").resolve()
-    finished = [job for job in jobs if RunFolder(folder / job.name).finished]
-    rows = {job.name: _finished_rows(job, folder / job.name / "summary.json") for job in finished}
+    rows = _finished_rows(jobs, folder)
     _write(folder, jobs, rows)
     left = [job for job in jobs if job.name not in rows]
-    print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(finished)} finished before")
+    print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(rows)} finished before")
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
     by_name, failed, ended = {job.name: job for job in jobs}, [], False
@@ -147,6 +146,19 @@ def run_sweep(
             file=sys.stderr,
         )
     return int(ended)
+
+
+def _finished_rows(jobs: list[Job], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the jobs that came to their end before; one whose summary is damaged is gone through again."""
+    rows = {}
+    for job in jobs:
+        run = RunFolder(folder / job.name)
+        if run.finished:
+            try:
+                rows[job.name] = _rows(job, read_summary(run))
+            except InputError as error:
+                print(f"note: {error}")
+    return rows
 
 
 def _results(parallel: joblib.Parallel, calls: Iterable[Any]) -> Iterator[Outcome]:
@@ -199,14 +211,6 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
         register_ray()
         with joblib.parallel_config(backend="ray"):
             yield
-
-
-def _finished_rows(job: Job, path: Path) -> list[dict[str, Any]]:
-    """The rows of a job that was finished before, from its summary."""
-    try:
-        return _rows(job, read_json(path))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: is no summary of this job; remove the folder, and the sweep trains it again") from error
 
 
 def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[dict[str, Any]]:

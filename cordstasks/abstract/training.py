@@ -17,6 +17,7 @@ from cordstasks.abstract.settings import Settings
 from cordstasks.connectivity import named
 from cordstasks.errors import InputError
 from cordstasks.rnn import RNN
+from cordstasks.runs import check_moments
 from cordstasks.stack import RNNStack
 from cordstasks.tasks import AbstractBatch, AbstractTask
 
@@ -260,11 +261,14 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
         self.progress = [Progress(**values) for values in state["progress"]]
         self.best.load_state_dict(state["best"])
+        if [progress.seed for progress in self.progress] != list(self.settings.seeds):
+            raise ValueError("its networks are of other seeds")
         self.active = list(state["active"])
         if self.active:
             stack = self.best.subset(self.active)
             stack.load_state_dict(state["networks"])
             self._begin(stack, state["moments"])
+            check_moments(self.optimiser)
 
     def heldout(self) -> list[float | None]:
         """Scores of the trained networks on trials that they have never met, without private noise; None if diverged."""

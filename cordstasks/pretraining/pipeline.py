@@ -156,9 +156,7 @@ def _train(
     steady = trainable(folded, areas, cnn.readout)
     if settings.epochs:
         state = out / "equilibrium.pt"
-        train_at_equilibrium(
-            steady, cnn, train, test, presentation, settings, state, logs["equilibrium"], deadline=deadline
-        )
+        train_at_equilibrium(steady, cnn, train, test, presentation, settings, state, logs["equilibrium"], deadline=deadline)
     return steady, settings
 
 
@@ -267,8 +265,9 @@ def _card(options: argparse.Namespace, train: ImageSet, test: ImageSet, result: 
         "name": f"CordsNet-R{options.depth}, {options.image_size} px",
         "architecture": "CordsNet (Soo, Battista, Radmard & Wang, NeurIPS 2024), trained by cordstasks",
         "cordstasks": __version__,
-        "data": f"{len(train)} training and {len(test)} test images of CIFAR-10, as JPEG copies (not the original pixels), "
-        f"resized to {options.image_size} px",
+        "data": f"{len(train)} training and {len(test)} test images of {len(train.classes)} classes, from the folder "
+        f"{options.data.resolve().name}, resized to {options.image_size} px; of their values from 0 to 1 the mean "
+        f"{CIFAR10_MEAN} is subtracted, and the rest is divided by {CIFAR10_STD}",
         "classes": list(train.classes),
         "origin": f"CNN started from {_start(options)}; trained, folded, then matched area by area to the CNN's activity",
         "command": _command(options),
@@ -280,7 +279,7 @@ def _card(options: argparse.Namespace, train: ImageSet, test: ImageSet, result: 
             "steady_states_on_all_test_images": result["steady"],
         },
         "return_200_ms_after_image": protocol["return"],
-        "limits": "trained on small photographs of ten classes; not a model of any subject; responses to other images "
+        "limits": f"trained on images of {len(train.classes)} classes; not a model of any subject; responses to others "
         "are unvalidated except for the frames of the tasks in this package",
     }
 

@@ -14,7 +14,7 @@ import numpy as np
 from cordstasks.files import read_json
 from cordstasks.frontend import Features
 from cordstasks.model import MultiAreaModel
-from cordstasks.runs import RunFolder
+from cordstasks.runs import RunFolder, restoring
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.training import TrialSet
 
@@ -65,5 +65,6 @@ def make(material: Material) -> dict[str, Any]:
 def table(summary: Path) -> str:
     """The short table that a command prints at its end, from a summary.json."""
     content = read_json(summary)
-    text: str = _of(content["task"]).table(content, summary.parent)
+    with restoring(summary, "remove it, and --resume makes it again"):
+        text: str = _of(content["task"]).table(content, summary.parent)
     return text

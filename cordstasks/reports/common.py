@@ -61,8 +61,10 @@ def tables(batch: TrialBatch, correct: NDArray[np.bool_]) -> dict[str, list[dict
 
 
 def learning_figure(material: Material, chance: float) -> None:
-    """Write ``learning.png``."""
-    log = material.folder.log.read()
+    """Write ``learning.png``, unless the log was lost."""
+    log = material.folder.log.rows("step", "loss", "validation_loss", "validation_accuracy")
+    if not log:
+        return
     steps = [row["step"] for row in log]
     best = min(log, key=lambda row: row["validation_loss"])["step"]
     figures = analysis.figures

@@ -231,8 +231,10 @@ def advance(  # type: ignore[no-untyped-def]
                 tl.store(counters + tile, 0)
     if last_one:
         drive_batch = tl.where(drive_images > 0, batch, 1)
-        if not UNIFORM:
-            position = position[:, None]
+        if UNIFORM:
+            place = position
+        else:
+            place = position[:, None]
         # a few channels at a time, since a whole tile's activity, drive and addresses do not fit beside its sums
         if PIECES == 4:
             low, high = _halves(acc)
@@ -256,7 +258,7 @@ def advance(  # type: ignore[no-untyped-def]
                 drive_batch,
                 drive_images,
                 total_base,
-                position,
+                place,
                 image,
                 inside,
                 blocks,

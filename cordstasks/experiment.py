@@ -93,9 +93,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     else:
         folder.start({**config, "environment": machine})
     name = frontend.network.card.get("name", "a CordsNet without a card")
-    print(
-        f"task {task.id}, front-end {config['frontend']}: {name}, sha256 {frontend.digest()[:12]}, reads {frontend.describe()}"
-    )
+    weights = f"{config['frontend']}: {name}, sha256 {frontend.digest()[:12]}"
+    print(f"task {task.id}, front-end {weights}, reads {frontend.describe()}")
     print(f"run folder {folder.path}", flush=True)
 
     clock, device = Clock(), frontend.device

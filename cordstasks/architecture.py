@@ -60,7 +60,7 @@ def check_areas(areas: int | Iterable[int] | None, depth: int, *, label: str | N
     try:
         if isinstance(areas, (str, bytes)):
             raise TypeError
-        given = list(areas) if isinstance(areas, Iterable) and getattr(areas, "ndim", 1) else [areas]
+        given = list(areas) if isinstance(areas, Iterable) and getattr(areas, "ndim", 1) > 0 else [areas]
         if any(isinstance(area, bool) for area in given):
             raise TypeError
         numbers = [index(area) for area in given]  # type: ignore[arg-type]

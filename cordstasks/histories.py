@@ -147,16 +147,39 @@ class Accounts:
         self.bound = max(self.bound, other.bound)
 
 
+@dataclass
+class _Held:
+    """The states of a batch of jobs, which stay where they are as long as the batch stays together."""
+
+    rates: list[Tensor]  # of each area, (job, channel, height, width)
+    totals: list[Tensor]  # sums of the bin under way of the areas that are read, (job, channel, height, width)
+    shared: bool = False  # whether others hold the same tensors, so that these must not be changed
+
+    def row(self, row: int) -> _Held:
+        """A copy of one job's state."""
+        return _Held([r[row : row + 1].clone() for r in self.rates], [t[row : row + 1].clone() for t in self.totals])
+
+
 @dataclass(eq=False)
 class _Job:
-    """A node being simulated: its state, the sums of the bin under way, and how far it is."""
+    """A node being simulated: where its state is held, and how far it is."""
 
     node: Node
-    rates: list[Tensor]  # each (1, channel, height, width)
-    totals: list[Tensor]  # of the areas that are read, each (1, channel, height, width)
+    held: _Held
+    row: int = 0
     done: int = 0
     earlier: list[Tensor] = field(default_factory=list)  # the state CHECK_STEPS ago
     moved: list[Tensor] = field(default_factory=list)  # how far it had come since the one before, relative, by area
+
+    @property
+    def rates(self) -> list[Tensor]:
+        """Each area's activity (1, channel, height, width), as it is now."""
+        return [r[self.row : self.row + 1] for r in self.held.rates]
+
+    @property
+    def totals(self) -> list[Tensor]:
+        """The sums (1, channel, height, width) of the areas that are read, as they are now."""
+        return [t[self.row : self.row + 1] for t in self.held.totals]
 
 
 @dataclass
@@ -234,7 +257,7 @@ class Simulation:
             self.accounts.simulated += len(part) * self.warmup_steps
             for row, node in enumerate(part):
                 own = [r[row : row + 1].clone() for r in rates]
-                jobs.append(_Job(node, own, [torch.zeros_like(r) for r in self._read(own)]))
+                jobs.append(_Job(node, _Held(own, [torch.zeros_like(r) for r in self._read(own)])))
         return jobs
 
     def _read(self, state: list[Tensor]) -> list[Tensor]:
@@ -255,10 +278,7 @@ class Simulation:
 
     def _advance(self, active: list[_Job]) -> list[_Job]:
         """Run all jobs up to the next event of any of those in step with each other, and handle what then happens."""
-        rates, totals = (
-            [torch.cat(parts).contiguous(memory_format=torch.channels_last) for parts in zip(*states, strict=True)]
-            for states in ([job.rates for job in active], [job.totals for job in active])
-        )
+        held = self._together(active)
         drives = self._drives([job.node.frame for job in active])
         frames = [job.node.frame for job in active]
         for job in active:
@@ -266,32 +286,45 @@ class Simulation:
                 job.earlier = [r.clone() for r in job.rates]
         while frames == [job.node.frame for job in active]:
             steps = min(self._pause(job) for job in active)
-            self.simulator.step_summed(rates, drives, totals, steps)
+            self.simulator.step_summed(held.rates, drives, held.totals, steps)
             self.accounts.simulated += steps * len(active)
             self.progress(steps * len(active))
-            for row, job in enumerate(active):
+            for job in active:
                 job.done += steps
-                job.rates = [r[row : row + 1] for r in rates]
-                job.totals = [t[row : row + 1] for t in totals]
-            self._record([job for job in active if (job.node.start + job.done) % self.bin_steps == 0])
+            self._record(held, [job for job in active if (job.node.start + job.done) % self.bin_steps == 0])
             following = self._follow(active)
             changed = following != active
             active = following
             if changed or (self.ready and len(active) < self.batch):
                 break
-        for job in active:  # the batch is taken apart: what goes on must not share memory with what comes next
-            job.rates = [r.clone() for r in job.rates]
-            job.totals = [t.clone() for t in job.totals]
         return active
 
-    def _record(self, jobs: list[_Job]) -> None:
-        if jobs:
-            totals = [torch.cat(parts) / self.bin_steps for parts in zip(*(job.totals for job in jobs), strict=True)]
-            features = self.readout(totals).half().cpu()
-            for job, feature in zip(jobs, features, strict=True):
-                job.node.rows.append(self._row(feature))
-                for total in job.totals:
-                    total.zero_()
+    @staticmethod
+    def _together(active: list[_Job]) -> _Held:
+        """Hold the states of all jobs in one batch: the one that they are in if they are all of it, else a new one."""
+        held = active[0].held
+        whole = not held.shared and len(held.rates[0]) == len(active)
+        if whole and all(job.held is held and job.row == n for n, job in enumerate(active)):
+            return held
+        rates, totals = (
+            [torch.cat(parts).contiguous(memory_format=torch.channels_last) for parts in zip(*states, strict=True)]
+            for states in ([job.rates for job in active], [job.totals for job in active])
+        )
+        held = _Held(rates, totals)
+        for row, job in enumerate(active):
+            job.held, job.row = held, row
+        return held
+
+    def _record(self, held: _Held, jobs: list[_Job]) -> None:
+        """Keep the features of the jobs whose bin has ended, and begin its sums anew."""
+        if not jobs:
+            return
+        rows = torch.tensor([job.row for job in jobs], device=held.totals[0].device)
+        features = self.readout([t[rows] / self.bin_steps for t in held.totals]).half().cpu()
+        for job, feature in zip(jobs, features, strict=True):
+            job.node.rows.append(self._row(feature))
+        for total in held.totals:
+            total[rows] = 0
 
     def _row(self, feature: Tensor) -> int:
         self.rows.append(feature)
@@ -304,11 +337,11 @@ class Simulation:
             due = [child for (offset, _), child in node.children.items() if offset == job.done]
             ended = job.done == node.length
             for child in due[1:] if ended else due:
-                self.ready.append(_Job(child, [r.clone() for r in job.rates], [t.clone() for t in job.totals]))
+                self.ready.append(_Job(child, job.held.row(job.row)))
             if ended:
                 if due:
                     due[0].begun = True
-                    following.append(_Job(due[0], job.rates, job.totals))
+                    following.append(_Job(due[0], job.held, job.row))
             elif self._watched(job) and job.done % CHECK_STEPS == 0 and self._has_settled(job):
                 self._copy_rest(job)
             else:
@@ -363,7 +396,7 @@ class Simulation:
                 self.progress(other.absorb(child))
                 continue
             self.shared[key] = child
-            self.deferred.append(_Job(child, state, [r * waiting for r in self._read(state)]))
+            self.deferred.append(_Job(child, _Held(state, [r * waiting for r in self._read(state)], shared=True)))
 
     def _common(self, frame: int, state: list[Tensor]) -> list[Tensor]:
         """A settled state already known for `frame` that this one agrees with, or else this one."""

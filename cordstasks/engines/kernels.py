@@ -231,7 +231,7 @@ def advance(  # type: ignore[no-untyped-def]
                 tl.store(counters + tile, 0)
     if last_one:
         drive_batch = tl.where(drive_images > 0, batch, 1)
-        if UNIFORM:
+        if UNIFORM:  # noqa: SIM108 (Triton's language has no such expression for shapes that differ)
             place = position
         else:
             place = position[:, None]

@@ -283,14 +283,14 @@ def train(
         "seconds": 0.0,
         "total": 0.0,
     }
-    state = folder.load("checkpoint.pt", device)
+    state = folder.load("checkpoint.pt", torch.device("cpu"))  # each part goes where what it is loaded into is
     if state is not None:
         model.load_state_dict(state["model"])
         readouts.load_state_dict(state["readouts"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
-        generator.set_state(state["generator"].cpu())
+        generator.set_state(state["generator"])
         progress = state["progress"]
     folder.log.keep(progress["step"])
     began = time.monotonic() - progress["seconds"]

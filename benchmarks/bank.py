@@ -20,12 +20,15 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=int, default=25, help="of each number and kind of display (default 25: 500 in all)"
     )
+    parser.add_argument("--areas", type=int, nargs="+", metavar="AREA", help="areas that are read (default: the last)")
+    parser.add_argument("--side", type=int, help="average their maps to at most so many places a side")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     task = tasks.get("numerosity", training_pictures=options.pictures).for_training()
     batch = task.sample(options.trials, seed=options.seed)
     pictures = len(task.numbers) * len(task.controls) * options.pictures  # type: ignore[attr-defined]
-    frontend = FrontEnd(bank=False)
+    frontend = FrontEnd(areas=options.areas, side=options.side, bank=False)
+    print(f"reads {frontend.describe()}; a step takes {frontend.step_fraction:.0%} of the whole network's arithmetic")
     began = time.monotonic()
     cost = frontend.features(batch.movies, label=f"{options.trials} trials").accounts
     seconds = time.monotonic() - began

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import index
 from typing import TypeVar
 
 from cordstasks.errors import InputError
@@ -31,6 +32,48 @@ def check_image_size(image_size: int) -> int:
             f"image_size={image_size!r}: choose a whole number of pixels from {SMALLEST_IMAGE} to {LARGEST_IMAGE}"
         )
     return image_size
+
+
+def check_areas(areas: int | Iterable[int] | None, depth: int, *, label: str | None = None) -> tuple[int, ...]:
+    """The areas to read, in increasing order.
+
+    Parameters
+    ----------
+    areas : one or more different areas, numbered from 0; None for the last.
+    depth : number of areas that there are.
+    label : how error messages begin (default ``areas=...``).
+
+    Returns
+    -------
+    tuple of int
+        The areas in increasing order.
+
+    Raises
+    ------
+    InputError
+        If `areas` is empty, repeats an area, or names one that there is not.
+    """
+    if areas is None:
+        return (depth - 1,)
+    label = label or f"areas={areas!r}"
+    there_are = f"areas 0 to {depth - 1}"
+    try:
+        if isinstance(areas, (str, bytes)):
+            raise TypeError
+        given = list(areas) if isinstance(areas, Iterable) and getattr(areas, "ndim", 1) > 0 else [areas]
+        if any(isinstance(area, bool) for area in given):
+            raise TypeError
+        numbers = [index(area) for area in given]  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{label}: not a number or a list of numbers of areas; this network has {there_are}") from None
+    if not numbers:
+        raise InputError(f"{label}: names no area; this network has {there_are}")
+    for number in numbers:
+        if not 0 <= number < depth:
+            raise InputError(f"{label}: there is no area {number}; this network has {there_are}")
+        if numbers.count(number) > 1:
+            raise InputError(f"{label}: names area {number} more than once; name each area once")
+    return tuple(sorted(numbers))
 
 
 def area_sides(image_size: int, depth: int = 8) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from cordstasks import reports, tasks
+from cordstasks.architecture import check_areas
+from cordstasks.cordsnet import load
 from cordstasks.errors import InputError
 from cordstasks.files import write_json
 from cordstasks.frontend import Features, FrontEnd
@@ -71,7 +73,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
             print(reports.table(folder.path / "summary.json"))
             return 0
     task = task_of(config)
-    frontend = _frontend(config, options)
+    frontend = _frontend(config, options, asked="areas" in given or options.resume)
+    config = {**config, "areas": list(frontend.areas)}
     task = task_of(config, frontend.image_size)
     seeds = _seeds(config)
     dt = config["dt"]
@@ -90,7 +93,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     else:
         folder.start({**config, "environment": machine})
     name = frontend.network.card.get("name", "a CordsNet without a card")
-    print(f"task {task.id}, front-end {config['frontend']}: {name}, sha256 {frontend.digest()[:12]}")
+    weights = f"{config['frontend']}: {name}, sha256 {frontend.digest()[:12]}"
+    print(f"task {task.id}, front-end {weights}, reads {frontend.describe()}")
     print(f"run folder {folder.path}", flush=True)
 
     clock, device = Clock(), frontend.device
@@ -141,6 +145,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "task": task.id,
         "frontend": config["frontend"],
         "weights": {"sha256": frontend.digest(), "card": frontend.network.card},
+        "read": {"areas": list(frontend.areas), "sides": list(frontend.sides), "features": frontend.units},
         "seed": config["seed"],
         **report,
         "training": {"trials": config["trials"], "teacher": teacher is not None, **trained},
@@ -148,6 +153,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
             "steps_asked": sum(set_.inputs.accounts.asked for set_ in sets.values()),
             "steps_simulated": sum(set_.inputs.accounts.simulated for set_ in sets.values()),
             "plateau_error_bound": max(set_.inputs.accounts.bound for set_ in sets.values()),
+            "step_fraction": frontend.step_fraction,
             "megabytes": None if bank is None else bank.size() / 1e6,
         },
         "seconds": {"bank": clock.bank, "train": clock.train, "total": time.monotonic() - began},
@@ -245,10 +251,18 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
         raise InputError(f"--set {name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
-def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:
+def _frontend(config: dict[str, Any], options: argparse.Namespace, *, asked: bool) -> FrontEnd:
+    """The front-end of a run; areas that were not asked for are a task's default, which a small network need not have."""
+    network = load(options.weights or config["frontend"])
+    areas, last = config["areas"], network.depth - 1
+    if areas is not None and not asked:
+        areas = {min(area, last) for area in areas}
+    label = None if areas is None else f"--areas {' '.join(map(str, areas))}"
     bank: bool | Path | None = False if options.no_bank else options.bank
     return FrontEnd(
-        options.weights or config["frontend"],
+        network,
+        areas=check_areas(areas, network.depth, label=label),
+        side=config["side"],
         device=config["device"],
         readout=config["readout"],
         precision=config["precision"],

@@ -1,13 +1,14 @@
-"""The visual front-end: movies in, features of a frozen CordsNet's last area out."""
+"""The visual front-end: movies in, features of areas of a frozen CordsNet out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import operator
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
+from cordstasks.architecture import CHANNELS_OUT
 from cordstasks.bank import Bank, Shard
 from cordstasks.cordsnet import CordsNet, load
 from cordstasks.devices import resolve
 from cordstasks.errors import InputError, unknown
 from cordstasks.histories import Accounts, Plan, Simulation, plan
-from cordstasks.simulator import Simulator
+from cordstasks.simulator import Simulator, multiply_accumulates
 from cordstasks.stimuli import Movie
 
 __all__ = ["Features", "FrontEnd"]
@@ -43,11 +46,13 @@ class Features:
     rows : float16 (row, unit).
     index : int64 (trial, time): a row for each step; -1 beyond a trial's end, where features are zero.
     accounts : what the simulation cost.
+    blocks : units of each area that was read, in the order of their features; empty for features that are no areas'.
     """
 
     rows: Tensor
     index: Tensor
     accounts: Accounts
+    blocks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -76,7 +81,7 @@ class Features:
 
     def to(self, device: torch.device) -> Features:
         """The same on another device."""
-        return Features(self.rows.to(device), self.index.to(device), self.accounts)
+        return replace(self, rows=self.rows.to(device), index=self.index.to(device))
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (unit,) over all steps of all trials, in float32."""
@@ -94,15 +99,19 @@ class Features:
 class FrontEnd:
     """A frozen CordsNet that watches movies.
 
-    The last area's activity (channel x height x width) is averaged over the front-end's 2 ms steps within each step of
-    the network that reads it. Trials with a common past are simulated once, settled states are copied (see
+    The activity (channel x height x width) of the areas that are read is averaged over the front-end's 2 ms steps within
+    each step of the network that reads it. Areas above the highest of them are not simulated, which changes nothing, since
+    an area is driven only by those below it. Trials with a common past are simulated once, settled states are copied (see
     `cordstasks.histories`), and results are kept in a bank on disk.
 
     Parameters
     ----------
     weights : a registry name or a file, see `cordstasks.cordsnet.load`.
+    areas : the area or areas to read, numbered from 0 (default: the last). Features are those of each area's units in
+        turn, from the lowest area to the highest, and not scaled; `Features.blocks` has the number of each.
+    side : average each area's map to at most `side` x `side` places; smaller maps stay as they are (None: keep every unit).
     device : ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-    readout : ``"flatten"`` keeps every unit of the last area, ``"pool"`` averages over its map.
+    readout : ``"flatten"`` keeps place, ``"pool"`` averages over the whole maps, as ``side=1`` does.
     precision : of the products, see `cordstasks.simulator.Simulator`.
     bank : folder of the bank (None: in the user's cache; False: no bank).
     bank_limit : its largest size in GB.
@@ -111,13 +120,22 @@ class FrontEnd:
 
     Raises
     ------
-    InputError : unknown weights, device, read-out or precision.
+    InputError : unknown weights, areas, device, read-out or precision; a side below 1.
+
+    Attributes
+    ----------
+    areas : tuple of int
+        The areas that are read, in increasing order.
+    sides : tuple of int
+        The side of each one's map of features.
     """
 
     def __init__(
         self,
         weights: str | os.PathLike[str] | CordsNet = "cordsnet-r8",
         *,
+        areas: int | Iterable[int] | None = None,
+        side: int | None = None,
         device: str = "auto",
         readout: str = "flatten",
         precision: str | None = None,
@@ -130,12 +148,15 @@ class FrontEnd:
             raise unknown("readout", readout, READOUTS)
         if not 0 <= tolerance < 0.1:
             raise InputError(f"tolerance={tolerance!r}: give a relative error from 0 (simulate everything) to 0.1")
+        most = 1 if readout == "pool" else _check_side(side)
         self.device = resolve(device)
         self.network = weights if isinstance(weights, CordsNet) else load(weights)
         self.network.to(self.device)
-        self.simulator = Simulator(self.network, device=self.device, precision=precision)
+        self.simulator = Simulator(self.network, areas=areas, device=self.device, precision=precision)
+        self.areas = self.simulator.areas
+        self.sides = tuple(min(most or whole, whole) for whole in (self.network.sides[area] for area in self.areas))
         self.readout, self.tolerance, self.precision = readout, tolerance, precision
-        self.batch = batch or _batch_size(self.device, self.network)
+        self.batch = batch or _batch_size(self.device, self.network, self.simulator.depth)
         if bank is False:
             self.bank = None
         else:
@@ -149,8 +170,31 @@ class FrontEnd:
     @property
     def units(self) -> int:
         """Features a time step."""
-        channels, height, width = self.network.conv_bias[-1].shape
-        return int(channels) if self.readout == "pool" else int(channels * height * width)
+        return sum(self.blocks)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """How many of them each area has."""
+        return tuple(CHANNELS_OUT[area] * side**2 for area, side in zip(self.areas, self.sides, strict=True))
+
+    @property
+    def step_fraction(self) -> float:
+        """Multiply-accumulates of a step, as a fraction of those of a step of the whole network."""
+        simulated, whole = (
+            multiply_accumulates(depth, image_size=self.image_size, in_channels=self.network.in_channels)["step"]
+            for depth in (self.simulator.depth, self.network.depth)
+        )
+        return simulated / whole
+
+    def describe(self) -> str:
+        """What is read, in words: ``"area 3, averaged to 4 x 4: 2,048 features"``."""
+        first, *more = map(str, self.areas)
+        names = f"areas {', '.join([first, *more[:-1]])} and {more[-1]}" if more else f"area {first}"
+        averaged = ""
+        if self.sides != tuple(self.network.sides[area] for area in self.areas):
+            most = max(self.sides)
+            averaged = f", averaged to {'at most ' if min(self.sides) < most else ''}{most} x {most}"
+        return f"{names}{averaged}: {self.units:,} features"
 
     def digest(self) -> str:
         """SHA-256 of the weights."""
@@ -193,7 +237,7 @@ class FrontEnd:
                     accounts.add(Accounts(**shard.accounts))  # type: ignore[arg-type]
                 bar.update(end - bar.n)
                 shards.append(shard)
-        return _joined(shards, accounts)
+        return _joined(shards, accounts, self.blocks)
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:
         """Movies in groups that are stored together: small ones, unless a large one shares more histories."""
@@ -207,9 +251,13 @@ class FrontEnd:
     def _prepare(self, images: NDArray[np.uint8]) -> Tensor:
         return self.network.preprocess(images)
 
-    def read(self, activity: Tensor) -> Tensor:
-        """Features (image, unit) of the last area's activity (image, channel, height, width)."""
-        return activity.mean((2, 3)) if self.readout == "pool" else activity.flatten(1)
+    def read(self, activity: Sequence[Tensor]) -> Tensor:
+        """Features (image, unit) of the activity (image, channel, height, width) of each of `areas`."""
+        blocks = [
+            (maps if side == maps.shape[-1] else F.adaptive_avg_pool2d(maps, side)).flatten(1)
+            for maps, side in zip(activity, self.sides, strict=True)
+        ]
+        return torch.cat(blocks, 1)
 
     def _simulate(self, movies: Sequence[Movie], size: int, bar: tqdm[Any], end: int) -> Shard:
         """Simulate some movies; `bar` counts the steps that they ask for, up to `end`."""
@@ -242,7 +290,8 @@ class FrontEnd:
             "alpha": self.network.alpha,
             "preprocessing": asdict(self.network.preprocessing),
             "precision": self._products(),
-            "readout": self.readout,
+            "areas": self.areas,
+            "sides": self.sides,
             "tolerance": float(self.tolerance),
             "dt": float(dt),
             "step": STEP_MS,
@@ -266,7 +315,20 @@ class FrontEnd:
         return self._kept_digest
 
 
-def _joined(shards: list[Shard], accounts: Accounts) -> Features:
+def _check_side(side: int | None) -> int | None:
+    """Return `side` as an int, or None, if maps can be averaged to it."""
+    if side is None:
+        return None
+    try:
+        most = 0 if isinstance(side, bool) else operator.index(side)
+    except TypeError:
+        most = 0
+    if most < 1:
+        raise InputError(f"side={side!r}: give a whole number of at least 1, or None to keep every unit")
+    return most
+
+
+def _joined(shards: list[Shard], accounts: Accounts, blocks: tuple[int, ...]) -> Features:
     steps = max(shard.index.shape[1] for shard in shards)
     rows, indices, first = [], [], 0
     for shard in shards:
@@ -275,13 +337,13 @@ def _joined(shards: list[Shard], accounts: Accounts) -> Features:
         rows.append(shard.rows)
         indices.append(index)
         first += len(shard.rows)
-    return Features(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(indices)), accounts)
+    return Features(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(indices)), accounts, blocks)
 
 
-def _batch_size(device: torch.device, network: CordsNet) -> int:
+def _batch_size(device: torch.device, network: CordsNet, depth: int) -> int:
     """Histories at once: enough to fill the processor, within a share of its memory."""
     if device.type != "cuda":
         return max(1, SHARD_MOVIES * 64**2 // max(64**2, network.image_size**2))
-    state = sum(b.numel() for b in network.conv_bias) * 4
+    state = sum(b.numel() for b in network.conv_bias[:depth]) * 4
     free = torch.cuda.mem_get_info(device)[0]
     return int(max(1, min(1024, free // 8 // (4 * state))))

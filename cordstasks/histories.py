@@ -149,11 +149,11 @@ class Accounts:
 
 @dataclass(eq=False)
 class _Job:
-    """A node being simulated: its state, the sum of the bin under way, and how far it is."""
+    """A node being simulated: its state, the sums of the bin under way, and how far it is."""
 
     node: Node
     rates: list[Tensor]  # each (1, channel, height, width)
-    total: Tensor
+    totals: list[Tensor]  # of the areas that are read, each (1, channel, height, width)
     done: int = 0
     earlier: list[Tensor] = field(default_factory=list)  # the state CHECK_STEPS ago
     moved: list[Tensor] = field(default_factory=list)  # how far it had come since the one before, relative, by area
@@ -167,7 +167,7 @@ class Simulation:
     ----------
     simulator : the frozen front-end.
     prepare : uint8 images (image, height, width, channel) -> the simulator's input.
-    readout : activity of the last area (image, channel, height, width) -> features (image, unit).
+    readout : activity of the simulator's areas of interest, each (image, channel, height, width) -> features (image, unit).
     bin_steps : steps that a feature row averages over.
     warmup_steps : steps of the first frame, from the spontaneous state, before a trial begins.
     tolerance : a state counts as settled when its estimated distance from the fixed point is less than this, relative
@@ -179,7 +179,7 @@ class Simulation:
 
     simulator: Simulator
     prepare: Callable[[NDArray[np.uint8]], Tensor]
-    readout: Callable[[Tensor], Tensor]
+    readout: Callable[[list[Tensor]], Tensor]
     bin_steps: int
     warmup_steps: int
     tolerance: float
@@ -234,8 +234,12 @@ class Simulation:
             self.accounts.simulated += len(part) * self.warmup_steps
             for row, node in enumerate(part):
                 own = [r[row : row + 1].clone() for r in rates]
-                jobs.append(_Job(node, own, torch.zeros_like(own[-1])))
+                jobs.append(_Job(node, own, [torch.zeros_like(r) for r in self._read(own)]))
         return jobs
+
+    def _read(self, state: list[Tensor]) -> list[Tensor]:
+        """The activity of the areas that are read."""
+        return [state[area] for area in self.simulator.areas]
 
     def _pause(self, job: _Job) -> int:
         """Steps until something must be done about `job`."""
@@ -251,9 +255,10 @@ class Simulation:
 
     def _advance(self, active: list[_Job]) -> list[_Job]:
         """Run all jobs up to the next event of any of those in step with each other, and handle what then happens."""
-        rates = [torch.cat([job.rates[area] for job in active]) for area in range(self.simulator.depth)]
-        rates = [r.contiguous(memory_format=torch.channels_last) for r in rates]
-        total = torch.cat([job.total for job in active]).contiguous(memory_format=torch.channels_last)
+        rates, totals = (
+            [torch.cat(parts).contiguous(memory_format=torch.channels_last) for parts in zip(*states, strict=True)]
+            for states in ([job.rates for job in active], [job.totals for job in active])
+        )
         drives = self._drives([job.node.frame for job in active])
         frames = [job.node.frame for job in active]
         for job in active:
@@ -261,13 +266,13 @@ class Simulation:
                 job.earlier = [r.clone() for r in job.rates]
         while frames == [job.node.frame for job in active]:
             steps = min(self._pause(job) for job in active)
-            self.simulator.step_summed(rates, drives, total, steps)
+            self.simulator.step_summed(rates, drives, totals, steps)
             self.accounts.simulated += steps * len(active)
             self.progress(steps * len(active))
             for row, job in enumerate(active):
                 job.done += steps
                 job.rates = [r[row : row + 1] for r in rates]
-                job.total = total[row : row + 1]
+                job.totals = [t[row : row + 1] for t in totals]
             self._record([job for job in active if (job.node.start + job.done) % self.bin_steps == 0])
             following = self._follow(active)
             changed = following != active
@@ -276,15 +281,17 @@ class Simulation:
                 break
         for job in active:  # the batch is taken apart: what goes on must not share memory with what comes next
             job.rates = [r.clone() for r in job.rates]
-            job.total = job.total.clone()
+            job.totals = [t.clone() for t in job.totals]
         return active
 
     def _record(self, jobs: list[_Job]) -> None:
         if jobs:
-            features = self.readout(torch.cat([job.total for job in jobs]) / self.bin_steps).half().cpu()
+            totals = [torch.cat(parts) / self.bin_steps for parts in zip(*(job.totals for job in jobs), strict=True)]
+            features = self.readout(totals).half().cpu()
             for job, feature in zip(jobs, features, strict=True):
                 job.node.rows.append(self._row(feature))
-                job.total.zero_()
+                for total in job.totals:
+                    total.zero_()
 
     def _row(self, feature: Tensor) -> int:
         self.rows.append(feature)
@@ -297,11 +304,11 @@ class Simulation:
             due = [child for (offset, _), child in node.children.items() if offset == job.done]
             ended = job.done == node.length
             for child in due[1:] if ended else due:
-                self.ready.append(_Job(child, [r.clone() for r in job.rates], job.total.clone()))
+                self.ready.append(_Job(child, [r.clone() for r in job.rates], [t.clone() for t in job.totals]))
             if ended:
                 if due:
                     due[0].begun = True
-                    following.append(_Job(due[0], job.rates, job.total))
+                    following.append(_Job(due[0], job.rates, job.totals))
             elif self._watched(job) and job.done % CHECK_STEPS == 0 and self._has_settled(job):
                 self._copy_rest(job)
             else:
@@ -334,7 +341,8 @@ class Simulation:
         at = node.start + job.done
         self.progress(node.length - job.done)
         part = at % size
-        feature = self.readout((job.total + (size - part) * job.rates[-1]) / size).half().cpu()[0]
+        means = [(t + (size - part) * r) / size for t, r in zip(job.totals, self._read(job.rates), strict=True)]
+        feature = self.readout(means).half().cpu()[0]
         bins = (node.start + node.length) // size - at // size
         if part and bins:
             node.rows.append(self._row(feature))
@@ -342,7 +350,7 @@ class Simulation:
         state = self._common(node.frame, [r.clone() for r in job.rates])
         if bins:  # the common state's, or what is left to the fixed point would tell histories apart for ever
             if id(state) not in self.settled_rows:
-                self.settled_rows[id(state)] = self._row(self.readout(state[-1]).half().cpu()[0])
+                self.settled_rows[id(state)] = self._row(self.readout(self._read(state)).half().cpu()[0])
             node.rows.extend([self.settled_rows[id(state)]] * bins)
         for (offset, frame), child in list(node.children.items()):
             if offset <= job.done:
@@ -355,7 +363,7 @@ class Simulation:
                 self.progress(other.absorb(child))
                 continue
             self.shared[key] = child
-            self.deferred.append(_Job(child, state, state[-1] * waiting))
+            self.deferred.append(_Job(child, state, [r * waiting for r in self._read(state)]))
 
     def _common(self, frame: int, state: list[Tensor]) -> list[Tensor]:
         """A settled state already known for `frame` that this one agrees with, or else this one."""

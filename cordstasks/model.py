@@ -7,12 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from cordstasks.components import block_factors, from_rows, inverse_root, leading, mean_of
 from cordstasks.frontend import Features
 from cordstasks.rnn import RNN
 
 __all__ = ["MultiAreaModel"]
 
 ROWS = 8192  # feature rows that are normalised at once
+EXACT = 2048  # most units, or else rows, of which the whole covariance matrix is decomposed
 
 
 class MultiAreaModel(nn.Module):
@@ -47,11 +49,7 @@ class MultiAreaModel(nn.Module):
     @torch.no_grad()
     def inputs(self, features: Features) -> Features:
         """The recurrent network's inputs, as `Features` whose units are its input channels."""
-        parts = [
-            (features.rows[start : start + ROWS].float() - self.mean) @ self.projection
-            for start in range(0, len(features.rows), ROWS)
-        ]
-        return replace(features, rows=torch.cat(parts))
+        return projected(features, self.mean, self.projection)
 
     def forward(self, inputs: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Logits of the actions (trial, time, action) and rates (trial, time, unit) for inputs (trial, time, input).
@@ -63,8 +61,20 @@ class MultiAreaModel(nn.Module):
         return outputs
 
 
+def projected(features: Features, mean: Tensor, projection: Tensor) -> Features:
+    """Features less their `mean` (unit,), in float32, on the directions of a `projection` (unit, input)."""
+    parts = [
+        (features.rows[start : start + ROWS].float() - mean) @ projection for start in range(0, len(features.rows), ROWS)
+    ]
+    return replace(features, rows=torch.cat(parts), blocks=())
+
+
 def principal_components(features: Features, steps: Tensor, inputs: int, *, whiten: bool) -> tuple[Tensor, Tensor]:
     """Mean (unit,) and projection (unit, input) on the first principal components.
+
+    If several areas were read, the features of each are first scaled by one factor to the same total variance, so that
+    none outweighs the others by the number of its units or their rates; the factors are part of the projection. Of up to
+    2,048 units, or rows, components are exact; of more they come from `cordstasks.components.leading`.
 
     Parameters
     ----------
@@ -73,15 +83,18 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
     inputs : number of components.
     whiten : scale each to unit variance; otherwise all by one factor, to a mean variance of one.
     """
-    rows = features.rows[features.index[steps].unique()].float()
-    mean = rows.mean(0)
-    values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
-    values, vectors = values[-inputs:], vectors[:, -inputs:]
+    rows = features.rows[features.index[steps].unique()]
+    if features.units <= EXACT:
+        rows = rows.float()
+        mean = rows.mean(0)
+        factors = block_factors(rows, mean, features.blocks)
+        scaled = (rows - mean) * factors
+        values, vectors = torch.linalg.eigh(scaled.T @ scaled / len(rows))
+        values, vectors = values[-inputs:], vectors[:, -inputs:]
+    else:
+        mean = mean_of(rows)
+        factors = block_factors(rows, mean, features.blocks)
+        decompose = from_rows if len(rows) <= EXACT else leading
+        values, vectors = decompose(rows, mean, factors, inputs)
     scale = inverse_root(values) if whiten else inverse_root(values.mean()[None])
-    return mean, vectors * scale
-
-
-def inverse_root(eigenvalues: Tensor) -> Tensor:
-    """1 / sqrt of ascending eigenvalues (value,); zero for those that are zero up to rounding."""
-    largest = eigenvalues[-1].clamp_min(1e-30)
-    return torch.where(eigenvalues > 1e-6 * largest, eigenvalues.clamp_min(1e-30).rsqrt(), 0.0)
+    return mean, factors[:, None] * vectors * scale

@@ -28,8 +28,8 @@ Vector = NDArray[np.float32]
 class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstructorArgs):
     """A visual environment seen through a front-end.
 
-    The observation at a step of the environment is the front-end's features over that step: the mean of the last area's
-    activity over its own steps of 2 ms, on the frames that the screen shows within it. It is what `FrontEnd.features`
+    The observation at a step of the environment is the front-end's features over that step: the mean activity of the areas
+    that it reads over its own steps of 2 ms, on the frames that the screen shows within it. It is what `FrontEnd.features`
     computes for the whole trial and what a network of `cordstasks.train` is given. Each trial begins in the state that the
     front-end reaches after 200 ms of the trial's first frame.
 
@@ -124,13 +124,13 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
         if self._recall():
             return
         state = [r.clone(memory_format=torch.preserve_format) for r in self._state]  # what is remembered stays
-        total = torch.zeros_like(state[-1])
+        totals = [torch.zeros_like(state[area]) for area in self.frontend.areas]
         for index, steps in runs:
             drives = self._driven(names[index], movie.frames[index])
-            self.frontend.simulator.step_summed(state, drives, total, steps)
+            self.frontend.simulator.step_summed(state, drives, totals, steps)
         self.simulated += self.bin_steps
         self._state = state
-        self._features = self.frontend.read(total / self.bin_steps)[0].float().cpu().numpy()
+        self._features = self.frontend.read([total / self.bin_steps for total in totals])[0].float().cpu().numpy()
         self._remember()
 
     def _recall(self) -> bool:

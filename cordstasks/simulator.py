@@ -22,14 +22,28 @@ class Simulator:
     Weight norms are folded once. What depends on the image alone is computed once per image: the stem, `inp_skip`, and
     what they drive in areas 0 and 1. The spontaneous state is computed once and kept. No relu is applied to rates, which
     are never negative. Areas are updated in place from the last to the first, which is the same as a synchronous step,
-    because an area is read by itself and by the areas above it only.
+    because an area is read by itself and by the areas above it only. For the same reason areas above the highest one of
+    interest are left out, without any change to the others.
 
     Parameters
     ----------
     network : the CordsNet; its weights are copied.
+    areas : the areas of interest, which `step_summed` sums, numbered from 0 (default: the last). Areas above the highest of
+        them are not simulated.
     device : where to simulate (default: the network's device).
     precision : of the products: ``"float32"``, ``"bfloat16"``, or on CUDA ``"tf32"`` (its default). The state is float32.
     engine : the convolutions to use (default: the fastest for the device); see `cordstasks.engines`.
+
+    Attributes
+    ----------
+    areas : tuple of int
+        The areas of interest, in increasing order.
+    depth : int
+        Number of areas that are simulated, from area 0 up.
+
+    Raises
+    ------
+    InputError : a network with another activation or with noise; unknown areas or precision.
     """
 
     @torch.no_grad()
@@ -37,6 +51,7 @@ class Simulator:
         self,
         network: CordsNet,
         *,
+        areas: int | Iterable[int] | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
         engine: Portable | None = None,
@@ -45,7 +60,8 @@ class Simulator:
             raise InputError("network: the frozen simulator is for relu networks without noise; use CordsNet.record")
         self.network = network
         self.device = torch.device(device or network.device)
-        self.depth, self.alpha = network.depth, network.alpha
+        self.areas = arch.check_areas(areas, network.depth)
+        self.depth, self.alpha = self.areas[-1] + 1, network.alpha
         self.engine = engine or engine_for(self.device, precision)
         convolution = self.engine.convolution
 
@@ -54,17 +70,19 @@ class Simulator:
 
         self._stem = convolution(frozen(network.inp_conv), 2)
         self._inp_skip = convolution(frozen(network.inp_skip), 1)
-        self._rec = [convolution(frozen(module), 1) for module in network.area_conv]
+        self._rec = [convolution(frozen(module), 1) for module in network.area_conv[: self.depth]]
         self._inp = [
-            convolution(frozen(module), stride) for module, stride in zip(network.area_area, arch.STRIDES, strict=False)
+            convolution(frozen(module), stride)
+            for module, stride in zip(network.area_area[: self.depth], arch.STRIDES, strict=False)
         ]
-        self._skips = [convolution(frozen(module), 2) for module in network.skip_area]
+        self._skips = [convolution(frozen(module), 2) for module in network.skip_area[: max(0, self.depth // 2 - 1)]]
         self._bias = [
-            b.detach().to(self.device)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias
+            b.detach().to(self.device)[None].contiguous(memory_format=torch.channels_last)
+            for b in network.conv_bias[: self.depth]
         ]
-        lists = (network.area_conv, network.area_area, network.skip_area)
+        lists = network.area_conv[: self.depth], network.area_area[: self.depth], network.skip_area
         weights = Weights(*([frozen(module) for module in modules] for modules in lists), alpha=self.alpha)
-        self._whole = self.engine.network(weights, (self.depth - 1,))
+        self._whole = self.engine.network(weights, self.areas)
         self._repeat = self._whole or self.engine.repeat(self._step)
         self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)
         self._spontaneous: dict[int, list[Tensor]] = {}
@@ -78,7 +96,9 @@ class Simulator:
         """
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
         inp = F.avg_pool2d(self._stem(x), 3, stride=2, padding=1).contiguous(memory_format=torch.channels_last)
-        drives = [self._inp[0](inp) + self._bias[0], self._inp[1](self._inp_skip(inp)) + self._bias[1]]
+        drives = [self._inp[0](inp) + self._bias[0]]
+        if self.depth > 1:
+            drives.append(self._inp[1](self._inp_skip(inp)) + self._bias[1])
         for bias in self._bias[2:]:
             same = bias.expand(len(x), -1, -1, -1)
             # an engine that takes whole steps reads what all images share once
@@ -96,9 +116,11 @@ class Simulator:
                 drive = self._inp[area](self._skips[(area - 3) // 2](rates[area - 2], rates[area - 1]), drive)
             rates[area].lerp_(self._rec[area](rates[area], drive, relu=True), self.alpha)
 
-    def _step_summed(self, rates_and_sum: list[Tensor], drives: list[Tensor]) -> None:
-        self._step(rates_and_sum[:-1], drives)
-        rates_and_sum[-1] += rates_and_sum[-2]
+    def _step_summed(self, rates_and_totals: list[Tensor], drives: list[Tensor]) -> None:
+        rates, totals = rates_and_totals[: self.depth], rates_and_totals[self.depth :]
+        self._step(rates, drives)
+        for total, area in zip(totals, self.areas, strict=True):
+            total += rates[area]
 
     @torch.no_grad()
     def step(self, rates: list[Tensor], drives: list[Tensor], steps: int = 1) -> None:
@@ -106,12 +128,12 @@ class Simulator:
         self._repeat(rates, drives, steps)
 
     @torch.no_grad()
-    def step_summed(self, rates: list[Tensor], drives: list[Tensor], total: Tensor, steps: int) -> None:
-        """As `step`, adding the last area's activity after each step to `total`, in place."""
-        self._repeat_summed([*rates, total], drives, steps)
+    def step_summed(self, rates: list[Tensor], drives: list[Tensor], totals: list[Tensor], steps: int) -> None:
+        """As `step`, adding the activity of each of `areas` after each step to its tensor of `totals`, in place."""
+        self._repeat_summed([*rates, *totals], drives, steps)
 
     def zero_state(self, images: int) -> list[Tensor]:
-        """Zero activity of every area."""
+        """Zero activity of every simulated area."""
         return [
             torch.zeros((images, *b.shape[1:]), device=self.device).contiguous(memory_format=torch.channels_last)
             for b in self._bias
@@ -138,8 +160,11 @@ class Simulator:
         after_steps: int = 0,
         areas: Iterable[int] | None = None,
     ) -> dict[int, Tensor]:
-        """As `CordsNet.record`, except that the blank is simulated for one image only; `x` is normalised."""
-        wanted = list(range(self.depth) if areas is None else areas)
+        """As `CordsNet.record`, except that the blank is simulated for one image only; `x` is normalised.
+
+        `areas` are some of those that are simulated (default: all of them).
+        """
+        wanted = list(range(self.depth) if areas is None else arch.check_areas(areas, self.depth))
         kept: dict[int, list[Tensor]] = {area: [] for area in wanted}
         shape = [len(x), -1, -1, -1]
 
@@ -160,20 +185,33 @@ class Simulator:
 
     @torch.no_grad()
     def settle(self, x: Tensor, *, steps: int = IMAGE_STEPS) -> list[Tensor]:
-        """The state of every area after `steps` steps of the normalised image `x`, from the spontaneous state."""
+        """The state of every simulated area after `steps` steps of the normalised image `x`, from the spontaneous state."""
         rates = self.spontaneous(len(x))
         self.step(rates, self.drives(x), steps)
         return rates
 
     @torch.no_grad()
     def logits(self, x: Tensor, *, steps: int = IMAGE_STEPS) -> Tensor:
-        """Logits (image, classes) after `steps` steps of the normalised image `x`, from the spontaneous state."""
+        """Logits (image, classes) after `steps` steps of the normalised image `x`, from the spontaneous state.
+
+        Raises
+        ------
+        InputError : not all areas are simulated.
+        """
+        if self.depth < self.network.depth:
+            raise InputError(f"areas={self.areas}: classes are read out of the last two areas; simulate the whole network")
         rates = self.settle(x, steps=steps)
         return self.network.readout(rates[-1].to(self.network.device), rates[-2].to(self.network.device))
 
 
 def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: int = 3) -> dict[str, float]:
-    """Multiply-accumulates of one image, by direct convolution.
+    """Multiply-accumulates of one image in the first `depth` areas, by direct convolution.
+
+    Parameters
+    ----------
+    depth : number of areas that are simulated, from 1 to 8.
+    image_size : side of the images in px.
+    in_channels : their channels.
 
     Returns
     -------
@@ -183,7 +221,7 @@ def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: 
     sides = arch.area_sides(image_size, depth)
     half = (image_size + 1) // 2
     stem = half**2 * arch.STEM_CHANNELS * in_channels * 49
-    inp_skip = sides[0] ** 2 * 64 * 64 * 9
+    inp_skip = sides[0] ** 2 * 64 * 64 * 9 if depth > 1 else 0  # what it feeds is area 1
     recurrent = forward = skips = first = 0
     for area, side in enumerate(sides):
         c_in, c_out = arch.CHANNELS_IN[area], arch.CHANNELS_OUT[area]

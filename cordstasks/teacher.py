@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
-from cordstasks.model import principal_components
+from cordstasks.model import principal_components, projected
 
 __all__ = ["Teacher", "fit_teacher", "running_evidence"]
 
@@ -86,19 +86,21 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     if len(features) < 4 or components < 2:
         raise InputError(f"--trials {len(features)}: too few to learn from; give hundreds")
     mean, whitening = principal_components(features, evidence, components, whiten=True)
+    white = projected(features, mean, whitening)
     sign = torch.where(first, 1.0, -1.0)
     difference = torch.zeros(components, components, device=whitening.device)
     for start in range(0, len(features), 64):
         part = slice(start, start + 64)
-        z = ((features.take(part) - mean) @ whitening) * evidence[part][..., None]
+        z = white.take(part) * evidence[part][..., None]
         for lag in lags:
             lagged = torch.einsum("n,nti,ntj->ij", sign[part], z[:, :-lag], z[:, lag:])
             difference += lagged - lagged.T
     kept = torch.zeros(components, inputs, device=whitening.device)  # channels that few trials leave over stay silent
     kept[:, :components] = torch.linalg.svd(difference)[0][:, :inputs]
     projection, matrix = whitening @ kept, kept.T @ difference @ kept
+    seen = projected(features, mean, projection)
     final = [
-        running_evidence((features.take(part) - mean) @ projection, matrix, lags, evidence[part])[:, -1]
+        running_evidence(seen.take(part), matrix, lags, evidence[part])[:, -1]
         for part in (slice(start, start + 64) for start in range(0, len(features), 64))
     ]
     return Teacher(mean, projection, matrix * (GAIN / torch.cat(final).std().clamp_min(1e-12)), lags)

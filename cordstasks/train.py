@@ -45,7 +45,21 @@ def parser() -> argparse.ArgumentParser:
     net = made.add_argument_group("the network")
     net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
     net.add_argument("--weights", type=Path, help="file to take the front-end's weights from, on a machine without network")
-    net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool the last area's maps")
+    net.add_argument(
+        "--areas",
+        type=int,
+        nargs="+",
+        default=None,
+        metavar="AREA",
+        help="the front-end's areas that are read, from 0; those above are not simulated (default by task; rdm the last)",
+    )
+    net.add_argument(
+        "--side",
+        type=int,
+        default=None,
+        help="average the maps that are read to at most SIDE x SIDE (default by task; rdm keeps every unit)",
+    )
+    net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool whole maps, as --side 1")
     net.add_argument("--units", type=int, default=512, help="recurrent units (default 512)")
     net.add_argument("--dt", type=float, default=20.0, help="the recurrent network's step in ms (default 20)")
     net.add_argument("--tau", type=float, default=100.0, help="its time constant in ms (default 100)")
@@ -89,6 +103,12 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
         if config[name] < 1:
             raise InputError(f"--{name} {config[name]}: must be at least 1")
+    if config["side"] is not None and config["side"] < 1:
+        raise InputError(f"--side {config['side']}: must be at least 1")
+    if isinstance(config["areas"], int):
+        config["areas"] = [config["areas"]]
+    elif config["areas"] is not None:
+        config["areas"] = sorted(config["areas"])
     if not 0 <= config["seed"] < 2**63:
         raise InputError(f"--seed {config['seed']}: must be from 0 to 2**63 - 1")
     for name in ("dt", "tau", "noise", "learning_rate"):
@@ -100,12 +120,12 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def _defaults(task: str | None) -> tuple[Mapping[str, float], Mapping[str, Any]]:
+def _defaults(task: str | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The settings of a task's runs, and what --quick changes of them; a resumed run has its own."""
     from cordstasks import tasks  # late, since --help needs no NumPy
 
     chosen = tasks.VisualTask if task is None else tasks.get(task)
-    return chosen.run_defaults, chosen.quick_defaults
+    return {**tasks.VisualTask.run_defaults, **chosen.run_defaults}, chosen.quick_defaults
 
 
 def _assignment(text: str) -> tuple[str, Any]:

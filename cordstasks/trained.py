@@ -69,7 +69,13 @@ def load_run(folder: Path | str, *, device: str = "auto", bank: Path | str | boo
     config = run.config()
     config["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in config["set"].items()}
     frontend = FrontEnd(
-        config["frontend"], device=device, readout=config["readout"], precision=config["precision"], bank=bank
+        config["frontend"],
+        areas=config.get("areas"),  # a run from before there was a choice read the last area
+        side=config.get("side"),
+        device=device,
+        readout=config["readout"],
+        precision=config["precision"],
+        bank=bank,
     )
     task = task_of(config, frontend.image_size)
     model = model_of(config, frontend, task)

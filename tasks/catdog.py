@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class CatDogTask(DelayedMatchTask):
     id: ClassVar[str] = "catdog"
     also: ClassVar[Mapping[str, type]] = {"test_line": str, "test_morph": float}
     decided_by: ClassVar[tuple[str, ...]] = ("test_line", "test_morph")
-    run_defaults: ClassVar[Mapping[str, float]] = {**DelayedMatchTask.run_defaults, "steps": 400}
+    run_defaults: ClassVar[Mapping[str, Any]] = {**DelayedMatchTask.run_defaults, "steps": 400}
 
     lines: tuple[str, ...] | None = None
     heldout_lines: tuple[str, ...] | None = None

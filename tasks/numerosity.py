@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class NumerosityTask(DelayedMatchTask):
     id: ClassVar[str] = "numerosity"
     also: ClassVar[Mapping[str, type]] = {"test": float, "test_control": str}
     decided_by: ClassVar[tuple[str, ...]] = ("test",)
-    run_defaults: ClassVar[Mapping[str, float]] = {
+    run_defaults: ClassVar[Mapping[str, Any]] = {
         **DelayedMatchTask.run_defaults,
         "trials": 2000,
         "heldout": 280,

@@ -45,7 +45,7 @@ class RandomDotsTask(VisualTask):
     id: ClassVar[str] = "rdm"
     stimulus: ClassVar[str] = "motion"
     stationary: ClassVar[bool] = True
-    run_defaults: ClassVar[Mapping[str, float]] = {
+    run_defaults: ClassVar[Mapping[str, Any]] = {
         "trials": 960,  # each a movie of its own, which is what takes the time
         "heldout": 420,
         "validation": 64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class MemorySaccadeTask(VisualTask):
 
     id: ClassVar[str] = "saccade"
     stimulus: ClassVar[str] = "cue"
-    run_defaults: ClassVar[Mapping[str, float]] = {**VisualTask.run_defaults, "trials": 2000, "steps": 400}
+    run_defaults: ClassVar[Mapping[str, Any]] = {**VisualTask.run_defaults, "trials": 2000, "steps": 400}
 
     places: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
     delays: tuple[float, ...] = (1500.0, 3000.0, 6000.0)

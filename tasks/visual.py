@@ -135,7 +135,10 @@ class VisualTask(ABC):
         should answer.
     optional : periods that only some trials have.
     also : conditions, and their types, that may be set although a trial draws them for itself, beyond the design.
-    run_defaults : how large ``python -m cordstasks.train`` makes a run of this task, unless told otherwise.
+    run_defaults : how large ``python -m cordstasks.train`` makes a run of this task, unless told otherwise, and which areas
+        of the front-end it reads; what a task leaves out is as here. ``"areas"`` are one or more, numbered from 0 (None: the
+        last; a front-end that has no such area is read at its last), ``"side"`` is the side to which their maps are averaged
+        (None: not at all).
     quick_defaults : what ``--quick`` changes of these; ``"set"`` are parameters of the task.
     """
 
@@ -146,13 +149,15 @@ class VisualTask(ABC):
     compared: ClassVar[str | None] = None
     optional: ClassVar[tuple[str, ...]] = ()
     also: ClassVar[Mapping[str, type]] = {}
-    run_defaults: ClassVar[Mapping[str, float]] = {
+    run_defaults: ClassVar[Mapping[str, Any]] = {
         "trials": 4000,
         "heldout": 420,
         "validation": 100,
         "steps": 1000,
         "batch": 64,
         "learning_rate": 1e-3,
+        "areas": None,
+        "side": None,
     }
     quick_defaults: ClassVar[Mapping[str, Any]] = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
     display: Display

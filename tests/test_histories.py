@@ -40,6 +40,7 @@ class LinearAreas:
     """
 
     depth = 2
+    areas = (1,)
     sizes = (3, 4)
 
     def __init__(self, eigenvalues: Sequence[complex] = (), *, fixed: NDArray[np.float64] | None = None) -> None:
@@ -73,25 +74,27 @@ class LinearAreas:
         return self._split(torch.zeros(images, sum(self.sizes)))
 
     def step(self, rates: list[Tensor], drives: list[Tensor], steps: int = 1) -> None:
-        self.step_summed(rates, drives, torch.zeros_like(rates[-1]), steps)
+        self.step_summed(rates, drives, [torch.zeros_like(rates[area]) for area in self.areas], steps)
 
-    def step_summed(self, rates: list[Tensor], drives: list[Tensor], total: Tensor, steps: int) -> None:
+    def step_summed(self, rates: list[Tensor], drives: list[Tensor], totals: list[Tensor], steps: int) -> None:
         drive = torch.cat(drives, 1).flatten(1)
         for _ in range(steps):
             state = torch.cat(rates, 1).flatten(1) @ torch.from_numpy(self.matrix.T).float() + drive
             for own, new in zip(rates, self._split(state), strict=True):
                 own.copy_(new)
-            total += rates[-1]
+            for total, area in zip(totals, self.areas, strict=True):
+                total += rates[area]
 
     def trial(self, movie: Movie, bin_steps: int, warmup_steps: int) -> NDArray[np.float64]:
-        """Features (bin, unit) of one movie, in float64 and with nothing shared or skipped."""
+        """Features (bin, unit) of the areas read in one movie, in float64 and with nothing shared or skipped."""
         steps = int(movie.duration_ms / STEP_MS + 1e-9) // bin_steps * bin_steps
         levels = movie.frames[movie.at(np.arange(steps) * STEP_MS), 0, 0, 0]
         state, states = np.zeros(len(self.matrix)), []
         for level in [levels[0]] * warmup_steps + list(levels):
             state = self.fixed[level] + self.matrix @ (state - self.fixed[level])
-            states.append(state[self.sizes[0] :])
-        return np.reshape(states[warmup_steps:], (-1, bin_steps, self.sizes[1])).mean(1)
+            read = [part for area, part in enumerate(np.split(state, [self.sizes[0]])) if area in self.areas]
+            states.append(np.concatenate(read))
+        return np.reshape(states[warmup_steps:], (-1, bin_steps, len(states[0]))).mean(1)
 
 
 def simulate(
@@ -108,7 +111,7 @@ def simulate(
     simulation = Simulation(
         areas,  # type: ignore[arg-type]
         prepare=areas.prepare,
-        readout=lambda activity: activity.flatten(1),
+        readout=lambda activity: torch.cat(activity, 1).flatten(1),
         bin_steps=bin_steps,
         warmup_steps=warmup_steps,
         tolerance=tolerance,

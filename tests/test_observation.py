@@ -133,6 +133,14 @@ class TestContract:
         environment = watched("cordstasks/MemorySaccade-v0", pooled)
         agree([environment.reset(seed=1)[0], *(environment.step(0)[0] for _ in range(3))], expected(environment, pooled))
 
+    def test_any_areas_may_be_seen(self, random_network: Callable[..., Any]):
+        options = {"areas": (0, 2), "side": 3, "tolerance": 0, "device": "cpu", "bank": False}
+        early = FrontEnd(random_network(4), **options)
+        environment = watched("cordstasks/MemorySaccade-v0", early)
+        observations = [environment.reset(seed=1)[0], *(environment.step(0)[0] for _ in range(3))]
+        assert observations[0].shape == (9 * (64 + 128),)
+        agree(observations, expected(environment, early))
+
 
 @pytest.mark.slow
 def test_the_example_learns_to_keep_fixation():

@@ -116,11 +116,12 @@ class TestState:
 
     def test_step_summed_adds_the_last_area_after_each_step(self, random_network: Maker, engine: Portable) -> None:
         simulator = Simulator(random_network(4), engine=engine)
+        assert simulator.areas == (3,)
         x = images(3, 32)
         recorded = simulator.record(x, blank_steps=2, image_steps=5)
         rates = simulator.spontaneous(3, steps=2)
         total = torch.ones_like(rates[-1])
-        simulator.step_summed(rates, simulator.drives(x), total, 5)
+        simulator.step_summed(rates, simulator.drives(x), [total], 5)
         assert error(total, 1 + recorded[3][2:].sum(0)) < 1e-6
         assert error(rates[-1], recorded[3][-1]) < 1e-6
 

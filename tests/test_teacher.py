@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from cordstasks.components import inverse_root
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.histories import Accounts
-from cordstasks.model import inverse_root, principal_components
+from cordstasks.model import principal_components
 from cordstasks.teacher import GAIN, Teacher, fit_teacher, running_evidence
 
 UNITS, STEPS, INPUTS = 20, 30, 6

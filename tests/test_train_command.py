@@ -29,6 +29,7 @@ from cordstasks.model import MultiAreaModel
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder
 from cordstasks.stimuli import Display
+from cordstasks.trained import load_run
 from cordstasks.training import choices, run_model, trial_set
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,6 +115,8 @@ class TestRun:
         assert re.fullmatch("[0-9a-f]{64}", summary["weights"]["sha256"])
         assert summary["weights"]["card"]["depth"] == 2
         assert 0 < summary["bank"]["steps_simulated"] < summary["bank"]["steps_asked"]
+        assert summary["bank"]["step_fraction"] == 1
+        assert summary["read"] == {"areas": [1], "sides": [1], "features": 64}
 
     def test_the_conditions_add_up(self, finished: tuple[Path, str]):
         heldout = summary_of(finished[0])["heldout"]
@@ -151,6 +154,7 @@ class TestRun:
         expected = {**SIZES, "set": PERIODS, "seed": SEED, "task": "rdm", "readout": "pool", "dt": 20.0, "tau": 100.0}
         assert {name: config[name] for name in expected} == expected
         assert config["environment"]["torch"] == torch.__version__
+        assert (config["areas"], config["side"]) == ([1], None)  # the last of a network of two
 
     def test_the_log_has_a_row_for_each_evaluation(self, finished: tuple[Path, str]):
         rows = RunFolder(finished[0]).log.read()
@@ -285,6 +289,94 @@ def last_line(err: str) -> str:
     return err.splitlines()[-1].rpartition("\r")[2]
 
 
+@pytest.fixture(scope="module")
+def deep(place: Path) -> Path:
+    """A network of four areas in the folder of the other, with maps of 8, 8, 4 and 4."""
+    torch.manual_seed(1)
+    save(CordsNet(4, classes=3, image_size=32), place / "r4.safetensors")
+    return place / "r4.safetensors"
+
+
+class TestAreas:
+    """Reading other areas than the last, from the command line to a run that is loaded again."""
+
+    @staticmethod
+    def words(place: Path, deep: Path, out: Path, *more: str) -> list[str]:
+        words = [*arguments(place, "--steps", "6", "--frontend", str(deep), "--out", str(out)), *more]
+        return [word for word in words if word not in ("--readout", "pool")]
+
+    def run(self, place: Path, deep: Path, out: Path, *more: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """The first line that is printed, the settings and the summary."""
+        code, printed, err = output_of(self.words(place, deep, out, *more))
+        assert code == 0, err
+        return printed.splitlines()[0], json.loads((out / "config.json").read_text()), summary_of(out)
+
+    def test_an_area_and_a_side(self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        out = tmp_path / "run"
+        line, config, summary = self.run(place, deep, out, "--areas", "1", "--side", "2")
+        assert line.endswith(", reads area 1, averaged to 2 x 2: 256 features")
+        assert (config["areas"], config["side"]) == ([1], 2)
+        assert summary["read"] == {"areas": [1], "sides": [2], "features": 256}
+        assert 0 < summary["bank"]["step_fraction"] < 0.7
+        loaded = load_run(out, device="cpu", bank=place / "bank")
+        assert (loaded.frontend.areas, loaded.frontend.sides) == ((1,), (2,))
+        seen = loaded.behaviour(loaded.heldout())
+        assert float(seen.correct.mean()) == pytest.approx(summary["heldout"]["accuracy"])
+        for again in ((), ("--areas", "1", "--side", "2")):  # with what it had, or without a word
+            code, printed, err = output_of(["--resume", "--out", str(out), *again])
+            assert (code, "this run is finished" in printed) == (0, True), err
+
+    def test_several_areas(self, place: Path, deep: Path, tmp_path: Path):
+        line, config, summary = self.run(place, deep, tmp_path / "run", "--areas", "3", "0", "--labels-only")
+        assert line.endswith(", reads areas 0 and 3: 6,144 features")
+        assert config["areas"] == [0, 3]
+        assert summary["bank"]["step_fraction"] == 1
+        projection = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["model"]["projection"]
+        assert projection.shape == (6144, 300)
+        assert min(float(part.abs().max()) for part in projection.split((4096, 2048))) > 0
+
+    def test_a_stopped_run_goes_on_with_its_areas(
+        self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def interrupt(material: reports.Material) -> dict[str, Any]:
+            raise KeyboardInterrupt
+
+        whole, broken = tmp_path / "whole", tmp_path / "broken"
+        self.run(place, deep, whole, "--areas", "0", "2", "--side", "3")
+        with monkeypatch.context() as patch:
+            patch.setattr(reports, "make", interrupt)
+            assert output_of(self.words(place, deep, broken, "--areas", "2", "0", "--side", "3"))[0] == 130
+        code, printed, err = output_of(["--resume", "--out", str(broken), "--bank", str(place / "bank")])
+        assert code == 0, err
+        assert "reads areas 0 and 2, averaged to 3 x 3: 1,728 features" in printed
+        assert_same_weights(whole, broken)
+
+    @pytest.mark.parametrize(("default", "read"), [((1,), [1]), (2, [2]), ((1, 6, 7), [1, 3]), (None, [3])])
+    def test_a_task_s_default_is_read_where_the_network_has_it(
+        self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: Any, read: list[int]
+    ):
+        kind = type(tasks.get("rdm"))
+        monkeypatch.setattr(kind, "run_defaults", {**kind.run_defaults, "areas": default, "side": 2})
+        monkeypatch.setattr(experiment, "train", stop)
+        code, printed, _ = output_of(self.words(place, deep, tmp_path / "run"))
+        assert code == 130
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert (config["areas"], config["side"]) == (read, 2)
+        assert "averaged to 2 x 2" in printed
+
+    def test_what_a_run_has_must_be_there_when_it_goes_on(self, place: Path, deep: Path, tmp_path: Path):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(experiment, "train", stop)
+            output_of(self.words(place, deep, tmp_path / "run", "--areas", "3"))
+        code, _, err = output_of(["--resume", "--out", str(tmp_path / "run"), "--weights", str(place / "r2.safetensors")])
+        assert (code, err) == (2, "error: --areas 3: there is no area 3; this network has areas 0 to 1\n")
+
+
+def stop(*_: Any, **__: Any) -> dict[str, Any]:
+    """In the place of training."""
+    raise KeyboardInterrupt
+
+
 class TestStopping:
     STEPS = "800"  # sixteen evaluations
 
@@ -417,6 +509,13 @@ class TestBadInput:
             ("--device cdua", "device 'cdua' is unknown; did you mean 'cuda'?"),
             ("--readout flaten", "readout 'flaten' is unknown; did you mean 'flatten'?"),
             ("--precision half", "precision 'half' is unknown"),
+            ("--areas 7", "--areas 7: there is no area 7; this network has areas 0 to 1"),
+            ("--areas 0 -1", "--areas -1 0: there is no area -1; this network has areas 0 to 1"),
+            ("--areas 1 0 1", "--areas 0 1 1: names area 1 more than once; name each area once"),
+            ("--areas", "argument --areas: expected at least one argument"),
+            ("--areas V1", "argument --areas: invalid int value: 'V1'"),
+            ("--side 0", "--side 0: must be at least 1"),
+            ("--side 2.5", "argument --side: invalid int value: '2.5'"),
             ("--dt 3", "dt=3 ms: give a multiple of the front-end's step of 2 ms"),
             ("--dt nan", "--dt nan: must be a finite number"),
             ("--dt 40 --tau 30", "dt=40.0: an Euler step must be above 0 and at most the time constant tau=30.0"),
@@ -503,6 +602,8 @@ class TestBadInput:
         ("more", "message"),
         [
             ("--units 5", "--units 5: the run in {} has 16; leave it out, or use --out"),
+            ("--areas 0", "--areas [0]: the run in {} has [1]; leave it out"),
+            ("--side 2", "--side 2: the run in {} has None; leave it out"),
             ("--dt 10", "--dt 10.0: the run in {} has 20.0; leave it out"),
             ("--set motion=300", "--set {{'motion': 300}}: the run in {} has"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),

@@ -203,6 +203,7 @@ class Simulation:
         self.settled: dict[int, list[list[Tensor]]] = {}
         self.settled_rows: dict[int, int] = {}  # by the identity of a settled state, which `settled` keeps alive
         self.shared: dict[tuple[int, int, int], Node] = {}
+        self.whole: tuple[list[_Job], list[Tensor], list[Tensor]] | None = None  # a batch that goes on as it is
         active: list[_Job] = []
         while active or self.ready or self.deferred:
             if not active and not self.ready:
@@ -255,10 +256,7 @@ class Simulation:
 
     def _advance(self, active: list[_Job]) -> list[_Job]:
         """Run all jobs up to the next event of any of those in step with each other, and handle what then happens."""
-        rates, totals = (
-            [torch.cat(parts).contiguous(memory_format=torch.channels_last) for parts in zip(*states, strict=True)]
-            for states in ([job.rates for job in active], [job.totals for job in active])
-        )
+        rates, totals = self._batch(active)
         drives = self._drives([job.node.frame for job in active])
         frames = [job.node.frame for job in active]
         for job in active:
@@ -279,10 +277,18 @@ class Simulation:
             active = following
             if changed or (self.ready and len(active) < self.batch):
                 break
-        for job in active:  # the batch is taken apart: what goes on must not share memory with what comes next
-            job.rates = [r.clone() for r in job.rates]
-            job.totals = [t.clone() for t in job.totals]
+        self.whole = (list(active), rates, totals) if len(active) == len(rates[0]) else None
         return active
+
+    def _batch(self, active: list[_Job]) -> tuple[list[Tensor], list[Tensor]]:
+        """State and sums of all jobs, in memory of their own, unless they are just those of the batch before."""
+        if self.whole is not None and active == self.whole[0]:
+            return self.whole[1], self.whole[2]
+        rates, totals = (
+            [torch.cat(parts).contiguous(memory_format=torch.channels_last) for parts in zip(*states, strict=True)]
+            for states in ([job.rates for job in active], [job.totals for job in active])
+        )
+        return rates, totals
 
     def _record(self, jobs: list[_Job]) -> None:
         if jobs:

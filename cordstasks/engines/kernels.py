@@ -59,7 +59,7 @@ def _update(  # type: ignore[no-untyped-def]
     drive_batch,
     drive_images,
     total_base,
-    position,
+    site,
     image,
     inside,
     blocks,
@@ -72,9 +72,9 @@ def _update(  # type: ignore[no-untyped-def]
     channel = n0 + tl.arange(0, acc.shape[1])
     out_block = channel // BLOCK
     out_column = (channel - out_block * BLOCK)[None, :]
-    site = position * blocks + out_block[None, :]
-    own = ((base + site) * batch + image[:, None]) * BLOCK + out_column
-    shown = (drive_base + site * drive_batch + image[:, None] * drive_images) * BLOCK + out_column
+    place = site * blocks + out_block[None, :]
+    own = ((base + place) * batch + image[:, None]) * BLOCK + out_column
+    shown = (drive_base + place * drive_batch + image[:, None] * drive_images) * BLOCK + out_column
     if UNIFORM:
         before = tl.load(state + own)
         fed = tl.load(drive + shown)
@@ -90,7 +90,7 @@ def _update(  # type: ignore[no-untyped-def]
         tl.store(state + own, after, mask=inside[:, None])
         tl.store(target + own, sent, mask=inside[:, None])
     if total_base >= 0:
-        sums = total + ((total_base + site) * batch + image[:, None]) * BLOCK + out_column
+        sums = total + ((total_base + place) * batch + image[:, None]) * BLOCK + out_column
         if UNIFORM:
             tl.store(sums, tl.load(sums) + after)
         else:
@@ -152,6 +152,7 @@ def advance(  # type: ignore[no-untyped-def]
         inside = (m0 + rows) < side * side * batch
     y = position // side
     x = position - y * side
+    site = position if UNIFORM else position[:, None]
 
     if UNIFORM:
         y0_a, ny_a = _taps(y, side_a, stride_a, dilation_a, UNIFORM)
@@ -231,8 +232,6 @@ def advance(  # type: ignore[no-untyped-def]
                 tl.store(counters + tile, 0)
     if last_one:
         drive_batch = tl.where(drive_images > 0, batch, 1)
-        if not UNIFORM:
-            position = position[:, None]
         # a few channels at a time, since a whole tile's activity, drive and addresses do not fit beside its sums
         if PIECES == 4:
             low, high = _halves(acc)
@@ -256,7 +255,7 @@ def advance(  # type: ignore[no-untyped-def]
                 drive_batch,
                 drive_images,
                 total_base,
-                position,
+                site,
                 image,
                 inside,
                 blocks,

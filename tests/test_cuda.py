@@ -86,6 +86,31 @@ class TestSimulator:
             simulator.step_summed(rates, simulator.drives(x), [total], 3)
             assert error(total, recorded[3][steps:].sum(0)) < BOUNDS[precision]
 
+    @pytest.mark.parametrize("count", [33, 128, 200])
+    def test_many_images(self, random_network: Maker, device: str, precision: str, count: int) -> None:
+        if device == "cpu":
+            count = 5
+        network = random_network(8)
+        simulator = Simulator(network, device=device, precision=precision)
+        x = images(count, 32)
+        some = [0, count // 2, count - 1]
+        expected = network.record(x[some], blank_steps=0, image_steps=12)
+        rates = simulator.zero_state(count)
+        simulator.step(rates, simulator.drives(x), 12)
+        for area in range(8):
+            assert error(rates[area][some], expected[area][-1]) < BOUNDS[precision], area
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("count", [1, 16, 64, 128])
+def test_the_fused_kernel_is_used_where_there_is_triton(random_network: Maker, precision: str, count: int) -> None:
+    pytest.importorskip("triton")
+    engine = Cuda(precision)
+    simulator = Simulator(random_network(8), device="cuda", engine=engine)
+    simulator.step(simulator.zero_state(count), simulator.drives(images(count, 32)), 10)
+    assert engine.fused, engine.why_not_fused
+
 
 @dataclass
 class FakeGraph:

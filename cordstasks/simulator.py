@@ -80,8 +80,9 @@ class Simulator:
             b.detach().to(self.device)[None].contiguous(memory_format=torch.channels_last)
             for b in network.conv_bias[: self.depth]
         ]
-        lists = network.area_conv[: self.depth], network.area_area[: self.depth], network.skip_area
-        weights = Weights(*([frozen(module) for module in modules] for modules in lists), alpha=self.alpha)
+        lists = (network.area_conv[: self.depth], network.area_area[: self.depth], network.skip_area)
+        recurrent, forward, skips = ([frozen(module) for module in modules] for modules in lists)
+        weights = Weights(recurrent, forward, skips, self.alpha)
         self._whole = self.engine.network(weights, self.areas)
         self._repeat = self._whole or self.engine.repeat(self._step)
         self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)

@@ -3,6 +3,9 @@
 Needs Triton, so only `cordstasks.engines.fused` imports it, where that says how everything is laid out.
 """
 
+# mypy: ignore-errors
+# what Triton compiles looks like Python, but has types of its own
+
 from __future__ import annotations
 
 import triton
@@ -14,13 +17,13 @@ AREA_FIELDS = tl.constexpr(32)
 
 
 @triton.jit
-def _choose(second, third, a, b, c):  # type: ignore[no-untyped-def]
+def _choose(second, third, a, b, c):
     """`c` in the third segment, `b` in the second, `a` in the first."""
     return tl.where(third, c, tl.where(second, b, a))
 
 
 @triton.jit
-def _taps(at, side, stride, dilation, UNIFORM: tl.constexpr):  # type: ignore[no-untyped-def]
+def _taps(at, side, stride, dilation, UNIFORM: tl.constexpr):
     """First tap and number of taps of a 3-tap kernel that fall on the source's map from position `at` of the target's."""
     if UNIFORM:
         first = tl.where(stride * at - dilation < 0, 1, 0)
@@ -31,7 +34,7 @@ def _taps(at, side, stride, dilation, UNIFORM: tl.constexpr):  # type: ignore[no
 
 
 @triton.jit
-def _rounded(x, TF32: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rounded(x, TF32: tl.constexpr):
     """`x`, which is not negative, as the products read it: to the nearest TF32, since the tensor cores would cut it off."""
     if TF32:
         return ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
@@ -40,14 +43,14 @@ def _rounded(x, TF32: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _halves(tile):  # type: ignore[no-untyped-def]
+def _halves(tile):
     """The first and the second half of a tile's columns."""
     split = tl.reshape(tile, (tile.shape[0], 2, tile.shape[1] // 2))
     return tl.split(tl.permute(split, (0, 2, 1)))
 
 
 @triton.jit
-def _update(  # type: ignore[no-untyped-def]
+def _update(
     acc,
     n0,
     state,
@@ -99,7 +102,7 @@ def _update(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["batch"])
-def advance(  # type: ignore[no-untyped-def]
+def advance(
     units,
     areas,
     state,

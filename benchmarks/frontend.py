@@ -43,6 +43,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="steps in each timing (default: fewer for larger batches)")
     parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
     parser.add_argument(
+        "--seconds", type=float, help="for all batches together; fewer rounds, at least one, where it is short"
+    )
+    parser.add_argument(
         "--full", action="store_true", help="run all 100 + 100 steps in each timing of the protocol instead of scaling"
     )
     run(parser.parse_args())
@@ -64,9 +67,14 @@ def run(options: argparse.Namespace) -> None:
             bias.uniform_(0, 0.1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}, {torch.get_num_threads()} threads"
     print(f"CordsNet-R{options.depth} at {options.image_size} px, simulator in {precision}, on {name}")
-    for batch in options.batches:
+    began = time.perf_counter()
+    for number, batch in enumerate(options.batches):
+        until = None
+        if options.seconds is not None:  # what is left, in equal parts for the batches to come
+            now = time.perf_counter()
+            until = now + (began + options.seconds - now) / (len(options.batches) - number)
         with torch.no_grad():
-            compare(network, batch, precision, options)
+            compare(network, batch, precision, options, until)
 
 
 class Direct:
@@ -140,8 +148,8 @@ class Products:
         return rates
 
 
-def compare(network: CordsNet, batch: int, precision: str, options: argparse.Namespace) -> None:
-    """Time everything for one batch size, and print it."""
+def compare(network: CordsNet, batch: int, precision: str, options: argparse.Namespace, until: float | None) -> None:
+    """Time everything for one batch size, in rounds until this time on the clock, and print it."""
     import torch
 
     from cordstasks.simulator import Simulator
@@ -174,6 +182,8 @@ def compare(network: CordsNet, batch: int, precision: str, options: argparse.Nam
     theirs = direct_steps(spontaneous, image, 3)
     off = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
     print(f"\nbatch {batch}: simulator and direct implementation differ by {off:.1e} of an area's largest activity")
+    if device.type == "cuda":
+        print("steps of the simulator:", getattr(simulator.engine, "why_not_fused", "") or "one kernel for all areas")
 
     contenders: dict[str, Callable[[], object]] = {
         SIMULATOR: lambda: simulator.step(moving, drives, steps),
@@ -199,27 +209,41 @@ def compare(network: CordsNet, batch: int, precision: str, options: argparse.Nam
             "cached": cached,
             "recomputed": recomputed,
         }
-    products = Products(device, precision)
-    timings: dict[str, list[float]] = {name: [] for name in contenders}
-    rates: dict[int, list[float]] = {size: [] for size in products.sizes}
-    contenders[SIMULATOR]()  # the first call of a size packs weights or captures a graph
-    for _ in range(options.rounds):
-        for name, work in contenders.items():
-            timings[name].append(clock(work))
-        for size, rate in products.timings(clock).items():
-            rates[size].append(rate)
-    medians = {name: statistics.median(values) for name, values in timings.items()}
-    best, peak = max(((size, statistics.median(values)) for size, values in rates.items()), key=lambda pair: pair[1])
+    medians, rates, rounds = measured(contenders, Products(device, precision), clock, options.rounds, until)
+    best, peak = max(rates.items(), key=lambda pair: pair[1])
     report_steps(network, batch, {name: medians[name] / steps for name in (SIMULATOR, DEFINITION, DIRECT)}, peak, best)
     if options.full:
-        how = f"each run in full, median of {options.rounds}"
+        how = f"each run in full, median of {rounds}"
         protocol = [medians[name] for name in ("direct protocol", "cached", "recomputed")]
     else:
-        how = f"scaled from {steps} steps, median of {options.rounds}; --full runs all"
+        how = f"scaled from {steps} steps, median of {rounds}; --full runs all"
         step, once = medians[SIMULATOR] / steps, medians["drives"]
         protocol = [(BLANK_STEPS + IMAGE_STEPS) * medians[DIRECT] / steps, once + IMAGE_STEPS * step]
         protocol.append(2 * once + (BLANK_STEPS + IMAGE_STEPS) * step)
     report_protocol(protocol, how)
+
+
+def measured(
+    contenders: dict[str, Callable[[], object]],
+    products: Products,
+    clock: Callable[[Callable[[], object]], float],
+    rounds: int,
+    until: float | None,
+) -> tuple[dict[str, float], dict[int, float], int]:
+    """Median seconds of every contender, median rate of matrix products by size, and the number of rounds."""
+    for work in contenders.values():  # the first call packs weights, compiles a kernel or captures a graph
+        clock(work)
+    timings: dict[str, list[float]] = {name: [] for name in contenders}
+    rates: dict[int, list[float]] = {size: [] for size in products.sizes}
+    done = 0
+    while done < rounds and (not done or until is None or time.perf_counter() < until):
+        for name, work in contenders.items():
+            timings[name].append(clock(work))
+        for size, rate in products.timings(clock).items():
+            rates[size].append(rate)
+        done += 1
+    seconds = {name: statistics.median(values) for name, values in timings.items()}
+    return seconds, {size: statistics.median(values) for size, values in rates.items()}, done
 
 
 def report_steps(network: CordsNet, batch: int, seconds: dict[str, float], peak: float, size: int) -> None:

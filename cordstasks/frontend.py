@@ -289,7 +289,7 @@ class FrontEnd:
             "weights": self._sha256,
             "alpha": self.simulator.alpha,
             "preprocessing": asdict(self.network.preprocessing),
-            "precision": self.precision or ("tf32" if self.device.type == "cuda" else "float32"),
+            "precision": self._products(),
             "areas": self.areas,
             "sides": self.sides,
             "tolerance": float(self.tolerance),
@@ -303,6 +303,11 @@ class FrontEnd:
             for array in (movie.frames, movie.onsets_ms, movie.shown):
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def _products(self) -> str:
+        """What decides the last bits of features: float32 agrees between devices to what is kept, less does not."""
+        precision = self.precision or ("tf32" if self.device.type == "cuda" else "float32")
+        return precision if precision in ("float32", "tf32") else f"{precision} on {self.device.type}"
 
 
 def weights_digest(network: CordsNet) -> str:

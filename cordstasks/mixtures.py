@@ -72,6 +72,11 @@ class Mixtures:
         others[:, 0] = pick
         means = self.means[self.course[pick]]
         # a row of weights on all trials: one product instead of copies of every trial that is mixed
-        spread = weights.new_zeros(len(pick), len(self.inputs)).scatter_add_(1, others, weights)
+        spread = weights.new_zeros(len(pick), len(self.inputs))
+        if device.type == "cuda":  # where scatter_add_ adds in any order, so that runs would differ in the last bits
+            rows = torch.arange(len(pick), device=device)[:, None].expand_as(others)
+            spread.index_put_((rows, others), weights, accumulate=True)
+        else:
+            spread.scatter_add_(1, others, weights)
         mixed = (spread @ self.inputs.flatten(1)).view(len(pick), *self.inputs.shape[1:])
         return mixed + (1 - weights.sum(1))[:, None, None] * means

@@ -299,7 +299,7 @@ def train(
         "seconds": 0.0,
         "total": 0.0,
     }
-    state = folder.load("checkpoint.pt", device)
+    state = folder.load("checkpoint.pt", torch.device("cpu"))  # each part goes where what it is loaded into is
     if state is not None:
         with restoring(folder.path / "checkpoint.pt"):
             model.load_state_dict(state["model"])

@@ -29,7 +29,7 @@ class Cuda(Portable):
         super().__init__(precision)
         self.precision = precision
         self.fused = fused and precision != "float32"
-        self.why_not_fused = "" if fused else "not asked for"
+        self.why_not_fused = "" if self.fused else f"not asked for, or products in {precision}"
 
     def convolution(self, weight: Tensor, stride: int) -> Convolution:
         """As `Portable`, with the products in this engine's precision."""

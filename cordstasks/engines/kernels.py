@@ -3,6 +3,9 @@
 Needs Triton, so only `cordstasks.engines.fused` imports it, where that says how everything is laid out.
 """
 
+# mypy: ignore-errors
+# what Triton compiles looks like Python, but has types of its own
+
 from __future__ import annotations
 
 import triton
@@ -14,13 +17,13 @@ AREA_FIELDS = tl.constexpr(32)
 
 
 @triton.jit
-def _choose(second, third, a, b, c):  # type: ignore[no-untyped-def]
+def _choose(second, third, a, b, c):
     """`c` in the third segment, `b` in the second, `a` in the first."""
     return tl.where(third, c, tl.where(second, b, a))
 
 
 @triton.jit
-def _taps(at, side, stride, dilation, UNIFORM: tl.constexpr):  # type: ignore[no-untyped-def]
+def _taps(at, side, stride, dilation, UNIFORM: tl.constexpr):
     """First tap and number of taps of a 3-tap kernel that fall on the source's map from position `at` of the target's."""
     if UNIFORM:
         first = tl.where(stride * at - dilation < 0, 1, 0)
@@ -31,7 +34,7 @@ def _taps(at, side, stride, dilation, UNIFORM: tl.constexpr):  # type: ignore[no
 
 
 @triton.jit
-def _rounded(x, TF32: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rounded(x, TF32: tl.constexpr):
     """`x`, which is not negative, as the products read it: to the nearest TF32, since the tensor cores would cut it off."""
     if TF32:
         return ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
@@ -40,14 +43,14 @@ def _rounded(x, TF32: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _halves(tile):  # type: ignore[no-untyped-def]
+def _halves(tile):
     """The first and the second half of a tile's columns."""
     split = tl.reshape(tile, (tile.shape[0], 2, tile.shape[1] // 2))
     return tl.split(tl.permute(split, (0, 2, 1)))
 
 
 @triton.jit
-def _update(  # type: ignore[no-untyped-def]
+def _update(
     acc,
     n0,
     state,
@@ -59,7 +62,7 @@ def _update(  # type: ignore[no-untyped-def]
     drive_batch,
     drive_images,
     total_base,
-    position,
+    site,
     image,
     inside,
     blocks,
@@ -72,9 +75,9 @@ def _update(  # type: ignore[no-untyped-def]
     channel = n0 + tl.arange(0, acc.shape[1])
     out_block = channel // BLOCK
     out_column = (channel - out_block * BLOCK)[None, :]
-    site = position * blocks + out_block[None, :]
-    own = ((base + site) * batch + image[:, None]) * BLOCK + out_column
-    shown = (drive_base + site * drive_batch + image[:, None] * drive_images) * BLOCK + out_column
+    place = site * blocks + out_block[None, :]
+    own = ((base + place) * batch + image[:, None]) * BLOCK + out_column
+    shown = (drive_base + place * drive_batch + image[:, None] * drive_images) * BLOCK + out_column
     if UNIFORM:
         before = tl.load(state + own)
         fed = tl.load(drive + shown)
@@ -90,7 +93,7 @@ def _update(  # type: ignore[no-untyped-def]
         tl.store(state + own, after, mask=inside[:, None])
         tl.store(target + own, sent, mask=inside[:, None])
     if total_base >= 0:
-        sums = total + ((total_base + site) * batch + image[:, None]) * BLOCK + out_column
+        sums = total + ((total_base + place) * batch + image[:, None]) * BLOCK + out_column
         if UNIFORM:
             tl.store(sums, tl.load(sums) + after)
         else:
@@ -99,7 +102,7 @@ def _update(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["batch"])
-def advance(  # type: ignore[no-untyped-def]
+def advance(
     units,
     areas,
     state,
@@ -152,6 +155,7 @@ def advance(  # type: ignore[no-untyped-def]
         inside = (m0 + rows) < side * side * batch
     y = position // side
     x = position - y * side
+    site = position if UNIFORM else position[:, None]
 
     if UNIFORM:
         y0_a, ny_a = _taps(y, side_a, stride_a, dilation_a, UNIFORM)
@@ -231,10 +235,6 @@ def advance(  # type: ignore[no-untyped-def]
                 tl.store(counters + tile, 0)
     if last_one:
         drive_batch = tl.where(drive_images > 0, batch, 1)
-        if UNIFORM:  # noqa: SIM108 (Triton's language has no such expression for shapes that differ)
-            place = position
-        else:
-            place = position[:, None]
         # a few channels at a time, since a whole tile's activity, drive and addresses do not fit beside its sums
         if PIECES == 4:
             low, high = _halves(acc)
@@ -258,7 +258,7 @@ def advance(  # type: ignore[no-untyped-def]
                 drive_batch,
                 drive_images,
                 total_base,
-                place,
+                site,
                 image,
                 inside,
                 blocks,

@@ -35,6 +35,7 @@ STEP_MS = 2.0
 WARMUP_MS = 200.0  # of a trial's first frame, from the spontaneous state, before the trial begins
 READOUTS = ("flatten", "pool")
 SHARD_MOVIES = 64
+CUDA_MOVIES = 512  # the same on CUDA, which many histories at once keep busy
 FORMAT = 2  # changes when the meaning of stored features does
 
 
@@ -241,7 +242,8 @@ class FrontEnd:
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:
         """Movies in groups that are stored together: small ones, unless a large one shares more histories."""
-        parts = [movies[start : start + SHARD_MOVIES] for start in range(0, len(movies), SHARD_MOVIES)]
+        most = CUDA_MOVIES if self.device.type == "cuda" else SHARD_MOVIES
+        parts = [movies[start : start + most] for start in range(0, len(movies), most)]
         if len(parts) == 1:
             return parts
         whole = plan(movies, STEP_MS, size).cost()

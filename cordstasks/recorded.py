@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _NAME: _Kind = ("a name", lambda value: isinstance(value, str) and value != "")
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 # every setting of a run of `cordstasks.train`, and what it must be
@@ -66,7 +66,7 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
             f"{folder.path}: holds networks of the abstract task {task}; continue them with --resume --out {folder.path} "
             "alone, or load them with cordstasks.abstract.experiment.load_networks"
         )
-    missing = sorted(set(KINDS) - set(config))
+    missing = sorted(set(KINDS) - set(config), key=lambda name: (name != "task", name))
     if missing:
         raise InputError(f"{path} lacks {missing[0]!r}; the folder holds no run of this version, so choose another")
     for name, (kind, fits) in KINDS.items():

@@ -149,6 +149,49 @@ class TestWhatItComputes:
         assert make(tmp_path / "r2.safetensors").digest() == make().digest()
 
 
+class TestACallersNetwork:
+    CHANGES: tuple[Callable[[CordsNet], Any], ...] = (
+        lambda network: [parameter.data.mul_(2) for parameter in network.parameters()],
+        lambda network: network.load_state_dict(small_network(alpha=0.1).state_dict()),
+        lambda network: network.half(),
+        lambda network: network.double(),
+        lambda network: network.to("meta"),
+        lambda network: setattr(network, "alpha", 0.9),
+        lambda network: setattr(network, "preprocessing", Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))),
+    )
+
+    @pytest.mark.parametrize("change", CHANGES)
+    @pytest.mark.parametrize("whose", ["caller's", "front-end's"])
+    def test_what_becomes_of_it_changes_nothing(self, change: Callable[[CordsNet], Any], whose: str, tmp_path: Path):
+        """Nor do the simulator's weights change with those of the network that the front-end shows."""
+        given, movies = small_network(), noise_movies(1)
+        front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
+        digest, before = front_end.digest(), front_end.features(movies, dt=8).rows.clone()
+        preprocessing = change is self.CHANGES[-1]
+        if whose == "front-end's" and (preprocessing or change is self.CHANGES[4]):
+            pytest.skip("how images are prepared is the network's own")
+        change(given if whose == "caller's" else front_end.network)
+        front_end.bank = Bank(tmp_path)
+        torch.testing.assert_close(front_end.features(movies, dt=8).rows, before, rtol=0, atol=0)
+        assert front_end.digest() == digest
+        # so the bank names them rightly, too
+        again = FrontEnd(small_network(), device="cpu", bank=tmp_path, tolerance=0).features(movies, dt=8)
+        assert again.accounts.simulated == 0
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+    def test_it_stays_as_it_is(self, dtype: torch.dtype):
+        given = small_network().to(dtype)
+        state = {name: value.clone() for name, value in given.state_dict().items()}
+        front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
+        front_end.features(noise_movies(1), dt=8)
+        front_end.network.float()
+        for name, value in given.state_dict().items():
+            assert value.dtype == dtype
+            assert torch.equal(value, state[name])
+        assert front_end.network is not given
+        assert front_end.digest() == FrontEnd(small_network().to(dtype).float(), device="cpu", bank=False).digest()
+
+
 class TestWhatIsKept:
     def test_the_second_time_nothing_is_simulated(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         movies = noise_movies(3)

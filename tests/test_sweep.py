@@ -140,6 +140,21 @@ class TestRuns:
         run_sweep(expand(SMALL), tmp_path, jobs_at_once=1, figures=False)  # what failed is tried again
         assert all(row["state"] != "failed" for row in read_results(tmp_path))
 
+    @pytest.mark.parametrize("content", ["", "[]", '{"networks": 3}'])
+    def test_a_damaged_summary_is_made_again_and_costs_the_others_nothing(
+        self, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+    ):
+        jobs = expand(SMALL)
+        run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False)
+        before = (tmp_path / "results.csv").read_text()
+        (tmp_path / jobs[0].name / "summary.json").write_text(content)
+        capsys.readouterr()
+        assert run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False) == 0
+        out = capsys.readouterr().out
+        assert "1 finished before" in out
+        assert out.count(f"note: {tmp_path}/{jobs[0].name}/summary.json: ") == 1
+        assert (tmp_path / "results.csv").read_text() == before
+
     def test_in_processes(self, tmp_path: Path):
         (tmp_path / "small.toml").write_text(
             'tasks = ["perceptual-dm"]\nconnectivities = ["full", "lowrank"]\nunits = [12]\nseeds = [4, 1]\n'

@@ -106,6 +106,9 @@ class Settings:
                 raise InputError(f"excitatory={self.excitatory!r}: give a share above 0 and below 1")
             if self.activation == "tanh":
                 raise InputError("activation='tanh': Dale's law (excitatory) needs rates of at least 0; choose relu")
+        for name in ("train_inputs", "train_outputs"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}={getattr(self, name)!r}: give true or false")
         if self.goal is not None and not self.goal <= 1:
             raise InputError(f"goal={self.goal!r}: a score is at most 1")
 

@@ -57,7 +57,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except Exception as error:  # what is damaged may fail in any way
         raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_one_line(error)})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) and v.is_floating_point() for v in state.values()):
-        raise InputError(f"weights {path}: expected a flat dictionary of real tensors (a state dict)")
+        raise InputError(f"weights {path}: expected a flat dictionary of tensors of real numbers (a state dict)")
     return {str(name): value.float() for name, value in state.items()}, {}
 
 

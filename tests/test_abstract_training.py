@@ -248,7 +248,7 @@ class TestDamagedRuns:
             (run / "config.json").write_text(json.dumps(wrong))
             with pytest.raises(InputError, match=r"run(/config\.json| holds no run of an abstract task of this version)"):
                 experiment.load_networks(run)
-            with pytest.raises(InputError, match=rf"holds no run of an abstract task|lacks '{name}'|config\.json: "):
+            with pytest.raises(InputError, match=r"run(/config\.json| holds no run of an abstract task of this version)"):
                 main(["--resume", "--out", str(run)])
 
     @pytest.mark.parametrize("file", ["networks.pt", "checkpoint.pt"])

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from cordstasks.cordsnet import CordsNet, Preprocessing
 from cordstasks.errors import InputError
 from cordstasks.frontend import weights_digest
 from cordstasks.recorded import KINDS
+from cordstasks.tasks import registry
 from cordstasks.trained import load_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +57,15 @@ def network(seed: int, **options: Any) -> CordsNet:
 
 def sizes() -> list[str]:
     return [word for name, value in SIZES.items() for word in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_before() -> Iterator[None]:
+    """The task that is registered here is forgotten."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_TASKS", dict(registry._TASKS))
+        patch.setattr(registry, "_FILES", {})
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -149,28 +149,36 @@ class TestWhatItComputes:
         assert make(tmp_path / "r2.safetensors").digest() == make().digest()
 
 
-class TestACallersNetwork:
-    CHANGES: tuple[Callable[[CordsNet], Any], ...] = (
-        lambda network: [parameter.data.mul_(2) for parameter in network.parameters()],
-        lambda network: network.load_state_dict(small_network(alpha=0.1).state_dict()),
-        lambda network: network.half(),
-        lambda network: network.double(),
-        lambda network: network.to("meta"),
-        lambda network: setattr(network, "alpha", 0.9),
-        lambda network: setattr(network, "preprocessing", Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))),
-    )
+def doubled(network: CordsNet) -> None:
+    for parameter in network.parameters():
+        parameter.data.mul_(2)
 
-    @pytest.mark.parametrize("change", CHANGES)
-    @pytest.mark.parametrize("whose", ["caller's", "front-end's"])
-    def test_what_becomes_of_it_changes_nothing(self, change: Callable[[CordsNet], Any], whose: str, tmp_path: Path):
-        """Nor do the simulator's weights change with those of the network that the front-end shows."""
+
+CHANGES: dict[str, Callable[[CordsNet], Any]] = {
+    "in place": doubled,
+    "other weights": lambda network: network.load_state_dict(CordsNet(2, classes=3, image_size=32).state_dict()),
+    "half": lambda network: network.half(),
+    "double": lambda network: network.double(),
+    "alpha": lambda network: setattr(network, "alpha", 0.9),
+}
+CALLERS_CHANGES = {
+    **CHANGES,
+    "moved": lambda network: network.to("meta"),
+    "preprocessing": lambda network: setattr(network, "preprocessing", Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))),
+}
+
+
+class TestACallersNetwork:
+    @pytest.mark.parametrize(
+        ("whose", "change"),
+        [*(("caller's", change) for change in CALLERS_CHANGES), *(("front-end's", change) for change in CHANGES)],
+    )
+    def test_what_becomes_of_it_changes_nothing(self, whose: str, change: str, tmp_path: Path):
+        """Nor does what becomes of the network that the front-end shows."""
         given, movies = small_network(), noise_movies(1)
         front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
         digest, before = front_end.digest(), front_end.features(movies, dt=8).rows.clone()
-        preprocessing = change is self.CHANGES[-1]
-        if whose == "front-end's" and (preprocessing or change is self.CHANGES[4]):
-            pytest.skip("how images are prepared is the network's own")
-        change(given if whose == "caller's" else front_end.network)
+        CALLERS_CHANGES[change](given if whose == "caller's" else front_end.network)
         front_end.bank = Bank(tmp_path)
         torch.testing.assert_close(front_end.features(movies, dt=8).rows, before, rtol=0, atol=0)
         assert front_end.digest() == digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
@@ -53,10 +54,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"weights {path}: refused, since reading it would run code or it is not a checkpoint; "
             "save a plain state dict with torch.save(model.state_dict(), ...)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # what is damaged may fail in any way
         raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_one_line(error)})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"weights {path}: expected a flat dictionary of tensors (a state dict)")
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) and v.is_floating_point() for v in state.values()):
+        raise InputError(f"weights {path}: expected a flat dictionary of tensors of real numbers (a state dict)")
     return {str(name): value.float() for name, value in state.items()}, {}
 
 
@@ -88,7 +89,13 @@ def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> Cord
 
 def _preprocessing(card: dict[str, Any], in_channels: int, image_size: int) -> Preprocessing | None:
     if "mean" in card:
-        return Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
+        made = Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
+        for name, values in (("mean", made.mean), ("std", made.std)):
+            if len(values) != in_channels or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"its card's {name} {values} is not a finite number for each of {in_channels} channels")
+        if min(made.std) <= 0 or not (made.resize is None or (isinstance(made.resize, int) and made.resize >= 1)):
+            raise ValueError(f"its card's std {made.std} and resize {made.resize} must be above 0")
+        return made
     # published files are ImageNet's: the shorter side becomes 256 px for each 224 px of the crop
     return Preprocessing(resize=round(image_size * 256 / 224)) if in_channels == 3 else None
 

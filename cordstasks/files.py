@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -107,7 +107,7 @@ class Log:
         """The rows that have a finite number for each of these keys."""
 
         def number(value: Any) -> bool:
-            return isinstance(value, (int, float)) and math.isfinite(value)
+            return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
         return [row for row in self.read() if all(number(row.get(key)) for key in keys)]
 

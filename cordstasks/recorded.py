@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _NAME: _Kind = ("a name", lambda value: isinstance(value, str) and value != "")
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 # every setting of a run of `cordstasks.train`, and what it must be
@@ -39,6 +39,11 @@ KINDS: dict[str, _Kind] = {
     **dict.fromkeys(("task", "frontend", "readout", "device"), _NAME),
     **dict.fromkeys(("trials", "heldout", "validation", "steps", "units", "batch"), _whole(1)),
     **dict.fromkeys(("dt", "tau", "learning_rate"), ("a finite number above 0", lambda value: _number(value) and value > 0)),
+    "areas": (
+        "a list of numbers of areas",
+        lambda value: isinstance(value, list) and value != [] and all(_whole(0)[1](area) for area in value),
+    ),
+    "side": ("a whole number of at least 1, or null", lambda value: value is None or _whole(1)[1](value)),
     "noise": ("a finite number of at least 0", lambda value: _number(value) and value >= 0),
     "seed": _whole(0),
     "labels_only": ("true or false", lambda value: isinstance(value, bool)),
@@ -66,7 +71,7 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
             f"{folder.path}: holds networks of the abstract task {task}; continue them with --resume --out {folder.path} "
             "alone, or load them with cordstasks.abstract.experiment.load_networks"
         )
-    missing = sorted(set(KINDS) - set(config))
+    missing = sorted(set(KINDS) - set(config), key=lambda name: (name != "task", name))
     if missing:
         raise InputError(f"{path} lacks {missing[0]!r}; the folder holds no run of this version, so choose another")
     for name, (kind, fits) in KINDS.items():

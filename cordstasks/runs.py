@@ -89,6 +89,8 @@ def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[No
     """While what a file of a run holds is put to use: what is missing or does not fit is an InputError that names it."""
     try:
         yield
+    except InputError:
+        raise
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise InputError(f"{path}: does not hold what this run needs ({reason}); {fix}") from error

@@ -147,8 +147,21 @@ def networks() -> Maker:
             run = RunFolder(out / "networks" / f"{task}-{connectivity}-relu")
             run.start({**settings.as_dict(), "environment": {}})
             run.save(WEIGHTS, {"seeds": [3, 4], "networks": Trainer(settings).best.state_dict()})
-            rows = [{"seed": seed, "learned": learned} for seed in settings.seeds]
-            (run.path / "summary.json").write_text(json.dumps({"networks": rows}))
+            rows = [
+                {"seed": seed, "state": "unfinished", "learned": learned, "score": 0.5, "steps": 5}
+                for seed in settings.seeds
+            ]
+            summary = {
+                "measure": "accuracy",
+                "criterion": 0.9,
+                "parameters": 1,
+                "learned": 2 * learned,
+                "settings": settings.as_dict(),
+                "seconds": {"train": 1.0, "total": 1.0},
+                "environment": {"device": "cpu"},
+                "networks": rows,
+            }
+            (run.path / "summary.json").write_text(json.dumps(summary))
 
     return write
 
@@ -219,7 +232,7 @@ class TestComparisons:
         run = RunFolder(tmp_path / "out" / "networks" / "perceptual-dm-conv-relu")
         (run.path / "summary.json").unlink()
         run.save("checkpoint.pt", {"step": 3})
-        with pytest.raises(InputError, match=r"perceptual-dm-conv-relu: does not hold the networks of its config\.json"):
+        with pytest.raises(InputError, match="perceptual-dm-conv-relu: does not hold what this run needs"):
             main([*WORDS, "--out", str(tmp_path / "out")])
 
     @pytest.mark.parametrize(

@@ -645,7 +645,7 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestCommand:
-    def test_leaves_weights_with_their_card_a_log_and_a_summary(self, finished: Path) -> None:
+    def test_leaves_weights_with_their_card_a_log_and_a_summary(self, data: Path, finished: Path) -> None:
         network = load(finished / "cordsnet-r2.safetensors")
         assert (network.depth, network.classes, network.image_size) == (2, 3, 32)
         summary = json.loads((finished / "summary.json").read_text())
@@ -655,6 +655,10 @@ class TestCommand:
         assert card["command"].startswith("python -m cordstasks.pretrain --data")
         assert card.pop("weights") == str(finished / "cordsnet-r2.safetensors")  # where it was read from
         assert str(finished) not in json.dumps(card)  # nobody's folders
+        used = network.preprocessing
+        assert f"test images of 3 classes, from the folder {data.name}, resized to 32 px" in card["data"]
+        assert f"the mean {used.mean} is subtracted, and the rest is divided by {used.std}" in card["data"]
+        assert "CIFAR" not in json.dumps(card)
         assert summary["protocol"]["images"] == 4
         assert set(summary["frames"]) == {"black", "spot", "dots"}
         assert [row["epoch"] for row in Log(finished / "cnn.jsonl").read()] == [1, 2]

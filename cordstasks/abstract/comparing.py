@@ -19,15 +19,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cordstasks import analysis, tasks
-from cordstasks.abstract.experiment import WEIGHTS, carry_out, load_networks, trained_parameters
+from cordstasks.abstract.experiment import (
+    WEIGHTS,
+    carry_out,
+    load_networks,
+    read_summary,
+    recorded_settings,
+    trained_parameters,
+)
 from cordstasks.abstract.recording import Recording, read_recording
 from cordstasks.abstract.settings import Settings
 from cordstasks.abstract.training import Trainer
 from cordstasks.devices import resolve
 from cordstasks.errors import InputError
-from cordstasks.files import read_json, writable_folder, write_json
+from cordstasks.files import writable_folder, write_json
 from cordstasks.rnn import RNN
-from cordstasks.runs import RunFolder, environment
+from cordstasks.runs import RunFolder, environment, restoring
 
 __all__ = ["common_trials", "compare_networks", "trajectories"]
 
@@ -157,31 +164,18 @@ def _check_earlier(run: RunFolder, settings: Settings, out: Path) -> None:
         if run.finished:
             raise InputError(f"{run.path}: has a summary but no config.json; remove the folder, and they are trained again")
         return
-    earlier = run.config()
-    earlier.pop("environment", None)
-    try:
-        same = Settings.from_dict(earlier) == settings
-    except (InputError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{run.path / 'config.json'}: is none of this version ({error}); use another --out") from error
-    if not same:
+    if recorded_settings(run) != settings:
         raise InputError(f"--out {out}: {run.path} holds networks of other settings; use another folder")
-    try:
+    with restoring(run.path, "remove the folder, and its networks are trained again"):
         if run.finished:
             _learned(run)
         elif (state := run.load("checkpoint.pt", torch.device("cpu"))) is not None:
             Trainer(settings).restore(state)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        raise InputError(
-            f"{run.path}: does not hold the networks of its config.json (damaged, or of another version); remove the "
-            "folder, and they are trained again"
-        ) from error
 
 
 def _learned(run: RunFolder) -> tuple[list[RNN], list[RNN], list[dict[str, Any]]]:
     """All networks of a finished run, those that learned their task, and the rows of the summary."""
-    networks, rows = load_networks(run.path), read_json(run.path / "summary.json")["networks"]
+    networks, rows = load_networks(run.path), read_summary(run)["networks"]
     if len(rows) != len(networks):
         raise InputError(f"{run.path / 'summary.json'}: is of {len(rows)} networks, but there are {len(networks)}")
     learned = [network for network, row in zip(networks, rows, strict=True) if row["learned"]]

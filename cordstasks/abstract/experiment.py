@@ -32,6 +32,7 @@ __all__ = ["carry_out", "load_networks", "read_summary", "recorded_settings", "t
 
 SAVE_SECONDS = 10.0
 WEIGHTS = "networks.pt"
+SUMMARY_FIX = "remove it, and --resume makes it again"
 NETWORK = ("seed", "state", "learned", "score", "steps")  # what a summary must say of each network
 
 
@@ -219,11 +220,12 @@ def read_summary(folder: RunFolder) -> dict[str, Any]:
     """
     path = folder.path / "summary.json"
     summary = read_json(path)
-    with restoring(path, "remove it, and --resume makes it again"):
+    with restoring(path, SUMMARY_FIX):
         return {
             **summary,
             **{name: summary[name] for name in ("measure", "parameters", "learned", "criterion", "settings")},
             "seconds": {name: float(summary["seconds"][name]) for name in ("train", "total")},
+            "environment": {**summary["environment"], "device": summary["environment"]["device"]},
             "networks": [{**row, **{name: row[name] for name in NETWORK}} for row in summary["networks"]],
         }
 
@@ -282,7 +284,11 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
 
 def table(path: Path) -> str:
     """The short table that the command prints at its end."""
-    summary = read_summary(RunFolder(path))
+    with restoring(path / "summary.json", SUMMARY_FIX):
+        return _table(read_summary(RunFolder(path)), path)
+
+
+def _table(summary: dict[str, Any], path: Path) -> str:
     lines = ["", f"   seed      state   steps   {summary['measure']}"]
     for row in summary["networks"]:
         score = "      -" if row["score"] is None else f"{row['score']:7.3f}"

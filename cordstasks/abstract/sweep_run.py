@@ -97,7 +97,7 @@ def run_sweep(
     Raises
     ------
     InputError
-        If the folder cannot be written or holds a damaged summary, the backend is not installed, or there is no such device.
+        If the folder cannot be written, the backend is not installed, or there is no such device.
     """
     if backend == "loky" or (backend == "dask" and scheduler is None):
         resolve(device)

@@ -30,7 +30,7 @@ class Trial:
     answer : the action that is right at the decision, an index into the task's `actions`; it may be to go on fixating.
     answer_window : (start, end) in ms of the decision: when the answer is due (a loss asks for it there).
     answer_from : time in ms from which an action other than fixating ends the trial, and is right where it is the target;
-        earlier, it breaks the trial off.
+        earlier, it breaks fixation unless it is the target.
     conditions : what was shown, one scalar a name.
     targets : (start, end, action) in ms, in order: what is right when. Fixating is, in between. None: the answer, in its
         window.

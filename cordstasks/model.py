@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.rnn import RNN
 
@@ -72,8 +73,14 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
     steps : bool (trial, time), those to take the statistics from.
     inputs : number of components.
     whiten : scale each to unit variance; otherwise all by one factor, to a mean variance of one.
+
+    Raises
+    ------
+    InputError : features that are not finite.
     """
     rows = features.rows[features.index[steps].unique()].float()
+    if not bool(torch.isfinite(rows).all()):
+        raise InputError("features: not all of them are finite numbers; the front-end diverges, take other weights")
     mean = rows.mean(0)
     values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
     values, vectors = values[-inputs:], vectors[:, -inputs:]

@@ -119,6 +119,34 @@ class TrialBatch:
             return self.decisions.options
         return tuple(range(1, int(self.targets.max()) + 1))
 
+    def select(self, rows: NDArray[Any]) -> TrialBatch:
+        """Some of the trials, without the steps that only pad them to the length of others.
+
+        Parameters
+        ----------
+        rows : (trial,), indices or booleans.
+
+        Raises
+        ------
+        InputError
+            If `rows` selects no trial.
+        """
+        kept = np.arange(len(self))[rows]
+        if not len(kept):
+            raise InputError(f"rows={rows!r}: selects none of {len(self)} trials; select at least one")
+        movies = tuple(self.movies[row] for row in kept)
+        steps = max(steps_before(movie.duration_ms, self.dt) for movie in movies)
+        return TrialBatch(
+            movies=movies,
+            dt=self.dt,
+            targets=self.targets[kept, :steps],
+            mask=self.mask[kept, :steps],
+            conditions={name: values[kept] for name, values in self.conditions.items()},
+            periods={name: values[kept] for name, values in self.periods.items()},
+            decisions=Decisions(self.answers[kept], self.answering[kept, :steps], self.options),
+            auxiliary={name: values[kept, :steps] for name, values in self.auxiliary.items()},
+        )
+
 
 class VisualTask(ABC):
     """A task whose trials are movies. A subclass states its actions and conditions and builds one trial at a time.

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from cordstasks import analysis, reports, tasks
+from cordstasks.behaving import Behaviour, behave
 from cordstasks.errors import InputError
 from cordstasks.files import write_json
 from cordstasks.frontend import Features
@@ -273,6 +274,171 @@ class TestWhatIsLeftOut:
         with pytest.raises(RuntimeError, match="sizes differ"):
             omitted.attempt("all", broken)
         assert omitted.reasons == {}
+
+
+class Stop(Exception):
+    """Ends a report as soon as a test has seen what it wanted to see."""
+
+
+class TestWindows:
+    """They follow each trial's own periods, however these differ between trials."""
+
+    def means(
+        self, task: VisualTask, heldout: int, folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> tuple[TrialBatch, np.ndarray, np.ndarray]:
+        """The batch, and for each trial that is in the analysis `what` its number and the mean time (ms) in its window."""
+        material = material_of(task, heldout, folder)
+        seen: list[np.ndarray] = []
+
+        def clock(model: Any, inputs: Any, batch: TrialBatch) -> Behaviour:
+            found = behave(model, inputs, batch)
+            rates = np.zeros_like(found.rates)
+            rates[:, :, 0] = np.arange(len(batch))[:, None]
+            rates[:, :, 1] = found.times
+            return replace(found, rates=rates)
+
+        def spy(responses: Any, *_: Any, window: Any = None, **__: Any) -> Any:
+            seen.append(responses if window is None else analysis.tuning.window_mean(responses, window))
+            raise Stop
+
+        monkeypatch.setattr(common, "behave", clock)
+        monkeypatch.setattr(analysis if what == "direction_tuning" else analysis.tuning, what, spy)
+        monkeypatch.setattr("cordstasks.reports.random_dots._controls", lambda *_: None)
+        with pytest.raises(Stop):
+            reports.make(material)
+        return material.heldout, seen[0][:, 0].astype(int), seen[0][:, 1]
+
+    @pytest.mark.parametrize(
+        ("name", "changes"),
+        [
+            ("numerosity", {"fixation": (300.0, 1500.0), "delay": 1000.0}),
+            ("numerosity", {"fixation": (300.0, 1500.0), "delay": (100.0, 1000.0), "sample_time": (100.0, 300.0)}),
+            ("numerosity", {"delay": (0.0, 90.0)}),
+            ("catdog", {"fixation": (300.0, 1500.0), "delay": 1000.0}),
+            ("catdog", {"fixation": (300.0, 1500.0), "delay": (100.0, 1000.0), "sample_time": (100.0, 300.0)}),
+            ("saccade", {"fixation": (300.0, 1500.0), "delays": (120.0, 700.0, 2000.0)}),
+        ],
+    )
+    def test_at_the_end_of_the_delay(
+        self, name: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        batch, trials, means = self.means(setting_of(name, changes), 60, tmp_path, monkeypatch, "selectivity")
+        assert len(trials) > 40
+        for trial, mean in zip(trials, means, strict=True):
+            start, end = batch.periods["delay"][trial]
+            steps = [20.0 * step for step in range(1, 1000) if max(start, end - 500) < 20.0 * step <= end]
+            assert mean == pytest.approx(np.mean(steps))
+        lacking = sorted(set(range(60)) - set(trials.tolist()))
+        for trial in lacking:
+            start, end = batch.periods["delay"][trial]
+            assert not any(start < 20.0 * step <= end for step in range(1, 1000))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"fixation": (300.0, 1500.0), "motion": 400.0},
+            {"fixation": (300.0, 1500.0), "motion": (40.0, 900.0), "delay": (0.0, 100.0)},
+        ],
+    )
+    def test_in_the_second_half_of_the_motion(
+        self, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        task = setting_of("rdm", changes)
+        batch, trials, means = self.means(task, 60, tmp_path, monkeypatch, "direction_tuning")
+        assert len(trials) == 60
+        for trial, mean in zip(trials, means, strict=True):
+            start, end = batch.periods["motion"][trial]
+            inside = [20.0 * step for step in range(1, 1000) if start < 20.0 * step <= end]
+            steps = [time for time in inside if time > (start + end) / 2] or inside[-1:]
+            assert mean == pytest.approx(np.mean(steps))
+
+    def test_features_of_the_sample_are_taken_while_it_is_seen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        task = setting_of("catdog", {"fixation": (60.0, 900.0), "sample_time": (60.0, 500.0)})
+        material = material_of(task, 60, tmp_path)
+        seen: list[np.ndarray] = []
+        windows = analysis.tuning.window_mean
+
+        def spy(activity: Any, window: Any) -> Any:
+            seen.append(window)
+            return windows(activity, window)
+
+        monkeypatch.setattr(analysis.tuning, "window_mean", spy)
+        reports.make(material)
+        sample = material.heldout.periods["sample"]
+        between = [task.between(line) for line in material.heldout.conditions["line"]]  # type: ignore[attr-defined]
+        rows = np.flatnonzero(between)
+        assert len(seen[-1]) == len(rows)
+        for row, steps in zip(rows, seen[-1], strict=True):
+            start, end = sample[row]
+            times = 20.0 * (1 + np.flatnonzero(steps))
+            assert ((times > start) & (times <= end + 1e-6)).all()
+            assert (times > min(start + 100, (start + end) / 2) - 1e-6).all()
+
+    def test_activity_over_time_is_aligned_to_an_event(self):
+        task = setting_of("numerosity", {"fixation": (60.0, 900.0), "sample_time": (60.0, 300.0), "delay": (60.0, 300.0)})
+        batch = task.sample(20, seed=1)
+        steps = batch.targets.shape[1]
+        rates = np.broadcast_to(20.0 * np.arange(1, steps + 1), (20, steps))[..., None]
+        empty = np.zeros(20, np.int64)
+        seen = Behaviour(np.zeros((20, steps, 2)), rates, empty, empty > 0, rates[0, :, 0], 0.5)
+        trials = np.arange(1, 20, 2)
+        found = common.aligned(seen, batch, trials, event="sample", until="delay", names=("sample", "delay"))
+        onset, end = batch.periods["sample"][trials, 0], batch.periods["delay"][trials, 1]
+        own = found.rates[..., 0] - onset[:, None]  # ms from each trial's own onset
+        assert (np.abs(own - found.times) <= 20.0).all()
+        assert (own[:, found.times > 0] > 0).all()
+        assert (own[:, found.times <= 0] <= 1e-6).all()
+        assert (found.rates[:, -1, 0] <= end + 1e-6).all()
+        assert found.times[0] == 20.0 * (1 - onset.min() // 20)
+        lengths = batch.periods["sample"][trials, 1] - onset
+        assert found.periods["sample"] == (0.0, pytest.approx(lengths.min()))
+
+
+class TestWithin:
+    """Windows of each trial's own, against a count by hand."""
+
+    SEEN = Behaviour(
+        np.zeros((3, 6, 2)), np.zeros((3, 6, 2)), np.zeros(3, np.int64), np.zeros(3, bool), 10.0 * np.arange(1, 7), 0.5
+    )
+
+    def test_steps_that_end_in_the_window(self):
+        found = self.SEEN.within(np.array([10.0, 15.0, np.nan]), np.array([40.0, 35.0, np.nan]))
+        assert [np.flatnonzero(row).tolist() for row in found] == [[1, 2, 3], [1, 2], []]
+
+    def test_steps_that_lie_in_the_window_altogether(self):
+        found = self.SEEN.within(np.array([10.0, 15.0, np.nan]), 40.0, whole=True)
+        assert [np.flatnonzero(row).tolist() for row in found] == [[1, 2, 3], [2, 3], []]
+
+    def test_rounding_does_not_move_them(self):
+        found = self.SEEN.within(10.0 + 1e-9, 40.0 - 1e-9)
+        assert [np.flatnonzero(row).tolist() for row in found] == [[1, 2, 3]] * 3
+
+    def test_a_window_for_all_that_holds_no_step_is_named(self):
+        assert self.SEEN.window(10.0, 40.0) == slice(1, 4)
+        with pytest.raises(InputError, match="start=41, end=49: no step ends between these times"):
+            self.SEEN.window(41.0, 49.0)
+
+
+def test_selected_trials_are_as_long_as_the_longest_of_them():
+    task = setting_of("numerosity", RANGES["numerosity"])
+    batch = task.sample(30, seed=1)
+    lengths = np.array([int(movie.duration_ms / 20 + 1e-9) for movie in batch.movies])
+    rows = np.argsort(lengths)[[4, 1, 2]]
+    part = batch.select(rows)
+    assert part.movies == tuple(batch.movies[row] for row in rows)
+    assert part.targets.shape == part.mask.shape == part.answering.shape == (3, lengths[rows].max())
+    assert part.answering.shape[1] < batch.answering.shape[1]
+    np.testing.assert_array_equal(part.answers, batch.answers[rows])
+    np.testing.assert_array_equal(part.answering.sum(1), batch.answering[rows].sum(1))
+    np.testing.assert_array_equal(part.periods["test"], batch.periods["test"][rows])
+    np.testing.assert_array_equal(part.conditions["number"], batch.conditions["number"][rows])
+    assert part.options == batch.options == (0, 1)
+    for name, values in part.auxiliary.items():
+        np.testing.assert_array_equal(values, batch.auxiliary[name][rows, : lengths[rows].max()])
+    match = batch.conditions["match"] == 1
+    assert len(batch.select(match)) == match.sum()
+    with pytest.raises(InputError, match="selects none of 30 trials"):
+        batch.select(lengths < 0)
 
 
 class TestTasksOfOnesOwn:

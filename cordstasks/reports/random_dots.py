@@ -65,8 +65,8 @@ def _psychometrics(material: Material, seen: Behaviour, omitted: common.Omission
     signed = coherence * np.where(batch.answers == 1, 1, -1)
     fit = analysis.fit_choices(signed, first, rng=rng)
     figures = analysis.figures
-    rows = [analysis.accuracy_by_condition(*both) for both in ((signed, first), (coherence, seen.correct))]
-    figures.save(figures.psychometric(*rows, fit, weibull), material.folder.path / "psychometric.png")
+    by_sign, by_strength = (analysis.accuracy_by_condition(*both) for both in ((signed, first), (coherence, seen.correct)))
+    figures.save(figures.psychometric(by_sign, by_strength, fit, weibull), material.folder.path / "psychometric.png")
     result = {
         "weibull": weibull.as_dict(),
         "choices": {"positive_direction": float(task.directions[0]), **fit.as_dict()},  # type: ignore[attr-defined]

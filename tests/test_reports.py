@@ -215,7 +215,13 @@ class TestWhatIsLeftOut:
         ("name", "heldout", "changes", "what", "why"),
         [
             ("rdm", 60, {"directions": FOUR}, "psychometric fits", "two directions, and there are 4"),
-            ("rdm", 40, {"coherences": (0.0,)}, "threshold of accuracy", "0 coherences above 0 were shown, and two are"),
+            (
+                "rdm",
+                40,
+                {"coherences": (0.0,)},
+                "threshold of accuracy",
+                "it takes two coherences above 0, and there were 0",
+            ),
             ("rdm", 40, {"coherences": (0.0,)}, "tuning of the units to direction", "too few trials with moving dots"),
             ("rdm", 3, {}, "tuning of the units to direction", "too few trials with moving dots"),
             ("rdm", 40, {"coherences": (0.5,)}, "rank correlation of accuracy with coherence", "one value only"),

@@ -73,7 +73,7 @@ def _psychometrics(material: Material, seen: Behaviour, omitted: common.Omission
     }
     levels = len(np.unique(coherence[coherence > 0]))
     if result["weibull"]["threshold"] is None:
-        why = f"{levels} coherences above 0 were shown, and two are needed" if levels < 2 else "the fit failed"
+        why = f"it takes two coherences above 0, and there were {levels}" if levels < 2 else "the fit failed"
         omitted.note("threshold of accuracy", why)
     elif "threshold" in weibull.at_bound:
         omitted.note("threshold of accuracy", "it lies outside the coherences that were shown")

@@ -28,7 +28,7 @@ from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folde
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.tasks.visual import Duration
-from cordstasks.teacher import fit_teacher
+from cordstasks.teacher import check_number, fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
 TAUGHT_INPUTS = 24  # directions in feature space that the recurrent network is given, chosen by a teacher
@@ -94,6 +94,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "heldout": heldout_trials(config, task),
     }
     reports.check(task, batches["heldout"])
+    if _is_taught(config, task):
+        check_number(len(batches["training"]))
     machine = environment(frontend.device)
     if options.resume:
         _compare(config["environment"], machine)

@@ -17,7 +17,7 @@ from typing import Any
 
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
-from cordstasks.files import atomic, writable_folder
+from cordstasks.files import unwritable, writable_folder, write_bytes
 from cordstasks.registry import cache_folder
 
 TYPE_CHECKING = False
@@ -61,14 +61,17 @@ class Bank:
 
     Parameters
     ----------
-    folder : where the files are; made if need be.
+    folder : where the files are; made if need be. One that is there is written only when a shard is, and None stands for
+        the one in the user's cache.
     limit_gb : size of all files, in GB, beyond which those that have not been used for longest are removed.
     """
 
     def __init__(self, folder: Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
         if not 0 < limit_gb < math.inf:
-            raise InputError(f"--bank-limit {limit_gb}: give a size above 0 (GB)")
-        self.folder = writable_folder(Path(folder or default_folder()), "--bank")
+            raise InputError(f"limit_gb={limit_gb}: give a size above 0 (GB)")
+        self.folder = Path(folder or default_folder())
+        if folder and not self.folder.is_dir():
+            writable_folder(self.folder, "folder")
         self.limit = int(limit_gb * 1e9)
         self.damaged = 0
 
@@ -84,7 +87,7 @@ class Bank:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(f"--bank {path}: cannot be read ({error.strerror}); clear the bank or use another") from error
+            raise InputError(f"{path}: cannot be read ({error.strerror}); clear the bank or use another") from error
         shard = _decode(content)
         if shard is None:
             self.damaged += 1
@@ -97,19 +100,21 @@ class Bank:
         """Store a shard and return its file's size in bytes; older ones make room if need be.
 
         One that is larger than the whole bank may be is not stored, and its size is returned as 0.
+
+        Raises
+        ------
+        WriteError
+            If the disk is full, or the folder cannot be written.
         """
         content = _encode(shard)
         if len(content) > self.limit:
             return 0
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(len(content))
-            with atomic(self.path(key)) as temporary:
-                temporary.write_bytes(content)
         except OSError as error:
-            raise InputError(
-                f"--bank {self.folder}: cannot write there ({error.strerror}); free space, choose another folder, "
-                "or go without (--no-bank)"
-            ) from error
+            raise unwritable(self.path(key), error) from error
+        write_bytes(self.path(key), content)
         return len(content)
 
     def files(self) -> list[Path]:
@@ -201,12 +206,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
-    folder = options.bank or default_folder()
-    if options.bank is not None and not folder.is_dir():
-        raise InputError(f"--bank {folder}: there is no such folder")
-    bank = Bank(folder)
+    if options.bank is not None and not options.bank.is_dir():
+        raise InputError(f"--bank {options.bank}: there is no such folder")
+    bank = Bank(options.bank)
     if options.action == "clear":
-        print(f"{bank.folder}: {bank.clear() / 1e6:.1f} MB freed")
+        try:
+            print(f"{bank.folder}: {bank.clear() / 1e6:.1f} MB freed")
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be removed ({error.strerror})") from error
         return 0
     entries = bank.entries()
     accounts = [bank.accounts(path) for _, path, _ in entries]

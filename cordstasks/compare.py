@@ -10,6 +10,7 @@ from cordstasks.abstract.command import seeds
 from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError, unknown
+from cordstasks.folders import locked
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
     from cordstasks.abstract.comparing import compare_networks  # late: it loads torch, which mistakes need not wait for
 
-    return compare_networks(options)
+    with locked(options.out, "out"):
+        return compare_networks(options)
 
 
 if __name__ == "__main__":

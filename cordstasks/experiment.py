@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -20,7 +21,7 @@ from cordstasks.files import write_json
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.rnn import RNN
-from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
+from cordstasks.runs import RunFolder, environment, unfinished_folder
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.tasks.visual import Duration
@@ -52,21 +53,25 @@ def run(config: dict[str, Any], options: argparse.Namespace, *, given: set[str])
     """Carry out, or continue, the run that the command line asks for; see `cordstasks.train`."""
     folder = _folder(config, options)
     try:
-        return _run(folder, config, options, given)
+        with ExitStack() as held:
+            return _run(folder, config, options, given, held)
     except KeyboardInterrupt:
-        if not (folder.path / "config.json").exists():
+        if not folder.begun:
             raise
         again = f"python -m cordstasks.train --resume --out {folder.path}"
         print(f"\nstopped; this continues the run: {again}", file=sys.stderr)
         return 130
 
 
-def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str]) -> int:
+def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str], held: ExitStack) -> int:
+    """Carry out the run; `held` gets the lock of its folder."""
     began = time.monotonic()
     if options.resume:
         config = _continued(folder, config, given)
-        folder.tidy()
-        if folder.finished:
+        if not folder.finished:
+            held.enter_context(folder.lock())
+            folder.tidy()
+        if folder.finished:  # then it is only read; another process may have finished it meanwhile
             print(f"{folder.path}: this run is finished")
             print(reports.table(folder.path / "summary.json"))
             return 0
@@ -88,6 +93,7 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     if options.resume:
         _compare(folder.config().get("environment", {}), machine)
     else:
+        held.enter_context(folder.lock())
         folder.start({**config, "environment": machine})
     name = frontend.network.card.get("name", "a CordsNet without a card")
     print(f"task {task.id}, front-end {config['frontend']}: {name}, sha256 {frontend.digest()[:12]}")
@@ -172,12 +178,12 @@ def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
     name = None if options.task is None else tasks.get(options.task).id
     if options.out is not None:
         folder = RunFolder(options.out)
-        if not options.resume and (options.out / "config.json").exists():
-            folder.start({})  # raises: it holds another run
+        if not options.resume:
+            folder.check_free()
         return folder
     if options.resume:
-        return RunFolder(unfinished_folder(name or "*"))
-    return RunFolder(new_folder(str(name)))
+        return RunFolder(unfinished_folder(name))
+    return RunFolder(Path("runs") / str(name), numbered=True)
 
 
 def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
@@ -185,7 +191,7 @@ def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> di
     earlier = folder.config()
     missing = sorted(set(config) - set(earlier))
     if missing:
-        raise InputError(f"--resume: {folder.path}/config.json lacks {missing[0]!r}; it is no run of this version")
+        raise InputError(f"{folder.path}/config.json lacks {missing[0]!r}; it is no run of this version")
     earlier["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in earlier["set"].items()}
     for name in sorted(given & set(config)):
         if config[name] != earlier[name]:
@@ -223,7 +229,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
     """Raise an InputError unless `value` is of the kind of the task's own value; the task itself checks its range."""
     own = getattr(task, name)
     if isinstance(own, Display):
-        raise InputError(f"--set {name}: the screen takes the front-end's image size; leave it out")
+        raise InputError(f"{name}={value}: the screen takes the front-end's image size; leave it out")
 
     def number(given: Any) -> bool:
         return isinstance(given, (int, float)) and not isinstance(given, bool)
@@ -242,7 +248,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
     else:
         kind, fits = "a number", number(value) or value is None
     if not fits:
-        raise InputError(f"--set {name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
+        raise InputError(f"{name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
 def _frontend(config: dict[str, Any], options: argparse.Namespace) -> FrontEnd:

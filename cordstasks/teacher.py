@@ -84,7 +84,7 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     enough = max(inputs, int(PER_TRIAL * len(features)))
     components = min(COMPONENTS, enough, features.units, len(features.index[evidence].unique()) - 1)
     if len(features) < 4 or components < 2:
-        raise InputError(f"--trials {len(features)}: too few to learn from; give hundreds")
+        raise InputError(f"trials={len(features)}: too few to learn from; give hundreds")
     mean, whitening = principal_components(features, evidence, components, whiten=True)
     sign = torch.where(first, 1.0, -1.0)
     difference = torch.zeros(components, components, device=whitening.device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cordstasks.behaving import Behaviour, behave
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, naming
 from cordstasks.experiment import heldout_trials, model_of, task_of
 from cordstasks.files import read_json
 from cordstasks.frontend import Features, FrontEnd
@@ -66,7 +66,8 @@ def load_run(folder: Path | str, *, device: str = "auto", bank: Path | str | boo
     InputError : no such run, or one that has no trained weights yet.
     """
     run = RunFolder(Path(folder))
-    config = run.config()
+    with naming({"path=": "folder="}):
+        config = run.config()
     config["set"] = {name: tuple(v) if isinstance(v, list) else v for name, v in config["set"].items()}
     frontend = FrontEnd(
         config["frontend"], device=device, readout=config["readout"], precision=config["precision"], bank=bank
@@ -75,7 +76,7 @@ def load_run(folder: Path | str, *, device: str = "auto", bank: Path | str | boo
     model = model_of(config, frontend, task)
     best = run.load("best.pt", torch.device(frontend.device))
     if best is None:
-        raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish it with --resume --out {folder}")
+        raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish the run first")
     model.load_state_dict(best["model"])
     summary = read_json(run.path / "summary.json") if run.finished else {}
     return TrainedRun(task, frontend, model, config, summary)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.command import Parser, run_command
+from cordstasks.errors import naming
 
 _SHOWN = 8  # values of a condition that are listed
 
@@ -36,8 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         task = get(options.task)
         task = task.for_training() if options.training else task
-        for path in write_preview(task, options.out, trials=options.trials, seed=options.seed):
-            print(path)
+        with naming({"folder=": "out="}):
+            paths = write_preview(task, options.out, trials=options.trials, seed=options.seed)
+        print(*paths, sep="\n")
         return 0
     one = getattr(options, "task", None)
     print("\n\n".join(_described(name) for name in ([one] if one else names())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
-from cordstasks.files import atomic, writable_folder
+from cordstasks.files import writable_folder, write_bytes
 from cordstasks.tasks.visual import Trial, VisualTask
 
 if TYPE_CHECKING:
@@ -30,18 +31,17 @@ def write_preview(task: VisualTask, folder: Path, *, trials: int = 6, seed: int 
     InputError : no trials asked for, or the folder cannot be written to.
     """
     if trials < 1:
-        raise InputError(f"--trials {trials}: draw at least 1")
-    place = writable_folder(folder, "--out")
+        raise InputError(f"trials={trials}: draw at least 1")
+    place = writable_folder(folder, "folder")
     drawn = task.trials(trials, seed=seed)
     paths = [place / f"{task.id}.png", place / f"{task.id}.gif"]
     sheet = contact_sheet(task, drawn)
-    with atomic(paths[0]) as temporary:
-        sheet.save(temporary, format="PNG")
     images, durations = animation(task, drawn)
-    with atomic(paths[1]) as temporary:
-        images[0].save(
-            temporary, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
-        )
+    png, gif = io.BytesIO(), io.BytesIO()
+    sheet.save(png, format="PNG")
+    images[0].save(gif, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
+    for path, content in zip(paths, (png, gif), strict=True):
+        write_bytes(path, content.getbuffer())
     return paths
 
 

@@ -186,7 +186,7 @@ class TestCommand:
         [
             (["preview", "numerosty", "--out", "x"], "task 'numerosty' is unknown; did you mean 'numerosity'"),
             (["preview", "rdm"], "the following arguments are required: --out; see --help"),
-            (["preview", "rdm", "--out", "x", "--trials", "0"], "--trials 0: draw at least 1"),
+            (["preview", "rdm", "--out", "x", "--trials", "0"], "trials=0: draw at least 1"),
             (["show"], "invalid choice: 'show'"),
         ],
     )

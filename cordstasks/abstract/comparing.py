@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 import time
 from dataclasses import fields, replace
@@ -19,7 +20,7 @@ from cordstasks import analysis, tasks
 from cordstasks.abstract.experiment import carry_out, load_networks, trained_parameters
 from cordstasks.abstract.settings import Settings, defaults
 from cordstasks.errors import InputError
-from cordstasks.files import read_json, write_json
+from cordstasks.files import read_json, writable_folder, write_bytes, write_json
 from cordstasks.rnn import RNN
 from cordstasks.runs import RunFolder
 
@@ -92,7 +93,7 @@ def _train(options: argparse.Namespace, task: str, connectivity: str, activation
         earlier = folder.config()
         earlier.pop("environment", None)
         if Settings.from_dict(earlier) != settings:
-            raise InputError(f"--out {options.out}: {folder.path} holds networks of other settings; use another folder")
+            raise InputError(f"out={options.out}: {folder.path} holds networks of other settings; use another folder")
     if not folder.finished:
         carry_out(settings, folder, resume=begun)
 
@@ -103,7 +104,7 @@ def _compare(options: argparse.Namespace, task_id: str) -> dict[str, Any]:
     settings = _settings(options, task_id, options.connectivities[0], options.activations[0])
     inputs, conditions = common_trials(task, options.conditions, dt=settings.dt)
     folder = options.out / task_id
-    folder.mkdir(parents=True, exist_ok=True)
+    writable_folder(folder, "out")
     _write_conditions(folder / "conditions.csv", conditions)
     activities: list[NDArray[Any]] = []
     labels: list[str] = []
@@ -132,7 +133,7 @@ def _compare(options: argparse.Namespace, task_id: str) -> dict[str, Any]:
         labels.append("recording")
         names.append(options.recording.stem)
     if len(activities) < 2:
-        raise InputError(f"--tasks {task_id}: {len(activities)} networks learned it, and two are needed; give more --steps")
+        raise InputError(f"tasks={task_id}: {len(activities)} networks learned it, and two are needed; give more steps")
     components: Any = "auto"
     comparison = analysis.compare_activity(
         activities, labels, names=names, alpha=options.alpha, components=components, permutations=options.permutations
@@ -169,20 +170,21 @@ def _recording(path: Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"--recording {path}: cannot be read as a .npy array ({error})") from error
+        raise InputError(f"recording={path}: cannot be read as a .npy array ({error})") from error
     if array.ndim != 3 or array.shape[:2] != shape:
         raise InputError(
-            f"--recording {path}: has shape {array.shape}; give (condition, time, neuron) of {shape[0]} conditions, in the "
+            f"recording={path}: has shape {array.shape}; give (condition, time, neuron) of {shape[0]} conditions, in the "
             f"order of conditions.csv, and {shape[1]} times"
         )
     return np.asarray(array, dtype=np.float64)
 
 
 def _write_conditions(path: Path, conditions: dict[str, NDArray[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["condition", *conditions])
-        writer.writerows([index, *row] for index, row in enumerate(zip(*conditions.values(), strict=True)))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["condition", *conditions])
+    writer.writerows([index, *row] for index, row in enumerate(zip(*conditions.values(), strict=True)))
+    write_bytes(path, text.getvalue().encode())
 
 
 def _figures(comparison: analysis.Comparison, activities: list[NDArray[Any]], labels: list[str], folder: Path) -> None:

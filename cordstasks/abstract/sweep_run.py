@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from cordstasks.abstract.experiment import carry_out
 from cordstasks.abstract.sweeping import Job
-from cordstasks.errors import InputError
-from cordstasks.files import atomic, read_json, writable_folder
+from cordstasks.errors import InputError, WriteError
+from cordstasks.files import read_json, writable_folder, write_bytes
+from cordstasks.folders import locked
 from cordstasks.runs import RunFolder
 
 __all__ = ["COLUMNS", "read_results", "run_sweep"]
@@ -69,17 +70,17 @@ def run_sweep(
 
     Raises
     ------
-    InputError : the folder cannot be written, or the backend is not installed.
+    InputError : the folder cannot be written, another process writes there, or the backend is not installed.
     """
-    folder = writable_folder(out, "--out").resolve()
+    folder = writable_folder(out, "out").resolve()
     finished = [job for job in jobs if RunFolder(folder / job.name).finished]
     rows = {job.name: _rows(job, read_json(folder / job.name / "summary.json")) for job in finished}
-    _write(folder, jobs, rows)
     left = [job for job in jobs if job.name not in rows]
     print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(finished)} finished before")
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
-    with _backend(backend, scheduler):
+    with locked(out, "out"), _backend(backend, scheduler):
+        _write(folder, jobs, rows)
         try:
             parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
         except ValueError:  # a backend that gives all results at the end
@@ -116,6 +117,8 @@ def _work(job: Job, folder: str, figures: bool, threads: int | None) -> tuple[st
     try:
         resume = (run.path / "config.json").exists()
         return job.name, carry_out(job.settings, run, resume=resume, figures=figures), ""
+    except WriteError:  # no fault of this job's, and the next would meet it too
+        raise
     except Exception as error:  # one bad job must not cost the sweep
         return job.name, None, f"{type(error).__name__}: {' '.join(str(error).split())}"
 
@@ -129,20 +132,20 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
         try:
             from dask import distributed
         except ImportError as error:
-            raise InputError("--backend dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
+            raise InputError("backend=dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
         connect: Any = distributed.Client
         address = {"scheduler_file": scheduler} if scheduler and Path(scheduler).is_file() else {"address": scheduler}
         try:
             client = connect(**address) if scheduler else connect(threads_per_worker=1)
         except OSError as error:
-            raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+            raise InputError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from error
         with client, joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
             yield
     else:
         try:
             from ray.util.joblib import register_ray
         except ImportError as error:
-            raise InputError("--backend ray: Ray is not installed; pip install ray") from error
+            raise InputError("backend=ray: Ray is not installed; pip install ray") from error
         register_ray()
         with joblib.parallel_config(backend="ray"):
             yield
@@ -180,8 +183,7 @@ def _write(folder: Path, jobs: list[Job], rows: dict[str, list[dict[str, Any]]])
     writer.writeheader()
     for job in jobs:
         writer.writerows(rows.get(job.name, []))
-    with atomic(folder / RESULTS) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_bytes(folder / RESULTS, text.getvalue().encode())
 
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from cordstasks.checkpoints import save_state
 from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic
+from cordstasks.files import Log
 from cordstasks.pretraining.cnn import FeedForward
 from cordstasks.pretraining.images import ImageSet, augment
 from cordstasks.runs import read_state
@@ -107,8 +108,7 @@ def train_cnn(
             "step": done,
             "totals": totals,
         }
-        with atomic(checkpoint) as temporary:
-            torch.save(state, temporary)
+        save_state(checkpoint, state)
 
     last_save = time.monotonic()
     cnn.train()

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cordstasks import architecture as arch
+from cordstasks.checkpoints import save_state
 from cordstasks.cordsnet import CordsNet, set_weight
 from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic
+from cordstasks.files import Log
 from cordstasks.pretraining.cnn import Folded
 from cordstasks.pretraining.images import ImageSet, augment
 from cordstasks.runs import read_state
@@ -119,8 +120,7 @@ def match_areas(
         area = initial_area(folded, index)
         row = _match_area(index, area, areas, folded, train, prepare, settings)
         areas.append(area)
-        with atomic(checkpoint) as temporary:
-            torch.save([vars(each) for each in areas], temporary)
+        save_state(checkpoint, [vars(each) for each in areas])
         log.write(row)
     return areas
 

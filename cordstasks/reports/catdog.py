@@ -26,7 +26,7 @@ def check(batch: TrialBatch) -> None:
     """Raise an InputError if there are too few held-out trials to report on."""
     dogs = int((batch.conditions["share"] > 0.5).sum())
     if min(dogs, len(batch) - dogs) < TRIALS:
-        raise InputError(f"--heldout {len(batch)}: has fewer than {TRIALS} trials of a category; give more")
+        raise InputError(f"heldout={len(batch)}: has fewer than {TRIALS} trials of a category; give more")
 
 
 def report(material: Material) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def check(batch: TrialBatch) -> None:
     """Raise an InputError if there are too few held-out trials to report on."""
     answers, counts = np.unique(batch.answers, return_counts=True)
     if len(answers) < 2 or counts.min() < 2:
-        raise InputError(f"--heldout {len(batch)}: two trials of each of two answers are needed to report on; give more")
+        raise InputError(f"heldout={len(batch)}: two trials of each of two answers are needed to report on; give more")
 
 
 def report(material: Material) -> dict[str, Any]:

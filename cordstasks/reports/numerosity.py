@@ -26,7 +26,7 @@ def check(batch: TrialBatch) -> None:
     _, counts = np.unique(batch.conditions["number"], return_counts=True)
     if counts.min() < TRIALS:
         raise InputError(
-            f"--heldout {len(batch)}: has {counts.min()} trials of one of the numbers, and the tuning of units needs "
+            f"heldout={len(batch)}: has {counts.min()} trials of one of the numbers, and the tuning of units needs "
             f"{TRIALS}; give more"
         )
 

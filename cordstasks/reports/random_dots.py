@@ -28,7 +28,7 @@ def check(batch: TrialBatch) -> None:
     least = min(int((moving == direction).sum()) for direction in np.unique(batch.conditions["direction"]))
     if least < TUNING_TRIALS or len(np.unique(moving)) < 2:
         raise InputError(
-            f"--heldout {len(batch)}: has {least} trials of moving dots in one of the directions, and the units' tuning "
+            f"heldout={len(batch)}: has {least} trials of moving dots in one of the directions, and the units' tuning "
             f"needs {TUNING_TRIALS}; give more trials, or --set coherences that are above 0"
         )
 

@@ -28,7 +28,7 @@ def check(batch: TrialBatch) -> None:
     _, counts = np.unique(batch.conditions["place"], return_counts=True)
     if counts.min() < TRIALS:
         raise InputError(
-            f"--heldout {len(batch)}: has {counts.min()} trials of one of the places, and the units' tuning needs {TRIALS}; "
+            f"heldout={len(batch)}: has {counts.min()} trials of one of the places, and the units' tuning needs {TRIALS}; "
             "give more"
         )
 

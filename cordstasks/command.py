@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
-from cordstasks.errors import InputError, Note, naming, reworded
+from cordstasks.errors import FULL, InputError, Note, naming, reworded
 
 # how a running command writes parameters that the library's errors name, see `cordstasks.errors.reworded`
 _FLAGS: ContextVar[dict[str, str] | None] = ContextVar("flags", default=None)
@@ -30,14 +30,16 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _flags(self) -> dict[str, str]:
+        """What stands for parameters in an error that is printed, see `cordstasks.errors.reworded`."""
         flags = {}
         for action in self._actions:
-            if action.option_strings and action.nargs == 0:
-                flags[f"{action.dest}=True"] = action.option_strings[-1]
+            flag = max(action.option_strings, key=len, default="")
+            if flag and action.nargs == 0:
+                flags[f"{action.dest}=True"] = flag
                 if action.dest.startswith("no_"):
-                    flags[f"{action.dest.removeprefix('no_')}=False"] = action.option_strings[-1]
-            elif action.option_strings:
-                flags[f"{action.dest}="] = f"{action.option_strings[-1]} "
+                    flags[f"{action.dest.removeprefix('no_')}=False"] = flag
+            elif flag:
+                flags[f"{action.dest}="] = f"{flag} "
         return flags
 
     def error(self, message: str) -> NoReturn:
@@ -56,11 +58,18 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         with warnings.catch_warnings(), naming(flags):
             warnings.showwarning = _short(warnings.showwarning)
             status = main()
+            sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         sys.stderr.close()
+        status = 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:  # then not what was printed
+            raise
+        sys.stdout = None  # or Python tries it again as it ends
+        print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

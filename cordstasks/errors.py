@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
+
+# what the system says of a place that may be written, but has no room left or is broken
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class InputError(ValueError):
@@ -19,13 +23,13 @@ class WriteError(InputError):
     ----------
     message : str
         What cannot be written, why, and what helps.
-    errno : int or None
-        The operating system's number of the error, see the module `errno` of the standard library.
+    number : int or None
+        The operating system's number of the error, see the module `errno` of the standard library; kept as `errno`.
     """
 
-    def __init__(self, message: str, errno: int | None = None) -> None:
+    def __init__(self, message: str, number: int | None = None) -> None:
         super().__init__(message)
-        self.errno = errno
+        self.errno = number
 
 
 class Note(UserWarning):

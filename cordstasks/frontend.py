@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from cordstasks.bank import Bank, Shard
 from cordstasks.cordsnet import CordsNet, load
 from cordstasks.devices import resolve
-from cordstasks.errors import InputError, Note, WriteError, naming, unknown
+from cordstasks.errors import FULL, InputError, Note, WriteError, naming, unknown
 from cordstasks.histories import Accounts, Plan, Simulation, plan
 from cordstasks.simulator import Simulator
 from cordstasks.stimuli import Movie
@@ -34,7 +33,6 @@ WARMUP_MS = 200.0  # of a trial's first frame, from the spontaneous state, befor
 READOUTS = ("flatten", "pool")
 SHARD_MOVIES = 64
 FORMAT = 2  # changes when the meaning of stored features does
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # a bank that may be written, but has no room or is broken
 
 
 @dataclass(frozen=True)

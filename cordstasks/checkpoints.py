@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -13,13 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cordstasks import registry
 from cordstasks.cordsnet import CordsNet, Preprocessing, norm_and_direction, norm_of
 from cordstasks.errors import InputError
-from cordstasks.files import atomic
+from cordstasks.files import write_bytes
 
 CARD = "cordstasks"  # key of the card in a safetensors file's metadata
 
@@ -120,13 +121,24 @@ def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False)
             "std": network.preprocessing.std,
             "resize": network.preprocessing.resize,
         }
-        with atomic(path) as temporary:
-            save_file(state, temporary, metadata={CARD: json.dumps(card)})
+        write_bytes(path, to_bytes(state, metadata={CARD: json.dumps(card)}))
     elif path.suffix in {".pth", ".pt"}:
-        with atomic(path) as temporary:
-            torch.save(state, temporary)
+        save_state(path, state)
     else:
         raise InputError(f"path {path}: choose a name that ends in .safetensors, .pth or .pt")
+
+
+def save_state(path: Path, state: Any) -> None:
+    """Write tensors and plain values as `torch.save` does, atomically.
+
+    Raises
+    ------
+    WriteError
+        If the disk is full, or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)  # into memory, since torch's own writing to a file does not say why it fails
+    write_bytes(path, content.getbuffer())
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:

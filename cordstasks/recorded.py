@@ -76,7 +76,8 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
         raise InputError(f"{path} lacks {missing[0]!r}; the folder holds no run of this version, so choose another")
     for name, (kind, fits) in KINDS.items():
         if not fits(config[name]):
-            raise InputError(f"{path}: {name}={config[name]!r}: expected {kind}; correct it, or choose another run")
+            # as the file has it, since flags of the same name do not change it
+            raise InputError(f'{path} has "{name}": {config[name]!r}; expected {kind}: correct it, or choose another run')
     config["set"] = {name: tuple(value) if isinstance(value, list) else value for name, value in config["set"].items()}
     return config
 

@@ -72,7 +72,7 @@ def check_number(trials: int) -> None:
 
 
 def _too_few(trials: int) -> InputError:
-    return InputError(f"--trials {trials}: too few to learn from; give hundreds")
+    return InputError(f"trials={trials}: too few to learn from; give hundreds")
 
 
 @torch.no_grad()

@@ -81,7 +81,7 @@ class TestRecordings:
         np.save(file, array)
         with pytest.raises(InputError, match=message) as caught:
             main([*WORDS, "--recording", str(file), "--out", str(out)])
-        assert str(caught.value).startswith(f"--recording {file}: ")
+        assert str(caught.value).startswith(f"recording={file}: ")
         assert "\n" not in str(caught.value)
         assert "activities" not in str(caught.value)
         assert not out.exists()
@@ -189,11 +189,11 @@ class TestComparisons:
         networks(tmp_path / "out")
         words = ["--permutations", "1", "--out", str(tmp_path / "out")]
         assert main([*WORDS[:1], "dms", *WORDS[1:], *words]) == 0
-        assert "dms: not compared: --tasks dms: 0 networks learned it, and two are needed" in capsys.readouterr().out
+        assert "dms: not compared: tasks=dms: 0 networks learned it, and two are needed" in capsys.readouterr().out
         found = json.loads((tmp_path / "out" / "summary.json").read_text())["tasks"]
         assert "two are needed" in found["dms"]["problem"]
         assert found["perceptual-dm"]["conditions"] == C
-        with pytest.raises(InputError, match="--tasks dms: 0 networks learned it"):
+        with pytest.raises(InputError, match="tasks=dms: 0 networks learned it"):
             main(["--tasks", "dms", *WORDS[2:], *words])
 
     @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ class TestComparisons:
             (["--seeds", "0:9999999999"], "--seeds 0:9999999999: are 9999999999 networks; give at most"),
             (["--units", "7"], "units=7: no square maps of at least 3 x 3 hold them"),
             (["--units", "1", "--connectivities", "full", "lowrank"], "rank=2: must be from 1 to the number of units, 1"),
-            (["--units", "400", "--connectivities", "full"], "--units 400: task perceptual-dm has only 306 samples"),
+            (["--units", "400", "--connectivities", "full"], "units=400: task perceptual-dm has only 306 samples"),
             (["--steps", "0"], "steps=0: must be a whole number of at least 1"),
             (["--device", "gpu"], "device 'gpu' is unknown"),
             (["--device", "cuda:99"], "device 'cuda:99': this machine has"),

@@ -355,7 +355,7 @@ class TestBadInput:
             ({"precision": "tf32"}, r"precision='tf32': only CUDA devices have it, not cpu"),
             ({"tolerance": 0.1}, r"tolerance=0\.1: give a relative error from 0"),
             ({"tolerance": float("nan")}, r"tolerance=nan: give a relative error from 0"),
-            ({"bank_limit": 0.0}, r"--bank-limit 0\.0: give a size above 0"),
+            ({"bank_limit": 0.0}, r"bank_limit=0\.0: give a size above 0"),
             ({"weights": "cordsnet-r9"}, r"weights 'cordsnet-r9' is unknown; did you mean 'cordsnet-r8'\?"),
             ({"weights": "nowhere/r8.safetensors"}, r"weights 'nowhere/r8\.safetensors': file does not exist"),
         ],

@@ -343,7 +343,7 @@ class TestCnnStage:
     def test_divergence_names_the_learning_rate(self, tmp_path: Path) -> None:
         data = image_set(8, 32)
         settings = CnnSettings(epochs=3, batch=4, learning_rate=1e30)
-        with pytest.raises(InputError, match=r"--cnn-learning-rate 1e\+30: the CNN's loss became (nan|inf)"):
+        with pytest.raises(InputError, match=r"cnn_learning_rate=1e\+30: the CNN's loss became (nan|inf)"):
             train_cnn(random_cnn(2), data, data, presentation(32), settings, tmp_path / "cnn.pt", Log(tmp_path / "log"))
 
 
@@ -433,7 +433,7 @@ class TestMatching:
     def test_divergence_names_the_learning_rate(self, tmp_path: Path) -> None:
         settings = MatchSettings(steps=5, batch=2, learning_rate=1e30)
         arguments = (fold(random_cnn(2), 32), image_set(4, 32), presentation(32), settings)
-        with pytest.raises(InputError, match=r"--match-learning-rate 1e\+30: matching area 0 diverged"):
+        with pytest.raises(InputError, match=r"match_learning_rate=1e\+30: matching area 0 diverged"):
             match_areas(*arguments, tmp_path / "matching.pt", Log(tmp_path / "log"))
 
 
@@ -503,7 +503,7 @@ class TestEquilibrium:
 
     def test_divergence_names_the_area_and_the_learning_rate(self, matched: Matched, tmp_path: Path) -> None:
         settings = replace(EQUILIBRIUM, learning_rate=1e30)
-        with pytest.raises(InputError, match=r"--equilibrium-learning-rate 1e\+30: area 0 was no longer finite"):
+        with pytest.raises(InputError, match=r"equilibrium_learning_rate=1e\+30: area 0 was no longer finite"):
             self.train(matched, tmp_path, presentation(32), settings)
         assert not (tmp_path / "equilibrium.pt").exists()
 

@@ -191,8 +191,8 @@ class TestDamagedSettings:
         config = json.loads((run / "config.json").read_text())
         for wrong in ([1.5], 10**400 if name not in ("task", "frontend") else None):
             (run / "config.json").write_text(json.dumps({**config, name: wrong}))
-            assert f"config.json: {name}=" in refused(*resume(place, run))
-            with pytest.raises(InputError, match=rf"config\.json: {name}=.*: expected "):
+            assert f'config.json has "{name}": ' in refused(*resume(place, run))
+            with pytest.raises(InputError, match=rf'config\.json has "{name}": .*; expected '):
                 load_run(run, bank=False)
         del config[name]
         (run / "config.json").write_text(json.dumps(config))

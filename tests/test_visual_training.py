@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,14 @@ class TestEachTask:
             held_out = {row["control"] for row in summary["by_control"] if row["displays"] == "held out"}
             assert held_out == {"equal_area", "low_density", "high_density"}
 
-    def test_it_can_be_loaded_again(self, finished: tuple[Path, str]):
+    def test_it_can_be_loaded_again(
+        self, finished: tuple[Path, str], read_only: Callable[[Path], contextlib.AbstractContextManager[list[str]]]
+    ):
         folder, _ = finished
-        run = load_run(folder, device="cpu", bank=False)
+        with read_only(folder) as tried:
+            run = load_run(folder, device="cpu", bank=False)
+            assert output_of("--resume", "--out", str(folder))[0] == 0
+        assert tried == []
         batch = run.heldout()
         seen = run.behaviour(batch)
         assert seen.correct.mean() == pytest.approx(run.summary["heldout"]["accuracy"])

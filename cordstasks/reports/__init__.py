@@ -61,7 +61,7 @@ def check(task: VisualTask, heldout: TrialBatch) -> None:
     answers = np.unique(heldout.answers)
     if len(answers) < 2:
         raise InputError(
-            f"--heldout {len(heldout)}: all of these trials have the same right answer, so that no score could be told "
+            f"heldout={len(heldout)}: all of these trials have the same right answer, so that no score could be told "
             "from chance; give more trials"
         )
     if not np.isin(answers, task.options).all():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Booleans, Floats, real_array
+from cordstasks.analysis._checks import Booleans, Floats, array_of, real_array
 from cordstasks.analysis._direction_statistics import group_means
 from cordstasks.analysis._levels import distinct, resolution
 from cordstasks.analysis._peaks import Peaks, Shape, fit_peaks
@@ -137,7 +137,7 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
         If there are too few conditions, they are not numbers, or not above 0 for a logarithmic axis.
     """
     rates = real_array("responses", responses, ("trial", "unit"))
-    column = np.asarray(condition)
+    column = array_of(condition)
     if logarithmic:
         column = real_array("condition", numeric("condition", column), ("trial",))
         if column.min() <= 0:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain_fields
 from cordstasks.errors import InputError
 from cordstasks.tasks.abstract import AbstractBatch, AbstractTask, Schedule, Values, one_of
 from cordstasks.tasks.visual import FIXATE, Duration, check_duration
@@ -52,6 +53,7 @@ class ParametricWorkingMemoryTask(AbstractTask):
     differences: tuple[int, ...] = (8, 16, 24)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers()
@@ -121,6 +123,7 @@ class DelayedMatchToSampleTask(AbstractTask):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(strength=0)
@@ -192,10 +195,11 @@ class MemoryProTask(AbstractTask):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(strength=0)
-        if not isinstance(self.places, int) or self.places < 0 or self.places == 1:
+        if self.places < 0 or self.places == 1:
             raise InputError(f"places={self.places!r}: give 0 for any angle, or a number of at least 2")
 
     @property

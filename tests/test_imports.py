@@ -16,9 +16,9 @@ MAPPED = ("stimuli", "tasks", "analysis")
 FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for folder in MAPPED}}
 
 # What a part may import of this package, itself apart; a part is a module or a package of modules.
-FOUNDATIONS = {"cordstasks", "errors", "files", "command", "registry"}
+FOUNDATIONS = {"cordstasks", "errors", "arguments", "files", "command", "registry"}
 STIMULI = {"errors", "stimuli"}
-TASKS = STIMULI | {"tasks"}
+TASKS = STIMULI | {"arguments", "tasks"}
 MODELS = {
     *FOUNDATIONS,
     *STIMULI,
@@ -35,6 +35,7 @@ TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
+    "arguments": {"errors"},
     "files": {"errors"},
     "command": {"errors"},
     "registry": {"errors", "files"},
@@ -55,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
+    "arguments": set(),
     "files": set(),
     "command": set(),
     "registry": {"tqdm"},

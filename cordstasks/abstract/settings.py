@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cordstasks import tasks
+from cordstasks.arguments import LARGEST_SEED, plain, plain_fields
 from cordstasks.errors import InputError, unknown
 
 CONNECTIVITIES = ("full", "lowrank", "sparse", "conv")
@@ -69,15 +70,19 @@ class Settings:
     parameters: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in tasks.abstract_names():
+        if not isinstance(self.task, str) or self.task not in tasks.abstract_names():
             raise unknown("task", self.task, tasks.abstract_names())
-        object.__setattr__(self, "parameters", dict(self.parameters or {}))
-        self.abstract_task()
+        plain_fields(self)
+        object.__setattr__(self, "parameters", {name: plain(value) for name, value in (self.parameters or {}).items()})
+        task = self.abstract_task()
         for name, known in (("connectivity", CONNECTIVITIES), ("activation", ACTIVATIONS), ("form", FORMS)):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         for name in ("units", "steps", "batch", "evaluate_every", "validation", "heldout"):
             _whole(name, getattr(self, name), 1)
+        for name in ("validation", "heldout"):
+            if task.measure == "R2" and getattr(self, name) < 2:
+                raise InputError(f"{name}={getattr(self, name)}: R2 compares trials of different targets; give 2 or more")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds={self.seeds!r}: give one or more different seeds, such as 0:32")
         for seed in self.seeds:
@@ -88,19 +93,17 @@ class Settings:
             _number(name, getattr(self, name), above=False)
         if self.dt > self.tau:
             raise InputError(f"dt={self.dt:g}: must be at most the time constant tau={self.tau:g} (ms)")
-        if self.connectivity == "lowrank" and not (isinstance(self.rank, int) and 1 <= self.rank <= self.units):
+        if self.connectivity == "lowrank" and not 1 <= self.rank <= self.units:
             raise InputError(f"rank={self.rank!r}: must be from 1 to the number of units, {self.units}")
         if self.connectivity == "sparse" and not 0 < self.density <= 1:
             raise InputError(f"density={self.density!r}: must be above 0 and at most 1")
         if self.connectivity == "conv" and self.shape is None:
             object.__setattr__(self, "shape", maps_for(self.units))
-        if self.connectivity == "conv" and self.shape is not None:
-            channels, height, width = self.shape
-            if min(self.shape) < 1 or channels * height * width != self.units:
-                raise InputError(
-                    f"shape={'x'.join(map(str, self.shape))}: channels x height x width must be the number of units, "
-                    f"{self.units}"
-                )
+        maps = self.shape if self.connectivity == "conv" and self.shape is not None else (1, 1, self.units)
+        if len(maps) != 3 or min(maps) < 1 or math.prod(maps) != self.units:
+            raise InputError(
+                f"shape={'x'.join(map(str, maps))}: channels x height x width must be the number of units, {self.units}"
+            )
         if self.excitatory is not None:
             if not 0 < self.excitatory < 1:
                 raise InputError(f"excitatory={self.excitatory!r}: give a share above 0 and below 1")
@@ -148,10 +151,10 @@ def maps_for(units: int) -> tuple[int, int, int]:
 
 
 def _whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
+    if not least <= value < LARGEST_SEED:
         raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
 
 
 def _number(name: str, value: Any, *, above: bool) -> None:
-    if not isinstance(value, (int, float)) or not (value > 0 if above else value >= 0) or value == math.inf:
+    if not (value > 0 if above else value >= 0):
         raise InputError(f"{name}={value!r}: must be a finite number {'above' if above else 'of at least'} 0")

@@ -320,8 +320,11 @@ def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: RNNStack, task: AbstractTask, batches: Sequence[AbstractBatch], device: torch.device) -> list[float]:
-    """Scores of networks, each on its own trials, without private noise."""
+    """Scores of networks, each on its own trials, without private noise; NaN where the few trials have no score."""
     inputs, _, _ = side_by_side(batches, device)
     parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, for memory's sake
     outputs = torch.cat(parts, 1).cpu().numpy()
-    return [task.score(mine[:, : b.inputs.shape[1]], b) for mine, b in zip(outputs, batches, strict=True)]
+    return [
+        task.score(mine[:, : b.inputs.shape[1]], b) if task.can_score(b) else math.nan
+        for mine, b in zip(outputs, batches, strict=True)
+    ]

@@ -41,7 +41,7 @@ def whole(name: str, value: Any, *, least: int = 1, asked: str = "") -> int:
         What the error asks for, where that is not just the number.
     """
     given = plain(value)
-    if not is_number(given) or given != int(given) or given < least:
+    if not isinstance(given, Integral) or isinstance(given, bool) or given < least:
         raise InputError(f"{name}={shown(value)}: {asked or f'give a whole number of at least {least}'}")
     return int(given)
 
@@ -163,7 +163,7 @@ def _fitted(value: Any, options: tuple[Any, ...]) -> Any:
         return os.fspath(given)
     if bool in options and isinstance(given, int) and given in (0, 1):
         return bool(given)
-    if int in options and is_number(given) and given == int(given):
+    if int in options and isinstance(given, Integral) and not isinstance(given, bool):
         return int(given)
     if float in options and is_number(given):
         return given

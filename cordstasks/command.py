@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from cordstasks.errors import InputError
@@ -16,6 +17,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise an InputError instead of printing the usage and exiting."""
         raise InputError(f"{message[0].lower()}{message[1:]}; see --help")
+
+
+def named_path(text: str) -> Path:
+    """A path that a flag names, for `argparse`; "" would silently be the working directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a file or folder, or leave the flag out")
+    return Path(text)
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:

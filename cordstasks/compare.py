@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cordstasks.abstract.command import seeds
 from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES
-from cordstasks.command import Parser, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import InputError, unknown
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
@@ -33,12 +33,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--permutations", type=int, default=20, help="shuffles of conditions for the null (default 20)")
     made.add_argument(
         "--recording",
-        type=Path,
+        type=named_path,
         metavar="FILE",
         help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
         "of OUT/TASK/conditions.csv",
     )
-    made.add_argument("--out", type=Path, default=Path("comparisons/networks"), help="default: comparisons/networks")
+    made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
 
 

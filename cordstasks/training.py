@@ -108,7 +108,7 @@ class TrialSet:
 
 def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: VisualTask) -> TrialSet:
     """Trials of a task, with their inputs."""
-    time_ms = torch.arange(inputs.steps) * batch.dt
+    time_ms = torch.arange(inputs.steps, dtype=torch.float32) * batch.dt
     onset, end = torch.from_numpy(batch.periods[task.stimulus]).T[..., None]
     answering = torch.from_numpy(batch.answering)
     # a step's features average over it, so the step that begins at onset is the first to hold evidence
@@ -156,7 +156,9 @@ class Readouts(nn.Module):
     def __init__(self, units: int, classes: Mapping[str, int], likeness: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.likeness = dict(likeness)
-        self.readouts = nn.ModuleDict({name: nn.Linear(units, number) for name, number in classes.items()})
+        self.readouts = nn.ModuleDict(
+            {name: nn.Linear(units, number, dtype=torch.float32) for name, number in classes.items()}
+        )
         for readout in self.readouts.values():
             nn.init.zeros_(readout.weight)  # type: ignore[arg-type]
             nn.init.zeros_(readout.bias)  # type: ignore[arg-type]
@@ -372,13 +374,15 @@ def _step(
         source = pick
         if (
             trials.recombination is not None
-            and float(torch.rand(1, generator=generator, device=device)) < settings.recombine
+            and float(torch.rand(1, generator=generator, device=device, dtype=torch.float32)) < settings.recombine
         ):
             source, targets, mask, auxiliary = trials.recombination.joined(
                 pick, trials.recombination.partners(pick, generator), trials.targets, trials.mask, trials.auxiliary
             )
         inputs = trials.inputs.take(source)
-        inputs = inputs + settings.input_noise * torch.randn(inputs.shape, generator=generator, device=device)
+        inputs = inputs + settings.input_noise * torch.randn(
+            inputs.shape, generator=generator, device=device, dtype=inputs.dtype
+        )
     logits, rates = model(inputs, generator=generator)
     if teacher is None:
         loss = masked_cross_entropy(logits, targets, mask)

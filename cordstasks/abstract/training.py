@@ -171,7 +171,7 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         """Scale down each network's gradient to its largest norm; whether it is finite, (network,)."""
-        squares = torch.zeros(len(self.stack), device=self.device)
+        squares = self.stack.bias.new_zeros(len(self.stack))
         for _, parameter in self.trained:
             assert parameter.grad is not None
             squares += parameter.grad.flatten(1).square().sum(1)

@@ -40,7 +40,7 @@ class ImageSet:
         """At most `limit` images, taken evenly from the whole."""
         if limit is None or limit >= len(self):
             return self
-        pick = torch.linspace(0, len(self) - 1, limit).long()
+        pick = torch.linspace(0, len(self) - 1, limit, dtype=torch.float32).long()
         return ImageSet(self.images[pick], self.labels[pick], self.classes)
 
 
@@ -85,7 +85,7 @@ def augment(images: Tensor, generator: torch.Generator, *, shift: int = 4) -> Te
     top, left = torch.randint(0, 2 * shift + 1, (2, count), generator=generator)
     rows = top[:, None] + torch.arange(height)
     columns = left[:, None] + torch.arange(width)
-    flipped = torch.rand(count, generator=generator) < 0.5
+    flipped = torch.rand(count, generator=generator, dtype=torch.float32) < 0.5
     columns = torch.where(flipped[:, None], columns.flip(1), columns)
     index = torch.arange(count)[:, None, None]
     return padded[index, rows[:, :, None], columns[:, None, :]]

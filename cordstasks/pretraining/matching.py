@@ -68,7 +68,7 @@ class Area:
 
 def composed(rec: Tensor, inp: Tensor, stride: int) -> Tensor:
     """The central 3x3 taps of the one kernel that equals `inp` (with `stride`) followed by `rec`."""
-    kernel = torch.zeros(rec.shape[0], inp.shape[1], 3, 3)
+    kernel = rec.new_zeros(rec.shape[0], inp.shape[1], 3, 3)
     offsets = (-1, 0, 1)
     for dy in offsets:
         for dx in offsets:

@@ -44,7 +44,7 @@ def pretrain(options: argparse.Namespace) -> int:
     train, test = _read_images(options.data)
     train = train.subset(options.train_images)
     preprocessing = Preprocessing(CIFAR10_MEAN, CIFAR10_STD)
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    mean, std = (torch.tensor(values, dtype=torch.float32) for values in (preprocessing.mean, preprocessing.std))
     prepare = partial(normalise, image_size=options.image_size, mean=mean, std=std)
     half = options.precision == "bfloat16"
     log = Log(out / "metrics.jsonl")

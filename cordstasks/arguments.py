@@ -148,7 +148,7 @@ def _options(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
-def _fitted(value: Any, options: tuple[Any, ...]) -> Any:
+def _fitted(value: Any, options: tuple[Any, ...], *, part: bool = False) -> Any:
     kinds = [get_origin(option) or option for option in options]
     basic = (bool, int, float, str, tuple, NoneType)
     if any(isinstance(kind, type) and kind not in basic and isinstance(value, kind) for kind in kinds):
@@ -157,13 +157,18 @@ def _fitted(value: Any, options: tuple[Any, ...]) -> Any:
     if given is None and NoneType in options:
         return None
     if isinstance(given, tuple) and tuple in kinds:
-        part_options = _options(get_args(options[kinds.index(tuple)])[0])
-        return tuple(_fitted(part, part_options) for part in given)
+        wanted = _options(get_args(options[kinds.index(tuple)])[0])
+        try:
+            return tuple(_fitted(each, wanted, part=True) for each in given)
+        except _Unfit:
+            kind = "names" if str in wanted else "whole numbers" if int in wanted else "finite numbers"
+            raise _Unfit(f"a tuple of {kind}") from None
     if str in options and isinstance(given, (str, os.PathLike)):
         return os.fspath(given)
     if bool in options and isinstance(given, int) and given in (0, 1):
         return bool(given)
-    if int in options and isinstance(given, Integral) and not isinstance(given, bool):
+    # An array of whole numbers is often one of floats; a single float where a whole number is asked for is a mistake.
+    if int in options and is_number(given) and (isinstance(given, Integral) or (part and given == int(given))):
         return int(given)
     if float in options and is_number(given):
         return given

@@ -43,9 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
     net = made.add_argument_group("the network")
     net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
-    net.add_argument(
-        "--weights", type=named_path, help="file to take the front-end's weights from, on a machine without network"
-    )
+    net.add_argument("--weights", type=named_path, help="file of the front-end's weights, on a machine without network")
     net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool the last area's maps")
     net.add_argument("--units", type=int, default=512, help="recurrent units (default 512)")
     net.add_argument("--dt", type=float, default=20.0, help="the recurrent network's step in ms (default 20)")

@@ -23,7 +23,8 @@ def array_of(values: Any) -> NDArray[Any]:
         values = values.detach().cpu()
         values = (values.double() if str(values.dtype) in _TORCH_EPSILON else values).numpy()
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else values.data
+        masked: Any = values
+        values = masked.astype(np.float64).filled(np.nan) if np.any(masked.mask) else masked.data
     return np.asarray(values)
 
 

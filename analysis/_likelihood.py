@@ -169,7 +169,7 @@ def bootstrap_estimates(
         drawn = rng.multinomial(int(trials), counts.ravel() / trials, size=size).reshape(size, -1, 2).astype(np.float64)
         estimates = maximise(family, drawn[..., 1], drawn[..., 0])
         if both:
-            estimates[~drawn.any(axis=1).all(axis=1)] = np.nan
+            estimates[(drawn.sum(axis=1) == 0).any(axis=1)] = np.nan
         found.append(estimates)
     return np.concatenate(found)
 
@@ -188,7 +188,8 @@ def _condensed(family: Family, counts: Floats, estimate: Floats) -> tuple[Family
     place += _MOST / 2 * np.abs(evidence - evidence[0]) / (2 * _RISE)
     _, joined = np.unique(np.floor(place), return_inverse=True)
     number = int(joined.max()) + 1
-    both = np.stack([np.bincount(joined, weights=counts[:, i], minlength=number) for i in range(2)], axis=1)
+    both = np.zeros((number, 2))
+    np.add.at(both, joined, counts)
     levels = np.bincount(joined, weights=family.levels * trials) / both.sum(axis=1)
     return replace(family, levels=levels), both
 

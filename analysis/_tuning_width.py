@@ -144,7 +144,7 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
             raise InputError(f"condition reaches {column.min():g}, which has no logarithm; give numbers above 0")
         column = np.log2(column)
     values, group = _values(column, len(rates))
-    span, gap = np.ptp(values), resolution(values, np.bincount(group))
+    span, gap = np.ptp(values), resolution(values, np.bincount(group).astype(np.float64))
 
     def shape(centre: Floats, log_width: Floats) -> tuple[Floats, Floats, Floats]:
         width = np.exp(log_width)
@@ -201,7 +201,7 @@ def fit_von_mises(responses: ArrayLike, angle: ArrayLike) -> VonMisesFits:
     rates = real_array("responses", responses, ("trial", "unit"))
     column = np.round(np.mod(real_array("angle", angle, ("trial",)), 360), 6) % 360
     values, group = _values(column, len(rates), name="angle")
-    values, trials = np.radians(values), np.bincount(group)
+    values, trials = np.radians(values), np.bincount(group).astype(np.float64)
     gap = resolution(np.append(values, values[0] + 2 * np.pi), np.append(trials, trials[0]))
     # 1 - cosine, which of a small angle would be rounded to 0
     kappas = _candidates(np.log(0.02), np.log(4 / np.sin(min(gap, np.pi / 2) / 2) ** 2), 0.4)

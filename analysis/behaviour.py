@@ -126,8 +126,8 @@ def performance_table(
     InputError
         If the lengths differ, `correct` is not boolean, or a condition is named like a column of the result.
     """
-    outcome = numbers("correct", correct)
-    outcome = flags("correct", outcome, outcome.size, "correct")
+    given = numbers("correct", correct)
+    outcome = flags("correct", given, given.size, "correct")
     columns = ("trials", "accuracy", "interval")
     rows, group = combinations_of(conditions, len(outcome), "correct", reserved=columns)
     trials = np.bincount(group)

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import fields
 from functools import lru_cache
-from numbers import Integral, Real
+from numbers import Real
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -41,7 +41,7 @@ def whole(name: str, value: Any, *, least: int = 1, asked: str = "") -> int:
         What the error asks for, where that is not just the number.
     """
     given = plain(value)
-    if not isinstance(given, Integral) or isinstance(given, bool) or given < least:
+    if not isinstance(given, int) or isinstance(given, bool) or given < least:
         raise InputError(f"{name}={shown(value)}: {asked or f'give a whole number of at least {least}'}")
     return int(given)
 
@@ -86,7 +86,7 @@ def number(
 def seed_of(seed: Any, name: str = "seed") -> int:
     """Return a seed as an int, or raise an InputError."""
     given = plain(seed)
-    if isinstance(given, bool) or not isinstance(given, Integral) or not 0 <= given < LARGEST_SEED:
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < LARGEST_SEED:
         raise InputError(f"{name}={shown(seed)}: give a whole number of at least 0; the same number gives the same again")
     return int(given)
 
@@ -99,7 +99,7 @@ def seeds_of(seed: Any, name: str = "seed") -> int | list[int]:
     return seed_of(seed, name)
 
 
-def plain_fields(settings: Any, **asked: str) -> None:
+def plain_fields(settings: Any, *, finite: bool = True, **asked: str) -> None:
     """Give the fields of a frozen dataclass the types that it declares, in place; for its ``__post_init__``.
 
     What stands for a declared type is turned into it: a list or an array of numbers into a tuple, a NumPy number into an
@@ -108,6 +108,8 @@ def plain_fields(settings: Any, **asked: str) -> None:
     Parameters
     ----------
     settings : dataclass
+    finite : bool
+        Whether numbers that are not finite are refused here, rather than by checks of the dataclass's own.
     **asked : str
         What the error asks for, by field, where the type alone says too little.
 
@@ -116,11 +118,14 @@ def plain_fields(settings: Any, **asked: str) -> None:
     InputError
         If a value is of no type that its field declares, or a number is not finite.
     """
-    hints = _hints(type(settings))
+    kind: Any = type(settings)
+    hints = _hints(kind)
     for field in fields(settings):
         value = getattr(settings, field.name)
         try:
-            fitted = _fitted(value, _options(hints[field.name]))
+            options = _options(hints[field.name])
+            as_it_is = not finite and float in options and isinstance(plain(value), float)
+            fitted = plain(value) if as_it_is else _fitted(value, options)
         except _Unfit as unfit:
             raise InputError(f"{field.name}={shown(value)}: give {asked.get(field.name) or unfit}") from None
         object.__setattr__(settings, field.name, fitted)
@@ -137,7 +142,7 @@ class _Unfit(ValueError):
 
 
 @lru_cache(maxsize=256)
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
@@ -168,7 +173,7 @@ def _fitted(value: Any, options: tuple[Any, ...], *, part: bool = False) -> Any:
     if bool in options and isinstance(given, int) and given in (0, 1):
         return bool(given)
     # An array of whole numbers is often one of floats; a single float where a whole number is asked for is a mistake.
-    if int in options and is_number(given) and (isinstance(given, Integral) or (part and given == int(given))):
+    if int in options and is_number(given) and (isinstance(given, int) or (part and given == int(given))):
         return int(given)
     if float in options and is_number(given):
         return given

@@ -103,7 +103,7 @@ class RNN(nn.Module):
             self.alpha = dt / tau
         else:
             dt = number("dt", dt, "an Euler step must be above 0 and at most every time constant tau (ms)", above=0)
-            self.register_buffer("alpha", dt / _vector("tau", tau, units))
+            self.register_buffer("alpha", dt / _vector("tau", plain(tau), units))
             if not ((self.alpha > 0) & (self.alpha <= 1)).all():
                 raise InputError(f"dt={dt!r}: an Euler step must be above 0 and at most every time constant tau (ms)")
         self.noise = noise

@@ -201,11 +201,11 @@ class AbstractTask(ABC):
         if self.before_weight:
             schedule.add(mask, schedule.between(first, list(self.timing)[-2]), self.before_weight)
         schedule.add(mask, response, 1)
+        answering: NDArray[np.bool_] = np.zeros((trials, length), bool)
         if isinstance(response, slice):
-            answering = np.zeros((trials, length), bool)
             answering[:, response] = True
         else:
-            answering = response
+            answering |= response
         return AbstractBatch(inputs, targets, mask, answering, conditions, schedule.periods, answers.astype(np.int64), dt)
 
     def _conditions(

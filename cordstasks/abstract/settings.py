@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cordstasks import tasks
-from cordstasks.arguments import LARGEST_SEED, plain, plain_fields
+from cordstasks.arguments import LARGEST_SEED, is_number, plain, plain_fields
 from cordstasks.errors import InputError, unknown
 
 CONNECTIVITIES = ("full", "lowrank", "sparse", "conv")
@@ -72,7 +72,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or self.task not in tasks.abstract_names():
             raise unknown("task", self.task, tasks.abstract_names())
-        plain_fields(self)
+        plain_fields(self, finite=False)
         object.__setattr__(self, "parameters", {name: plain(value) for name, value in (self.parameters or {}).items()})
         task = self.abstract_task()
         for name, known in (("connectivity", CONNECTIVITIES), ("activation", ACTIVATIONS), ("form", FORMS)):
@@ -95,7 +95,7 @@ class Settings:
             raise InputError(f"dt={self.dt:g}: must be at most the time constant tau={self.tau:g} (ms)")
         if self.connectivity == "lowrank" and not 1 <= self.rank <= self.units:
             raise InputError(f"rank={self.rank!r}: must be from 1 to the number of units, {self.units}")
-        if self.connectivity == "sparse" and not 0 < self.density <= 1:
+        if not is_number(self.density) or (self.connectivity == "sparse" and not 0 < self.density <= 1):
             raise InputError(f"density={self.density!r}: must be above 0 and at most 1")
         if self.connectivity == "conv" and self.shape is None:
             object.__setattr__(self, "shape", maps_for(self.units))
@@ -109,7 +109,7 @@ class Settings:
                 raise InputError(f"excitatory={self.excitatory!r}: give a share above 0 and below 1")
             if self.activation == "tanh":
                 raise InputError("activation='tanh': Dale's law (excitatory) needs rates of at least 0; choose relu")
-        if self.goal is not None and not self.goal <= 1:
+        if self.goal is not None and not (is_number(self.goal) and self.goal <= 1):
             raise InputError(f"goal={self.goal!r}: a score is at most 1")
 
     def abstract_task(self) -> tasks.AbstractTask:
@@ -156,5 +156,5 @@ def _whole(name: str, value: Any, least: int) -> None:
 
 
 def _number(name: str, value: Any, *, above: bool) -> None:
-    if not (value > 0 if above else value >= 0):
+    if not is_number(value) or not (value > 0 if above else value >= 0):
         raise InputError(f"{name}={value!r}: must be a finite number {'above' if above else 'of at least'} 0")

@@ -309,11 +309,12 @@ def _step(family: Family, theta: Floats, successes: Floats, failures: Floats, da
     stuck = (high <= low) | ((theta <= low) & (score < 0)) | ((theta >= high) & (score > 0))
     score[stuck] = 0.0
     curvature[stuck[:, :, None] | stuck[:, None, :]] = 0.0
-    # Each parameter in units of its own standard error, since slopes of 1 and of 10,000 are fitted alike. A flat or stuck
-    # direction must not make the system singular.
+    # Each parameter in units of its own standard error, or of its curvature, which one unlikely outcome can make far
+    # larger: slopes of 1 and of 10,000 are fitted alike. A flat or stuck direction must not make the system singular.
+    diagonal = np.arange(3)
+    scale = np.maximum(scale, np.abs(curvature[:, diagonal, diagonal]))
     unit = np.sqrt(np.where(scale > 0, scale, 1.0))
     curvature /= unit[:, :, None] * unit[:, None, :]
-    diagonal = np.arange(3)
     curvature[:, diagonal, diagonal] += damping[:, None] + stuck
     step = np.linalg.solve(curvature, (score / unit)[..., None])[..., 0] / unit
     return np.asarray(np.clip(theta + step, low, high))

@@ -245,3 +245,17 @@ def test_levels_are_joined_by_their_distance_alone():
     even = np.linspace(0, 1, 201)
     even[100] = even[99] + 1e-5  # one close pair does not matter
     assert resolution(even, np.ones(201)) == pytest.approx(0.025, rel=0.25)
+
+
+@pytest.mark.parametrize("seed", [36, 70, 84, 88, 92, 101])  # of the first five, resamples once had singular Newton steps
+def test_a_few_trials_never_stop_a_fit(seed):
+    rng = np.random.default_rng(seed)
+    trials = int(rng.choice([4, 8, 15, 30, 60]))
+    shown = rng.choice([0, 0.0, 0.256, 1.0, 0.5], trials) * rng.choice([-1, 1], trials)
+    coherence = shown if seed % 2 else rng.uniform(-1, 1, trials)
+    right = rng.random(trials) < 0.5 + 0.5 * np.tanh(rng.choice([0, 0.2, 3, 50]) * coherence)
+    for options in ({}, {"bias": False}, {"lapse": False}):
+        fit = fit_choices(coherence, right, rng=rng, bootstrap=200, **options)
+        assert np.isfinite(fit.slope) == np.isfinite(fit.slope_interval).all()
+    fit_weibull(np.abs(coherence), right, rng=rng, bootstrap=200)
+    fit_boundary(coherence, right, rng=rng, bootstrap=200)

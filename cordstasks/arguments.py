@@ -83,20 +83,20 @@ def number(
     return float(given)
 
 
-def seed_of(seed: Any, name: str = "seed") -> int:
-    """Return a seed as an int, or raise an InputError."""
+def seed_of(seed: Any, *, otherwise: str = "; the same number gives the same again") -> int:
+    """Return a seed as an int, or raise an InputError, which ends with `otherwise`."""
     given = plain(seed)
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < LARGEST_SEED:
-        raise InputError(f"{name}={shown(seed)}: give a whole number of at least 0; the same number gives the same again")
+        raise InputError(f"seed={shown(seed)}: give a whole number of at least 0{otherwise}")
     return int(given)
 
 
-def seeds_of(seed: Any, name: str = "seed") -> int | list[int]:
+def seeds_of(seed: Any) -> int | list[int]:
     """Return a seed, or a sequence of numbers that make one, as int or list of int, or raise an InputError."""
     given = plain(seed)
     if isinstance(given, tuple) and given:
-        return [seed_of(part, name) for part in given]
-    return seed_of(seed, name)
+        return [seed_of(part) for part in given]
+    return seed_of(seed)
 
 
 def plain_fields(settings: Any, *, finite: bool = True, **asked: str) -> None:

@@ -123,7 +123,7 @@ class AbstractEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no ty
     def _begin_sequence(self, seed: int | None) -> int:
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        self._sequence, self._next = seed_of(seed), 0
+        self._sequence, self._next = seed_of(seed, otherwise=", or None"), 0
         self.rng = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(self._sequence)))  # wrappers use it
         return self._sequence
 

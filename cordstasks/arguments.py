@@ -99,7 +99,7 @@ def seeds_of(seed: Any) -> int | list[int]:
     return seed_of(seed)
 
 
-def plain_fields(settings: Any, *, finite: bool = True, **asked: str) -> None:
+def plain_fields(settings: Any, *, check_floats: bool = True, **asked: str) -> None:
     """Give the fields of a frozen dataclass the types that it declares, in place; for its ``__post_init__``.
 
     What stands for a declared type is turned into it: a list or an array of numbers into a tuple, a NumPy number into an
@@ -108,8 +108,9 @@ def plain_fields(settings: Any, *, finite: bool = True, **asked: str) -> None:
     Parameters
     ----------
     settings : dataclass
-    finite : bool
-        Whether numbers that are not finite are refused here, rather than by checks of the dataclass's own.
+    check_floats : bool
+        Whether what is no finite number is refused here where a float is declared, rather than by checks of the
+        dataclass's own.
     **asked : str
         What the error asks for, by field, where the type alone says too little.
 
@@ -124,8 +125,8 @@ def plain_fields(settings: Any, *, finite: bool = True, **asked: str) -> None:
         value = getattr(settings, field.name)
         try:
             options = _options(hints[field.name])
-            as_it_is = not finite and float in options and isinstance(plain(value), float)
-            fitted = plain(value) if as_it_is else _fitted(value, options)
+            unchecked = float in options and not check_floats
+            fitted = plain(value) if unchecked else _fitted(value, options)
         except _Unfit as unfit:
             raise InputError(f"{field.name}={shown(value)}: give {asked.get(field.name) or unfit}") from None
         object.__setattr__(settings, field.name, fitted)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from cordstasks.arguments import plain_fields
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.mixtures import Mixtures
@@ -69,6 +70,9 @@ class TrainSettings:
     evaluate_every: int = 25
     patience: int = 20
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend import FrontEnd
 from cordstasks.rnn import RNN, load_published
 from cordstasks.stack import RNNStack
-from cordstasks.stimuli import Display
+from cordstasks.stimuli import Display, Numerosity
 from cordstasks.tasks import AbstractTask, VisualTask
 
 VISUAL = tuple(name for name in tasks.names() if name in ("rdm", "numerosity", "catdog", "saccade"))
@@ -88,6 +88,14 @@ class TestTasks:
         assert tasks.get("dms", delay=np.array([100, 300])).delay == (100, 300)
         assert tasks.get("numerosity", numbers=np.arange(1, 4), diameters=[0.5, 0.6]).numbers == (1, 2, 3)
         assert tasks.get("catdog", levels=np.array([0.0, 1.0]), display=Display(pixels=np.int16(32))).display.pixels == 32
+
+    def test_stimuli_take_arrays_too(self) -> None:
+        own = Numerosity(3, "standard", diameters=(0.4, 0.8), spacings=(2.0, 1.0), luminance=(0.25, 0.75))
+        pairs = {"diameters": [0.4, 0.8], "spacings": [2.0, 1.0], "luminance": [0.25, 0.75]}
+        for make in (list, np.array, tuple):
+            made = Numerosity(np.int64(3), "standard", **{name: make(pair) for name, pair in pairs.items()})
+            assert made == own
+            assert hash(made) == hash(own)
 
     @pytest.mark.parametrize(
         ("name", "given", "message"),

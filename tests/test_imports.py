@@ -17,8 +17,8 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 
 # What a part may import of this package, itself apart; a part is a module or a package of modules.
 FOUNDATIONS = {"cordstasks", "errors", "arguments", "files", "command", "registry"}
-STIMULI = {"errors", "stimuli"}
-TASKS = STIMULI | {"arguments", "tasks"}
+STIMULI = {"errors", "arguments", "stimuli"}
+TASKS = STIMULI | {"tasks"}
 MODELS = {
     *FOUNDATIONS,
     *STIMULI,

@@ -72,7 +72,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or self.task not in tasks.abstract_names():
             raise unknown("task", self.task, tasks.abstract_names())
-        plain_fields(self, finite=False)
+        plain_fields(self, check_floats=False)
         object.__setattr__(self, "parameters", {name: plain(value) for name, value in (self.parameters or {}).items()})
         task = self.abstract_task()
         for name, known in (("connectivity", CONNECTIVITIES), ("activation", ACTIVATIONS), ("form", FORMS)):
@@ -105,7 +105,7 @@ class Settings:
                 f"shape={'x'.join(map(str, maps))}: channels x height x width must be the number of units, {self.units}"
             )
         if self.excitatory is not None:
-            if not 0 < self.excitatory < 1:
+            if not is_number(self.excitatory) or not 0 < self.excitatory < 1:
                 raise InputError(f"excitatory={self.excitatory!r}: give a share above 0 and below 1")
             if self.activation == "tanh":
                 raise InputError("activation='tanh': Dale's law (excitatory) needs rates of at least 0; choose relu")

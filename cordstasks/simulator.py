@@ -136,10 +136,7 @@ class Simulator:
 
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every simulated area."""
-        return [
-            torch.zeros((images, *b.shape[1:]), device=self.device).contiguous(memory_format=torch.channels_last)
-            for b in self._bias
-        ]
+        return [b.new_zeros((images, *b.shape[1:])).contiguous(memory_format=torch.channels_last) for b in self._bias]
 
     @torch.no_grad()
     def spontaneous(self, images: int = 1, *, steps: int = BLANK_STEPS) -> list[Tensor]:
@@ -147,7 +144,7 @@ class Simulator:
         if steps not in self._spontaneous:
             rates = self.zero_state(1)
             size = self.network.image_size
-            blank = torch.zeros((1, self.network.in_channels, size, size), device=self.device)
+            blank = torch.zeros((1, self.network.in_channels, size, size), device=self.device, dtype=torch.float32)
             self.step(rates, self.drives(blank), steps)
             self._spontaneous[steps] = rates
         return [r.repeat(images, 1, 1, 1).contiguous(memory_format=torch.channels_last) for r in self._spontaneous[steps]]

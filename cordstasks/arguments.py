@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from dataclasses import fields
 from functools import lru_cache
 from numbers import Real
@@ -27,7 +26,10 @@ def plain(value: Any) -> Any:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is a finite real number; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def whole(name: str, value: Any, *, least: int = 1, asked: str = "") -> int:

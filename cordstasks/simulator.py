@@ -82,8 +82,12 @@ class Simulator:
         self._skips = [convolution(frozen(module), 2) for module in network.skip_area[:skips]]
         self._bias = [copied(b)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias[: self.depth]]
         self._readout = frozen(network.out_fc), copied(network.out_fc.bias)
-        lists = network.area_conv[: self.depth], network.area_area[: self.depth], network.skip_area[:skips]
-        weights = Weights(*([frozen(module) for module in modules] for modules in lists), alpha=self.alpha)
+        weights = Weights(
+            recurrent=[frozen(module) for module in network.area_conv[: self.depth]],
+            forward=[frozen(module) for module in network.area_area[: self.depth]],
+            skips=[frozen(module) for module in network.skip_area[:skips]],
+            alpha=self.alpha,
+        )
         self._whole = self.engine.network(weights, self.areas)
         self._repeat = self._whole or self.engine.repeat(self._step)
         self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)

@@ -131,7 +131,8 @@ def plain_fields(settings: Any, *, check_floats: bool = True, **asked: str) -> N
             unchecked = float in options and not check_floats
             fitted = plain(value) if unchecked else _fitted(value, options)
         except _Unfit as unfit:
-            raise InputError(f"{field.name}={shown(value)}: give {asked.get(field.name) or unfit}") from None
+            wanted = asked.get(field.name) or (_DURATION if {float, tuple[float, float]} <= set(options) else unfit)
+            raise InputError(f"{field.name}={shown(value)}: give {wanted}") from None
         object.__setattr__(settings, field.name, fitted)
 
 
@@ -139,6 +140,10 @@ def shown(value: Any) -> str:
     """`value` for an error, in one line."""
     text = " ".join(repr(plain(value)).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# of all that may be a number or a pair of them
+_DURATION = "a duration in ms, or (shortest, longest)"
 
 
 class _Unfit(ValueError):

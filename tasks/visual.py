@@ -355,7 +355,6 @@ def draw_duration(name: str, duration: Duration, rng: np.random.Generator) -> fl
 
 def check_duration(name: str, duration: Duration, *, positive: bool = True) -> None:
     """Raise an InputError unless `duration` (ms) is a possible one."""
-    duration = plain(duration)
     ends = duration if isinstance(duration, tuple) else (duration, duration)
     possible = len(ends) == 2 and all(map(is_number, ends)) and 0 <= ends[0] <= ends[1]
     if not possible or (positive and ends[0] == 0):

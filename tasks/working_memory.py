@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,15 +55,15 @@ class ParametricWorkingMemoryTask(AbstractTask):
     differences: tuple[int, ...] = (8, 16, 24)
 
     def __post_init__(self) -> None:
-        plain_fields(self)
+        asked = f"a whole number of Hz, from 0 to {HIGHEST}"
+        plain_fields(self, lowest=asked, highest=asked)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers()
         self._check_levels("differences")
         for name in ("lowest", "highest"):
-            value: Any = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) <= HIGHEST:
-                raise InputError(f"{name}={value!r}: give a whole number of Hz, from 0 to {HIGHEST}")
+            if not 0 <= getattr(self, name) <= HIGHEST:
+                raise InputError(f"{name}={getattr(self, name)!r}: give {asked}")
         if not self.lowest < self.highest:
             raise InputError(f"lowest={self.lowest!r}: must be below highest={self.highest!r}")
         if not len(self._pairs()):
@@ -204,12 +203,13 @@ class MemoryProTask(AbstractTask):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        plain_fields(self)
+        asked = "0 for any angle, or a number of at least 2"
+        plain_fields(self, places=asked)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(strength=0)
         if self.places < 0 or self.places == 1:
-            raise InputError(f"places={self.places!r}: give 0 for any angle, or a number of at least 2")
+            raise InputError(f"places={self.places!r}: give {asked}")
 
     @property
     def timing(self) -> dict[str, Duration]:

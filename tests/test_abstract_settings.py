@@ -124,7 +124,7 @@ class TestTaskParameters:
         with pytest.raises(InputError, match=message):
             tasks.get(task, **given)
 
-    @pytest.mark.parametrize("differences", [(8, 16, 24), (3,), (5.0, 2.5, 1), (24, 1)])
+    @pytest.mark.parametrize("differences", [(8, 16, 24), (3,), (5.0, 2, 1), (24, 1)])
     def test_pairs_of_frequencies_are_all_there_are_in_order(self, differences: tuple[float, ...]):
         every = range(10, 35)
         expected = [(a, b) for a, b in product(every, every) if abs(a - b) in differences]

@@ -235,7 +235,7 @@ class TestSettings:
         if tasks.get(name).measure == "accuracy":
             assert getattr(Settings(name, **{field: 1}), field) == 1
         else:
-            with pytest.raises(InputError, match=f"{field}=1: R2 compares trials of different targets; give 2 or more"):
+            with pytest.raises(InputError, match=f"{field}=1: R2, by which task {name} is scored, needs at least 2 trials"):
                 Settings(name, **{field: 1})
 
 

@@ -251,7 +251,7 @@ class TestComparisons:
             (["--steps", "0"], "steps=0: must be a whole number of at least 1"),
             (["--device", "gpu"], "device 'gpu' is unknown"),
             (["--device", "cuda:99"], "device 'cuda:99': this machine has"),
-            (["--out", ""], "argument --out: give the name of a folder"),
+            (["--out", ""], "argument --out: is empty; name a file or folder"),
         ],
     )
     def test_options_are_checked_first(self, words: list[str], message: str, tmp_path: Path):

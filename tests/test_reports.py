@@ -264,7 +264,7 @@ class TestWhatIsLeftOut:
 
     def test_mistakes_that_make_a_report_impossible_are_refused(self):
         task = setting_of("rdm", {})
-        with pytest.raises(InputError, match="--heldout 1: all of these trials have the same right answer"):
+        with pytest.raises(InputError, match="heldout=1: all of these trials have the same right answer"):
             reports.check(task, task.sample(1, seed=1))
         one = task.sample(9, seed=1, direction=0.0)
         with pytest.raises(InputError, match="--heldout 9: all of these trials have the same right answer"):

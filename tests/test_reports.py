@@ -267,7 +267,7 @@ class TestWhatIsLeftOut:
         with pytest.raises(InputError, match="heldout=1: all of these trials have the same right answer"):
             reports.check(task, task.sample(1, seed=1))
         one = task.sample(9, seed=1, direction=0.0)
-        with pytest.raises(InputError, match="--heldout 9: all of these trials have the same right answer"):
+        with pytest.raises(InputError, match="heldout=9: all of these trials have the same right answer"):
             reports.check(task, one)
         reports.check(task, task.sample(12, seed=1))
 

@@ -86,7 +86,7 @@ def leading(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple[T
     width = min(rows.shape[1], number + number // 4 + 32)
     draw = torch.Generator().manual_seed(0)
     basis = torch.randn(rows.shape[1], width, generator=draw).to(rows.device)
-    early = rows[:: max(1, len(rows) // max(EARLY_ROWS, 16 * width))]
+    early = rows[:: max(1, len(rows) // max(EARLY_ROWS, 8 * width))]
     for _ in range(EARLY_PASSES):
         basis = torch.linalg.qr(_covariance_times(basis, early, mean, factors))[0]
     image = _covariance_times(basis, rows, mean, factors).double()

@@ -23,7 +23,7 @@ MODELS = {
     *FOUNDATIONS,
     *STIMULI,
     *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
-    *("bank", "histories", "frontend", "rnn", "model"),
+    *("bank", "histories", "frontend", "rnn", "components", "model"),
     *("connectivity", "published", "recurrence", "stack"),
 }
 TRAINING_PARTS = (

@@ -39,6 +39,12 @@ KINDS: dict[str, _Kind] = {
     **dict.fromkeys(("task", "frontend", "readout", "device"), _NAME),
     **dict.fromkeys(("trials", "heldout", "validation", "steps", "units", "batch"), _whole(1)),
     **dict.fromkeys(("dt", "tau", "learning_rate"), ("a finite number above 0", lambda value: _number(value) and value > 0)),
+    "inputs": _whole(1),
+    "areas": (
+        "a list of areas, numbered from 0",
+        lambda value: isinstance(value, list) and len(value) > 0 and all(_whole(0)[1](area) for area in value),
+    ),
+    "side": ("a whole number of at least 1 or null", lambda value: value is None or _whole(1)[1](value)),
     "noise": ("a finite number of at least 0", lambda value: _number(value) and value >= 0),
     "seed": _whole(0),
     "labels_only": ("true or false", lambda value: isinstance(value, bool)),

@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
         help="average the maps that are read to at most SIDE x SIDE (default by task; rdm keeps every unit)",
     )
     net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool whole maps, as --side 1")
+    net.add_argument(
+        "--inputs",
+        type=int,
+        default=None,
+        help="directions in feature space that the recurrent network is given (default by task and teacher)",
+    )
     net.add_argument("--units", type=int, default=512, help="recurrent units (default 512)")
     net.add_argument("--dt", type=float, default=20.0, help="the recurrent network's step in ms (default 20)")
     net.add_argument("--tau", type=float, default=100.0, help="its time constant in ms (default 100)")
@@ -105,8 +111,9 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
         if config[name] < 1:
             raise InputError(f"--{name} {config[name]}: must be at least 1")
-    if config["side"] is not None and config["side"] < 1:
-        raise InputError(f"--side {config['side']}: must be at least 1")
+    for name in ("side", "inputs"):
+        if config[name] is not None and config[name] < 1:
+            raise InputError(f"--{name} {config[name]}: must be at least 1")
     if isinstance(config["areas"], int):
         config["areas"] = [config["areas"]]
     elif config["areas"] is not None:

@@ -67,7 +67,7 @@ class AngularError:
     median_absolute : float
         In deg, between 0 and 180; 90 on average for guesses.
     interval : (low, high)
-        Percentile bootstrap over trials of the median absolute error; NaN without resamples.
+        Percentile bootstrap over trials of the median absolute error; NaN without resamples, or from one trial.
     bias : float
         Circular mean of the signed error in deg, in (-180, 180], positive counter-clockwise; NaN where it is undefined.
     concentration : float
@@ -243,7 +243,7 @@ def _angular(error: Floats, resamples: int, coverage: float, rng: np.random.Gene
     medians = np.concatenate(
         [
             np.median(size[rng.integers(0, len(size), (min(_CHUNK, resamples - start), len(size)))], axis=1)
-            for start in range(0, resamples, _CHUNK)
+            for start in range(0, resamples if len(size) > 1 else 0, _CHUNK)  # one trial says nothing of its spread
         ]
         or [np.full(1, np.nan)]
     )

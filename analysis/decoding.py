@@ -99,7 +99,7 @@ def decode(
     noise : float
         Standard deviation of Gaussian noise added to all activity, in its units.
     folds : int
-        At least 2; each label needs so many trials, or groups.
+        At least 2; each label needs so many trials, or groups, and two trials in the folds that a fit is made from.
     permutations : int
         At least 1; the p value is never below 1 / (permutations + 1).
     components : int
@@ -126,9 +126,14 @@ def decode(
     if noise:
         rates = rates + noise * rng.standard_normal(rates.shape)
     split = StratifiedGroupKFold(parts, shuffle=True, random_state=int(rng.integers(2**31)))
-    prepared: list[Fold] = [
-        (train, test, *_reduced(rates, train, test, most)) for train, test in split.split(rates, code, block)
-    ]
+    drawn_folds = list(split.split(rates, code, block))
+    for train, _ in drawn_folds:
+        if 1 in (seen := np.bincount(code[train])):  # there is no scatter of one trial
+            rarest = values[int(np.argmax(seen == 1))]
+            raise InputError(
+                f"labels {rarest} has one trial in the folds that a fit is made from; give more, or other folds"
+            )
+    prepared: list[Fold] = [(train, test, *_reduced(rates, train, test, most)) for train, test in drawn_folds]
     predicted = _predicted(prepared, code)
     accuracy = float((predicted == code).mean())
     fold_of = np.empty(len(label_of), dtype=np.intp)

@@ -159,8 +159,8 @@ def direction_tuning(
         Directions of motion in deg, two or more different ones.
     coherence : (trial,)
         Fractions in [0, 1].
-    window : slice or (time,) bool
-        The time steps to average over.
+    window : slice, (time,) bool or (trial, time) bool
+        The time steps to average over; (trial, time) where each trial has a window of its own.
     permutations : int
         Number of random permutations.
     rng : numpy.random.Generator

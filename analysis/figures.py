@@ -6,6 +6,7 @@ pyplot's state, and they may be called from any thread. `save` writes them.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cordstasks.analysis._direction_figure import direction_population
 from cordstasks.analysis._figure_style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, TEXT, dress, new_figure, percent
 from cordstasks.analysis.psychometrics import ChoiceFit, WeibullFit
 from cordstasks.errors import InputError
-from cordstasks.files import atomic
+from cordstasks.files import write_bytes
 
 __all__ = [
     "aligned_trajectories",
@@ -44,13 +45,14 @@ def save(figure: Figure, path: str | Path) -> None:
     Raises
     ------
     InputError
-        If the name does not end in .png.
+        If the name does not end in .png, or the file cannot be written (a `WriteError`).
     """
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise InputError(f"path is {target}; figures are written as PNG: let its name end in .png")
-    with atomic(target) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI)
+    write_bytes(target, content.getbuffer())
 
 
 def psychometric(signed: Rows, unsigned: Rows, choices: ChoiceFit, weibull: WeibullFit) -> Figure:

@@ -18,7 +18,7 @@ from typing import Any
 
 from cordstasks.command import Parser, run_command
 from cordstasks.errors import InputError
-from cordstasks.files import atomic, writable_folder
+from cordstasks.files import unwritable, writable_folder, write_bytes
 from cordstasks.registry import cache_folder
 
 TYPE_CHECKING = False
@@ -65,14 +65,17 @@ class Bank:
 
     Parameters
     ----------
-    folder : where the files are; made if need be.
+    folder : where the files are; made if need be. One that is there is written only when a shard is, and None stands for
+        the one in the user's cache.
     limit_gb : size of all files, in GB, beyond which those that have not been used for longest are removed.
     """
 
     def __init__(self, folder: Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
         if not 0 < limit_gb < math.inf:
-            raise InputError(f"--bank-limit {limit_gb}: give a size above 0 (GB)")
-        self.folder = writable_folder(Path(folder or default_folder()), "--bank")
+            raise InputError(f"limit_gb={limit_gb}: give a size above 0 (GB)")
+        self.folder = Path(folder or default_folder())
+        if folder and not self.folder.is_dir():
+            writable_folder(self.folder, "folder")
         self.limit = int(limit_gb * 1e9)
         self.damaged = 0
 
@@ -88,7 +91,7 @@ class Bank:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(f"--bank {path}: cannot be read ({error.strerror}); remove it, or use another bank") from error
+            raise InputError(f"{path}: cannot be read ({error.strerror}); remove it, or use another bank") from error
         shard = _decode(content)
         if shard is None:
             self.damaged += 1
@@ -101,19 +104,21 @@ class Bank:
         """Store a shard and return its file's size in bytes; older ones make room if need be.
 
         One that is larger than the whole bank may be is not stored, and its size is returned as 0.
+
+        Raises
+        ------
+        WriteError
+            If the disk is full, or the folder cannot be written.
         """
         content = _encode(shard)
         if len(content) > self.limit:
             return 0
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(len(content))
-            with atomic(self.path(key)) as temporary:
-                temporary.write_bytes(content)
         except OSError as error:
-            raise InputError(
-                f"--bank {self.folder}: cannot write there ({error.strerror}); free space, choose another folder, "
-                "or go without (--no-bank)"
-            ) from error
+            raise unwritable(self.path(key), error) from error
+        write_bytes(self.path(key), content)
         return len(content)
 
     def files(self) -> list[Path]:
@@ -168,7 +173,8 @@ class Bank:
         ------
         InputError : some could not be removed; all others were.
         """
-        self._tidy()
+        with contextlib.suppress(OSError):
+            self._tidy()
         freed, kept = 0, []
         for _, path, size in self.entries():
             try:
@@ -177,7 +183,7 @@ class Bank:
             except OSError as error:
                 kept.append(f"{path.name} ({error.strerror})")
         if kept:
-            raise InputError(f"--bank {self.folder}: {len(kept)} files cannot be removed, such as {kept[0]}; allow it")
+            raise InputError(f"{self.folder}: {len(kept)} files cannot be removed, such as {kept[0]}; allow it")
         return freed
 
     def _tidy(self) -> None:
@@ -231,10 +237,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
-    folder = options.bank or default_folder()
-    if options.bank is not None and not folder.is_dir():
-        raise InputError(f"--bank {folder}: there is no such folder")
-    bank = Bank(folder)
+    if options.bank is not None and not options.bank.is_dir():
+        raise InputError(f"--bank {options.bank}: there is no such folder")
+    bank = Bank(options.bank)
     for path in bank.strangers():
         print(f"{path}: is no file of the bank; left alone")
     if options.action == "clear":

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.tasks import TrialBatch
 from cordstasks.training import choices, run_model
 
 __all__ = ["Behaviour", "behave"]
+
+_ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may differ
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,42 @@ class Behaviour:
     chance: float
 
     def window(self, start: float, end: float) -> slice:
-        """The steps that end after `start` and by `end`, in ms."""
-        inside = np.flatnonzero((self.times > start) & (self.times <= end + 1e-6))
+        """The steps that end after `start` and by `end`, in ms, the same for all trials.
+
+        Where periods differ between trials, use `within`.
+
+        Raises
+        ------
+        InputError
+            If no step ends there.
+        """
+        inside = np.flatnonzero((self.times > start + _ROUNDING) & (self.times <= end + _ROUNDING))
+        if not len(inside):
+            raise InputError(f"start={start:g}, end={end:g}: no step ends between these times (ms); give a wider window")
         return slice(int(inside[0]), int(inside[-1]) + 1)
+
+    def within(self, start: ArrayLike, end: ArrayLike, *, whole: bool = False) -> NDArray[np.bool_]:
+        """The steps of each trial that end in a window of its own, after `start` and by `end`.
+
+        `cordstasks.analysis.tuning.window_mean` averages over them.
+
+        Parameters
+        ----------
+        start, end : float or (trial,)
+            In ms, such as the columns of ``batch.periods["delay"]``. NaN for a trial that has no such window.
+        whole : bool
+            Only steps that begin in the window, too: for what is an average over the step, as a front-end's features are,
+            and not the state at its end, as rates are.
+
+        Returns
+        -------
+        bool (trial, time)
+        """
+        shape = len(self.rates), 1
+        first, last = (np.broadcast_to(np.asarray(time, np.float64).reshape(-1, 1), shape) for time in (start, end))
+        begun = self.times - self.times[0] >= first - _ROUNDING if whole else self.times > first + _ROUNDING
+        inside: NDArray[np.bool_] = begun & (self.times <= last + _ROUNDING)  # which nothing is that is not a number
+        return inside
 
 
 def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behaviour:

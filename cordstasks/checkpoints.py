@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import pickle
 import re
@@ -12,13 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cordstasks import registry
 from cordstasks.cordsnet import CordsNet, Preprocessing, norm_and_direction, norm_of
 from cordstasks.errors import InputError
-from cordstasks.files import atomic
+from cordstasks.files import write_bytes
 
 CARD = "cordstasks"  # key of the card in a safetensors file's metadata
 
@@ -53,10 +55,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"weights {path}: refused, since reading it would run code or it is not a checkpoint; "
             "save a plain state dict with torch.save(model.state_dict(), ...)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # what is damaged may fail in any way
         raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_one_line(error)})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"weights {path}: expected a flat dictionary of tensors (a state dict)")
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) and v.is_floating_point() for v in state.values()):
+        raise InputError(f"weights {path}: expected a flat dictionary of tensors of real numbers (a state dict)")
     return {str(name): value.float() for name, value in state.items()}, {}
 
 
@@ -88,7 +90,13 @@ def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> Cord
 
 def _preprocessing(card: dict[str, Any], in_channels: int, image_size: int) -> Preprocessing | None:
     if "mean" in card:
-        return Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
+        made = Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
+        for name, values in (("mean", made.mean), ("std", made.std)):
+            if len(values) != in_channels or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"its card's {name} {values} is not a finite number for each of {in_channels} channels")
+        if min(made.std) <= 0 or not (made.resize is None or (isinstance(made.resize, int) and made.resize >= 1)):
+            raise ValueError(f"its card's std {made.std} and resize {made.resize} must be above 0")
+        return made
     # published files are ImageNet's: the shorter side becomes 256 px for each 224 px of the crop
     return Preprocessing(resize=round(image_size * 256 / 224)) if in_channels == 3 else None
 
@@ -113,13 +121,24 @@ def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False)
             "std": network.preprocessing.std,
             "resize": network.preprocessing.resize,
         }
-        with atomic(path) as temporary:
-            save_file(state, temporary, metadata={CARD: json.dumps(card)})
+        write_bytes(path, to_bytes(state, metadata={CARD: json.dumps(card)}))
     elif path.suffix in {".pth", ".pt"}:
-        with atomic(path) as temporary:
-            torch.save(state, temporary)
+        save_state(path, state)
     else:
         raise InputError(f"path {path}: choose a name that ends in .safetensors, .pth or .pt")
+
+
+def save_state(path: Path, state: Any) -> None:
+    """Write tensors and plain values as `torch.save` does, atomically.
+
+    Raises
+    ------
+    WriteError
+        If the disk is full, or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)  # into memory, since torch's own writing to a file does not say why it fails
+    write_bytes(path, content.getbuffer())
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:

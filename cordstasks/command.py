@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from cordstasks.errors import InputError
+from cordstasks.errors import FULL, InputError, Note, naming, reworded
+
+# how a running command writes parameters that the library's errors name, see `cordstasks.errors.reworded`
+_FLAGS: ContextVar[dict[str, str] | None] = ContextVar("flags", default=None)
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are InputErrors, so that they too end as one line."""
+    """An ArgumentParser whose errors are InputErrors, so that they too end as one line.
+
+    Within `run_command` it also tells the flags that it reads, so that errors of the library, which name parameters, are
+    printed with the flags that set these.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse as `argparse` does."""
+        flags = _FLAGS.get()
+        if flags is not None:
+            flags.update(self._flags())
+        return super().parse_known_args(args, namespace)
+
+    def _flags(self) -> dict[str, str]:
+        """What stands for parameters in an error that is printed, see `cordstasks.errors.reworded`."""
+        flags = {}
+        for action in self._actions:
+            flag = max(action.option_strings, key=len, default="")
+            if flag and action.nargs == 0:
+                flags[f"{action.dest}=True"] = flag
+                if action.dest.startswith("no_"):
+                    flags[f"{action.dest.removeprefix('no_')}=False"] = flag
+            elif flag:
+                flags[f"{action.dest}="] = f"{flag} "
+        return flags
 
     def error(self, message: str) -> NoReturn:
         """Raise an InputError instead of printing the usage and exiting."""
@@ -27,16 +56,44 @@ def folder(text: str) -> Path:
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """Run `main` and exit with its status, 2 after an InputError and 130 after Ctrl-C."""
+    """Run `main` and exit with its status, 2 after an InputError and 130 after Ctrl-C.
+
+    Errors name the command's flags, and each `cordstasks.errors.Note` is one line.
+    """
+    flags: dict[str, str] = {}
+    known = _FLAGS.set(flags)
     try:
-        status = main()
+        with warnings.catch_warnings(), naming(flags):
+            warnings.showwarning = _short(warnings.showwarning)
+            status = main()
+            sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         sys.stderr.close()
         status = 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:  # then not what was printed
+            raise
+        sys.stdout = None  # or Python tries it again as it ends
+        print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
+        status = 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         status = 130
+    finally:
+        _FLAGS.reset(known)
     sys.exit(status)
+
+
+def _short(usual: Callable[..., None]) -> Callable[..., None]:
+    """A `warnings.showwarning` that prints notes without the place in the code that they come from."""
+
+    def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+        if issubclass(category, Note):
+            print(f"note: {reworded(str(message), _FLAGS.get() or {})}", file=sys.stderr)
+        else:
+            usual(message, category, *more, **named)
+
+    return show

@@ -2,12 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+# what the system says of a place that may be written, but has no room left or is broken
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class InputError(ValueError):
     """An argument, file or folder that cannot be used; the message names it, its value and the mend."""
+
+
+class WriteError(InputError):
+    """A file that cannot be written, for want of room or of permission; the message names it.
+
+    Parameters
+    ----------
+    message : str
+        What cannot be written, why, and what helps.
+    number : int or None
+        The operating system's number of the error, see the module `errno` of the standard library; kept as `errno`.
+    """
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = number
+
+
+class Note(UserWarning):
+    """What a user should know although the work goes on; the message names the argument or file."""
+
+
+def reworded(message: str, names: Mapping[str, str]) -> str:
+    """Write a message with other names of its arguments.
+
+    Parameters
+    ----------
+    message : str
+        Such as ``"path=runs/a: holds another run; continue it with resume=True"``.
+    names : mapping of str to str
+        What stands for what, such as ``{"path=": "--out ", "resume=True": "--resume"}``. A name counts at the message's
+        beginning and after a space or a bracket; what follows ``--set`` is a task's parameter and stays.
+
+    Returns
+    -------
+    str
+        Such as ``"--out runs/a: holds another run; continue it with --resume"``.
+    """
+    if not names:
+        return message
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![^ (])(?<!--set )(?:{longest_first})", lambda found: names[found[0]], message)
+
+
+@contextlib.contextmanager
+def naming(names: Mapping[str, str]) -> Iterator[None]:
+    """Let an InputError from inside name arguments as the caller of this block knows them, see `reworded`.
+
+    Raises
+    ------
+    InputError
+        The one from inside, reworded.
+    """
+    try:
+        yield
+    except InputError as error:
+        error.args = (reworded(str(error), names), *error.args[1:])
+        raise
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:

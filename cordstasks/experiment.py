@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -24,11 +25,11 @@ from cordstasks.frontend import Features, FrontEnd
 from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.recorded import named_weights, read_config, recorded_network
 from cordstasks.rnn import RNN
-from cordstasks.runs import RunFolder, environment, new_folder, unfinished_folder
+from cordstasks.runs import RunFolder, environment, unfinished_folder
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.tasks.visual import Duration
-from cordstasks.teacher import fit_teacher
+from cordstasks.teacher import check_number, fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
 TAUGHT_INPUTS = 24  # directions in feature space that the recurrent network is given, chosen by a teacher
@@ -56,24 +57,28 @@ def run(config: dict[str, Any], options: argparse.Namespace, *, given: set[str])
     """Carry out, or continue, the run that the command line asks for; see `cordstasks.train`."""
     folder = _folder(config, options)
     try:
-        return _run(folder, config, options, given)
+        with ExitStack() as held:
+            return _run(folder, config, options, given, held)
     except KeyboardInterrupt:
-        if not (folder.path / "config.json").exists():
+        if not folder.begun:
             raise
         again = f"python -m cordstasks.train --resume --out {folder.path}"
         print(f"\nstopped; this continues the run: {again}", file=sys.stderr)
         return 130
 
 
-def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str]) -> int:
+def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str], held: ExitStack) -> int:
+    """Carry out the run; `held` gets the lock of its folder."""
     began = time.monotonic()
     network = None
     if options.resume:
         config = _continued(folder, config, given)
+        if not folder.finished:
+            held.enter_context(folder.lock())
+            folder.tidy()
         if options.weights is not None or not folder.finished:
             network = recorded_network(folder.path, config, options.weights, name="--weights")
-        folder.tidy()
-        if folder.finished:
+        if folder.finished:  # then it is only read; another process may have finished it meanwhile
             print(f"{folder.path}: this run is finished")
             print(reports.table(folder.path / "summary.json"))
             return 0
@@ -94,10 +99,13 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
         "heldout": heldout_trials(config, task),
     }
     reports.check(task, batches["heldout"])
+    if _is_taught(config, task):
+        check_number(len(batches["training"]))
     machine = environment(frontend.device)
     if options.resume:
         _compare(config["environment"], machine)
     else:
+        held.enter_context(folder.lock())
         folder.start({**config, "environment": machine})
     name = frontend.network.card.get("name", "a CordsNet without a card")
     source = f" with the weights of {options.weights}" if options.weights else ""
@@ -190,12 +198,12 @@ def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
     name = None if options.task is None else tasks.get(options.task).id
     if options.out is not None:
         folder = RunFolder(options.out)
-        if not options.resume and (options.out / "config.json").exists():
-            folder.start({})  # raises: it holds another run
+        if not options.resume:
+            folder.check_free()
         return folder
     if options.resume:
-        return RunFolder(unfinished_folder(name or "*"))
-    return RunFolder(new_folder(str(name)))
+        return RunFolder(unfinished_folder(name))
+    return RunFolder(Path("runs") / str(name), numbered=True)
 
 
 def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
@@ -248,7 +256,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
     """Raise an InputError unless `value` is of the kind of the task's own value; the task itself checks its range."""
     own = getattr(task, name)
     if isinstance(own, Display):
-        raise InputError(f"--set {name}: the screen takes the front-end's image size; leave it out")
+        raise InputError(f"{name}={value}: the screen takes the front-end's image size; leave it out")
 
     def number(given: Any) -> bool:
         return isinstance(given, (int, float)) and not isinstance(given, bool)
@@ -267,7 +275,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
     else:
         kind, fits = "a number", number(value) or value is None
     if not fits:
-        raise InputError(f"--set {name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
+        raise InputError(f"{name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
 def _frontend(config: dict[str, Any], options: argparse.Namespace, network: CordsNet, *, asked: bool) -> FrontEnd:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import math
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, WriteError
 
 FileStamp = tuple[int, int, int, int]
 
@@ -33,23 +34,53 @@ def file_stamp(path: str | os.PathLike[str]) -> FileStamp | None:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path` in one step."""
+    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path` in one step.
+
+    Libraries that write files in compiled code may hide that the disk is full, or not notice it; let these write into
+    memory, and use `write_bytes`.
+
+    Raises
+    ------
+    WriteError
+        If the disk is full, or the folder cannot be written; `path` is then as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    temporary.touch(exist_ok=False)  # with the permissions that the user's umask gives, unlike tempfile's
     try:
+        temporary.touch(exist_ok=False)  # with the permissions that the user's umask gives, unlike tempfile's
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None:  # no error of the system's
+            raise
+        raise unwritable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def unwritable(path: Path, error: OSError) -> WriteError:
+    """The error for a file that cannot be written, with the system's reason."""
+    reason = f"{path}: cannot be written ({error.strerror or error})"
+    return WriteError(f"{reason}; make room, or choose a folder that can be written", error.errno)
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, atomically.
+
+    Raises
+    ------
+    WriteError
+        As `atomic`.
+    """
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    text = json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n"
-    with atomic(path) as temporary:
-        temporary.write_text(text)
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:
@@ -69,14 +100,33 @@ def read_json(path: Path) -> Any:
 
 
 def writable_folder(path: Path, argument: str) -> Path:
-    """Make the folder `path` if need be and check that files can be written in it."""
+    """Make the folder `path` if need be and check that files can be written in it.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    argument : str
+        The parameter that gave it, for the error's message.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be made or written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InputError(f"{argument} {path}: cannot write there ({error.strerror}); choose another folder") from error
+        raise no_writing(path, argument, error) from error
     return path
+
+
+def no_writing(path: Path, argument: str, error: OSError) -> WriteError:
+    """The error for a folder in which nothing can be written, with the system's reason."""
+    reason = f"{argument}={path}: cannot write there ({error.strerror or error})"
+    return WriteError(f"{reason}; choose another folder", error.errno)
 
 
 class Log:
@@ -86,9 +136,26 @@ class Log:
         self.path = path
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row."""
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(dict(row), default=_plain) + "\n")
+        """Append one row, the whole of it or nothing.
+
+        Raises
+        ------
+        WriteError
+            If the disk is full, or the file cannot be written.
+        """
+        line = (json.dumps(dict(row), default=_plain) + "\n").encode()
+        try:
+            with self.path.open("ab", buffering=0) as stream:
+                end = stream.seek(0, os.SEEK_END)
+                try:
+                    if stream.write(line) != len(line):  # the system writes what still has room
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        stream.truncate(end)
+                    raise
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def read(self) -> list[dict[str, Any]]:
         """Every whole row; what an interruption or damage has left of others is left out."""
@@ -107,15 +174,14 @@ class Log:
         """The rows that have a finite number for each of these keys."""
 
         def number(value: Any) -> bool:
-            return isinstance(value, (int, float)) and math.isfinite(value)
+            return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
         return [row for row in self.read() if all(number(row.get(key)) for key in keys)]
 
     def keep(self, last: int, key: str = "step") -> None:
         """Drop the rows whose `key` lies beyond `last`, or is no number."""
         rows = [row for row in self.read() if isinstance(row.get(key, 0), (int, float)) and row.get(key, 0) <= last]
-        with atomic(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def note_gaps(self, step: int, *, every: int, end: int) -> None:
         """Say so, in one line, if rows are missing that were there at `step`: one `every` so many steps and at the `end`."""

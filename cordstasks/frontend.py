@@ -8,6 +8,7 @@ import json
 import math
 import operator
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from cordstasks.architecture import CHANNELS_OUT
 from cordstasks.bank import Bank, Shard
 from cordstasks.cordsnet import CordsNet, load
 from cordstasks.devices import resolve
-from cordstasks.errors import InputError, unknown
+from cordstasks.errors import FULL, InputError, Note, WriteError, naming, unknown
 from cordstasks.histories import Accounts, Plan, Simulation, plan
 from cordstasks.simulator import Simulator, multiply_accumulates
 from cordstasks.stimuli import Movie
@@ -116,7 +117,8 @@ class FrontEnd:
     device : ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
     readout : ``"flatten"`` keeps place, ``"pool"`` averages over the whole maps, as ``side=1`` does.
     precision : of the products, see `cordstasks.simulator.Simulator`.
-    bank : folder of the bank (None: in the user's cache; False: no bank).
+    bank : folder of the bank (None: in the user's cache; False: no bank). One that cannot be written is only read: what it
+        lacks is computed each time, and a `cordstasks.errors.Note` says so once.
     bank_limit : its largest size in GB.
     tolerance : error allowed to a settled state, relative to the norm of each area's activity; 0 simulates every step.
     batch : histories simulated at once (None: by device).
@@ -164,7 +166,9 @@ class FrontEnd:
         if bank is False:
             self.bank = None
         else:
-            self.bank = Bank(None if bank is None or bank is True else Path(bank), limit_gb=bank_limit)
+            with naming({"folder=": "bank=", "limit_gb=": "bank_limit="}):
+                self.bank = Bank(None if bank is None or bank is True else Path(bank), limit_gb=bank_limit)
+        self._bank_writable = True
 
     @property
     def image_size(self) -> int:
@@ -227,18 +231,34 @@ class FrontEnd:
         accounts = Accounts()
         keys = [(part, self._key(part, dt)) for part in self._parts(movies, size)]
         total = sum(int(movie.duration_ms // STEP_MS) for movie in movies)
+        problem: WriteError | None = None
         with tqdm(total=total, desc=label, unit="step", unit_scale=True, leave=False) as bar:
             for part, key in keys:
                 shard = self.bank.read(key) if self.bank else None
                 end = bar.n + sum(int(movie.duration_ms // STEP_MS) for movie in part)
                 if shard is None:
                     shard = self._simulate(part, size, bar, end)
-                    if self.bank:
-                        self.bank.write(key, shard)
+                    problem = self._store(key, shard) or problem
                     accounts.add(Accounts(**shard.accounts))  # type: ignore[arg-type]
                 bar.update(end - bar.n)
                 shards.append(shard)
+        if problem is not None:
+            message = f"{problem}; features that are not in the bank yet are computed and not kept"
+            warnings.warn(message, Note, stacklevel=2)
         return _joined(shards, accounts, self.blocks)
+
+    def _store(self, key: str, shard: Shard) -> WriteError | None:
+        """Keep a shard in the bank; what says that the bank may only be read is returned the first time, and not raised."""
+        if self.bank is None or not self._bank_writable:
+            return None
+        try:
+            self.bank.write(key, shard)
+        except WriteError as error:
+            if error.errno in FULL:
+                raise
+            self._bank_writable = False
+            return error
+        return None
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:
         """Movies in groups that are stored together: small ones, unless a large one shares more histories."""

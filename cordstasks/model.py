@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cordstasks.components import block_factors, from_rows, inverse_root, leading, mean_of
+from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.rnn import RNN
 
@@ -82,18 +83,23 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
     steps : bool (trial, time), those to take the statistics from.
     inputs : number of components.
     whiten : scale each to unit variance; otherwise all by one factor, to a mean variance of one.
+
+    Raises
+    ------
+    InputError : features that are not finite.
     """
     rows = features.rows[features.index[steps].unique()]
-    if features.units <= EXACT:
-        rows = rows.float()
-        mean = rows.mean(0)
-        factors = block_factors(rows, mean, features.blocks)
+    exact = features.units <= EXACT
+    rows = rows.float() if exact else rows
+    mean = rows.mean(0) if exact else mean_of(rows)
+    if not bool(torch.isfinite(mean).all()):
+        raise InputError("features: not all of them are finite numbers; the front-end diverges, take other weights")
+    factors = block_factors(rows, mean, features.blocks)
+    if exact:
         scaled = (rows - mean) * factors
         values, vectors = torch.linalg.eigh(scaled.T @ scaled / len(rows))
         values, vectors = values[-inputs:], vectors[:, -inputs:]
     else:
-        mean = mean_of(rows)
-        factors = block_factors(rows, mean, features.blocks)
         decompose = from_rows if len(rows) <= EXACT else leading
         values, vectors = decompose(rows, mean, factors, inputs)
     scale = inverse_root(values) if whiten else inverse_root(values.mean()[None])

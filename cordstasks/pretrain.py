@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cordstasks.command import run_command
+from cordstasks.command import Parser, run_command
+from cordstasks.folders import locked
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m cordstasks.pretrain",
         description="Train a feed-forward network, match each area of a CordsNet to it, train the whole at equilibrium, and "
         "check the result under the paper's protocol. An interrupted run continues with --resume.",
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     from cordstasks.pretraining.pipeline import pretrain
 
-    return pretrain(options)
+    with locked(options.out, "out"):
+        return pretrain(options)
 
 
 if __name__ == "__main__":

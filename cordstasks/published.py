@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,7 @@ def load_published(path: str | Path, *, alpha: float = 0.2, noise: float = 0.0) 
     units = wi.shape[1]
     shapes: dict[str, tuple[int, ...]] = {"si": (len(wi),), "so": (wo.shape[1],), "h0": (units,)}
     if low:
-        shapes |= dict.fromkeys("mn", (units, state["m"].shape[-1]))
+        shapes |= dict.fromkeys("mn", (units, state["m"].shape[-1] if state["m"].ndim else 0))
     else:
         shapes["wrec"] = (units, units)
     for name, shape in shapes.items():
@@ -80,7 +79,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what is damaged may fail in any way
         raise InputError(f"{path}: damaged, or not a file of weights only") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: not a network, which would be a dictionary of tensors")

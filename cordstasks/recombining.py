@@ -47,7 +47,7 @@ class Recombination:
         onset, end = batch.periods[compared].T / batch.dt
         whole = np.abs(onset - onset.round()) < 1e-9
         free = whole & (batch.periods[compared][:, 0] - batch.periods["sample"][:, 1] >= RETURNED_MS - 1e-9)
-        step = onset.round().astype(np.int64)
+        step = np.floor(onset + 1e-9).astype(np.int64)  # as trials are put on the grid: the first that the test is in
         rows = np.arange(len(batch))
         sample, test = (batch.auxiliary[name][rows, step] for name in ("sample", "shown"))
         match = sample == test

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _NAME: _Kind = ("a name", lambda value: isinstance(value, str) and value != "")
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 # every setting of a run of `cordstasks.train`, and what it must be
@@ -72,12 +72,13 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
             f"{folder.path}: holds networks of the abstract task {task}; continue them with --resume --out {folder.path} "
             "alone, or load them with cordstasks.abstract.experiment.load_networks"
         )
-    missing = sorted(set(KINDS) - set(config))
+    missing = sorted(set(KINDS) - set(config), key=lambda name: (name != "task", name))
     if missing:
         raise InputError(f"{path} lacks {missing[0]!r}; the folder holds no run of this version, so choose another")
     for name, (kind, fits) in KINDS.items():
         if not fits(config[name]):
-            raise InputError(f"{path}: {name}={config[name]!r}: expected {kind}; correct it, or choose another run")
+            # as the file has it, since flags of the same name do not change it
+            raise InputError(f'{path} has "{name}": {config[name]!r}; expected {kind}: correct it, or choose another run')
     config["set"] = {name: tuple(value) if isinstance(value, list) else value for name, value in config["set"].items()}
     return config
 

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cordstasks.errors import InputError, unknown
+from cordstasks.errors import InputError, WriteError, unknown
 from cordstasks.files import atomic, writable_folder
 
 CHUNK_BYTES = 1 << 18
@@ -171,13 +171,10 @@ def download(url: str, target: Path, blob: str) -> None:
                     f"{url}: the download is not the published file: expected git blob {blob}, found {found}; nothing "
                     f"was kept of it; try again, or {_by_hand(target.name)}"
                 )
-    except OSError as error:  # the disk's: _received has made InputErrors of the network's
+    except WriteError as error:
         if target.is_file() and git_blob_id(target) == blob:
             return  # another process was first and has the file open, which Windows does not let us replace
-        raise InputError(
-            f"CORDSTASKS_CACHE {target.parent}: cannot write {target.name} there ({_reason(error)}); "
-            "make room or choose another folder"
-        ) from error
+        raise WriteError(f"CORDSTASKS_CACHE={target.parent}: {error}", error.errno) from error
 
 
 def git_blob_id(path: str | os.PathLike[str]) -> str:
@@ -194,7 +191,7 @@ def _packaged_file(entry: Entry) -> Path:
     if not path.is_file():
         raise InputError(
             f"weights {entry.name!r}: {path} is missing, so the installation is not whole; install cordstasks again, "
-            "or pass --weights FILE"
+            "or pass weights=FILE"
         )
     return path
 
@@ -214,7 +211,7 @@ def _cached_file(entry: Entry) -> Path:
     if found != entry.blob:
         raise InputError(
             f"weights {entry.name!r}: {path} is damaged or another file: expected git blob {entry.blob}, found "
-            f"{found}; it was left as it is; move it away and it is downloaded again, or pass --weights FILE"
+            f"{found}; it was left as it is; move it away and it is downloaded again, or pass weights=FILE"
         )
     return path
 
@@ -242,7 +239,7 @@ def _received(url: str, file_name: str) -> Generator[bytes, None, None]:
 
 
 def _by_hand(file_name: str) -> str:
-    return f"download it by other means and pass --weights FILE, or set CORDSTASKS_CACHE to a folder that holds {file_name}"
+    return f"download it by other means and pass weights=FILE, or set CORDSTASKS_CACHE to a folder that holds {file_name}"
 
 
 def _reason(error: Exception) -> str:

@@ -12,23 +12,78 @@ from typing import Any
 import torch
 
 from cordstasks import __version__
-from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
+from cordstasks.checkpoints import save_state
+from cordstasks.errors import InputError, naming
+from cordstasks.files import Log, read_json, writable_folder, write_json
+from cordstasks.folders import locked, new_folder, unfinished_folder
 
 __all__ = ["RunFolder", "check_moments", "environment", "new_folder", "restore_optimiser", "restoring", "unfinished_folder"]
 
 
 class RunFolder:
-    """One folder a run: config.json, metrics.jsonl, checkpoint.pt, best.pt, summary.json and figures."""
+    """One folder a run: config.json, metrics.jsonl, checkpoint.pt, best.pt, summary.json and figures.
 
-    def __init__(self, path: Path) -> None:
+    Reading needs no permission to write. A process that writes holds the folder with `lock`.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    numbered : bool
+        Give the run a folder of its own: `path` with the first number that is free when the run is begun, -001, -002, ...
+    """
+
+    def __init__(self, path: Path, *, numbered: bool = False) -> None:
+        self._place(path)
+        self._numbered, self._held = numbered, False
+
+    def _place(self, path: Path) -> None:
         self.path = path
         self.log = Log(path / "metrics.jsonl")
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a run."""
+        return not self._numbered and (self.path / "config.json").exists()
 
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return (self.path / "summary.json").exists()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing this run until the block ends; a folder that stays empty is removed.
+
+        Raises
+        ------
+        InputError
+            If another process writes the run; the message names it.
+        WriteError
+            If the folder cannot be made or written.
+        """
+        if self._held:
+            yield
+            return
+        fresh = self._numbered or not self.path.exists()
+        if self._numbered:
+            with naming({"parent=": "path="}):
+                self._place(new_folder(self.path.name, self.path.parent))
+            self._numbered = False
+        try:
+            with locked(self.path, "path"):
+                self._held = True
+                yield
+        finally:
+            self._held = False
+            if fresh:
+                with contextlib.suppress(OSError):  # it holds files
+                    self.path.rmdir()
+
+    def check_free(self) -> None:
+        """Raise an InputError if the folder holds a run."""
+        if self.begun:
+            raise InputError(f"path={self.path}: holds another run; choose another folder, or continue it with resume=True")
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Begin a run in a folder that holds none yet.
@@ -37,16 +92,14 @@ class RunFolder:
         ------
         InputError : the folder cannot be written, or holds another run.
         """
-        if (self.path / "config.json").exists():
-            raise InputError(f"--out {self.path}: holds another run; choose another folder, or continue it with --resume")
-        writable_folder(self.path, "--out")
+        self.check_free()
+        writable_folder(self.path, "path")
         write_json(self.path / "config.json", dict(config))
 
     def config(self) -> dict[str, Any]:
         """The settings of the run that the folder holds."""
         if not (self.path / "config.json").exists():
-            raise InputError(f"--resume: {self.path} holds no run (no config.json); start one without --resume")
-        writable_folder(self.path, "--out")
+            raise InputError(f"path={self.path}: holds no run (no config.json); name the folder of a run")
         value = read_json(self.path / "config.json")
         if not isinstance(value, dict):
             raise InputError(f"{self.path}/config.json: holds no settings of a run (a JSON object); choose another folder")
@@ -58,12 +111,14 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint, replacing an older one in one step."""
-        try:
-            with atomic(self.path / name) as temporary:
-                torch.save(dict(state), temporary)
-        except OSError as error:
-            raise InputError(f"--out {self.path}: cannot write {name} ({error.strerror})") from error
+        """Write a checkpoint, replacing an older one in one step.
+
+        Raises
+        ------
+        WriteError
+            If the disk is full, or the folder cannot be written; the older one is then still there.
+        """
+        save_state(self.path / name, dict(state))
 
     def load(self, name: str, device: torch.device) -> dict[str, Any] | None:
         """Read a checkpoint; None if there is none yet."""
@@ -89,6 +144,8 @@ def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[No
     """While what a file of a run holds is put to use: what is missing or does not fit is an InputError that names it."""
     try:
         yield
+    except InputError:
+        raise
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise InputError(f"{path}: does not hold what this run needs ({reason}); {fix}") from error
@@ -114,22 +171,6 @@ def check_moments(optimiser: torch.optim.Optimizer) -> None:
             if kept[name].shape != parameter.shape:
                 raise ValueError(f"{name} of shape {tuple(kept[name].shape)} for a parameter of {tuple(parameter.shape)}")
         float(kept["step"])
-
-
-def new_folder(task: str, parent: Path = Path("runs")) -> Path:
-    """The first free folder runs/<task>-001, -002, ..."""
-    number = 1
-    while (parent / f"{task}-{number:03d}").exists():
-        number += 1
-    return parent / f"{task}-{number:03d}"
-
-
-def unfinished_folder(task: str, parent: Path = Path("runs")) -> Path:
-    """The last folder of `task` whose run has not come to its end."""
-    for path in sorted(parent.glob(f"{task}-*"), reverse=True):
-        if (path / "config.json").exists() and not RunFolder(path).finished:
-            return path
-    raise InputError(f"--resume: {parent}/ holds no unfinished run of task {task}; name the run's folder with --out")
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.model import principal_components, projected
 
-__all__ = ["Teacher", "fit_teacher", "running_evidence"]
+__all__ = ["Teacher", "check_number", "fit_teacher", "running_evidence"]
 
 LAGS_MS = (20.0, 40.0)
 COMPONENTS = 500  # most principal components, whitened, in which covariances are compared
 PER_TRIAL = 0.55  # components for each trial, where trials are few: a matrix of more would hold more noise than motion
 GAIN = 7.0  # standard deviation of the final log odds over training trials
 TYPICAL = 3.0  # the same of other sequences, about: a matrix says more on trials that it was estimated from
+FEWEST = 4  # training trials, to compare anything
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,16 @@ def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evid
     return momentary.cumsum(1)
 
 
+def check_number(trials: int) -> None:
+    """Raise an InputError if so many training trials are too few to fit a teacher to."""
+    if trials < FEWEST:
+        raise _too_few(trials)
+
+
+def _too_few(trials: int) -> InputError:
+    return InputError(f"trials={trials}: too few to learn from; give hundreds")
+
+
 @torch.no_grad()
 def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: float, inputs: int = 24) -> Teacher:
     """Fit a teacher to training trials.
@@ -83,8 +94,8 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     lags = tuple(sorted({max(1, round(lag / dt)) for lag in LAGS_MS}))
     enough = max(inputs, int(PER_TRIAL * len(features)))
     components = min(COMPONENTS, enough, features.units, len(features.index[evidence].unique()) - 1)
-    if len(features) < 4 or components < 2:
-        raise InputError(f"--trials {len(features)}: too few to learn from; give hundreds")
+    if len(features) < FEWEST or components < 2:
+        raise _too_few(len(features))
     mean, whitening = principal_components(features, evidence, components, whiten=True)
     white = projected(features, mean, whitening)
     sign = torch.where(first, 1.0, -1.0)

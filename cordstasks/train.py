@@ -13,8 +13,9 @@ from typing import Any
 from cordstasks import registry
 from cordstasks.abstract import command as abstract
 from cordstasks.command import Parser, run_command
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, naming
 from cordstasks.files import absolute
+from cordstasks.folders import unfinished_folder
 
 # options that say where and whether, not what: they may differ when a run is resumed
 WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick", "stimuli_dir")
@@ -169,7 +170,7 @@ def _no_number(constant: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = _with_folder(sys.argv[1:] if arguments is None else arguments)
     if abstract.is_abstract(arguments):
         return abstract.main(arguments)
     made = parser()
@@ -179,16 +180,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = config_of(options)
     from cordstasks.experiment import run  # late: it loads torch, which --help and mistakes need not wait for
 
-    return run(config, options, given=_given(made, arguments))
+    # of a resumed run the task parameters that are not on the command line have proved right before
+    with naming({"path=": "--out ", **{f"{name}=": f"--set {name}=" for name in config["set"]}}):
+        return run(config, options, given=_given(made, arguments))
 
 
-def _given(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> set[str]:
+def _with_folder(arguments: Sequence[str]) -> Sequence[str]:
+    """The command line, with the latest unfinished run's folder if it resumes a run and names neither folder nor task."""
+    given = _given(parser(), arguments)
+    if "resume" not in given or given & {"task", "out"} or {"-h", "--help"} & set(arguments):
+        return arguments
+    return [*arguments, "--out", str(unfinished_folder())]
+
+
+def _given(made: argparse.ArgumentParser, arguments: Sequence[str]) -> set[str]:
     """Names of the options that the command line itself holds."""
-    bare = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    bare = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for action in made._actions:
         if action.option_strings and action.dest != "help":
             switch = isinstance(action, argparse._StoreTrueAction)
-            bare.add_argument(*action.option_strings, dest=action.dest, action="store_true" if switch else "append")
+            kind: dict[str, Any] = {"action": "store_true"} if switch else {"action": "append", "nargs": action.nargs}
+            bare.add_argument(*action.option_strings, dest=action.dest, **kind)
     return set(vars(bare.parse_known_args(arguments)[0]))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cordstasks.behaving import Behaviour, behave
 from cordstasks.cordsnet import CordsNet
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, naming
 from cordstasks.experiment import heldout_trials, model_of, task_of
 from cordstasks.files import read_json
 from cordstasks.frontend import Features, FrontEnd
@@ -76,7 +76,8 @@ def load_run(
         the front-end that are gone or are others than the run's.
     """
     run = RunFolder(Path(folder))
-    config = read_config(run)
+    with naming({"path=": "folder="}):
+        config = read_config(run)
     network = recorded_network(run.path, config, weights)
     frontend = FrontEnd(
         network,
@@ -90,7 +91,7 @@ def load_run(
     task = task_of(config, frontend.image_size)
     model = model_of(config, frontend, task)
     if not (run.path / "best.pt").exists():
-        raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish it with --resume --out {folder}")
+        raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish the run first")
     load_best(model, run, frontend.device)
     summary = read_json(run.path / "summary.json") if run.finished else {}
     if not isinstance(summary, dict):

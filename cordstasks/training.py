@@ -337,7 +337,7 @@ def train(
             loss = _step(model, readouts, trials, mixtures, teacher, optimiser, generator, settings)
             if not math.isfinite(loss):
                 raise InputError(
-                    f"--learning-rate {settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
+                    f"learning_rate={settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
                     "choose a smaller one"
                 )
             if averaged is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.command import Parser, run_command
-from cordstasks.errors import InputError
+from cordstasks.errors import naming
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,17 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cordstasks import tasks  # late: it loads NumPy, which --help need not wait for
 
     if options.action == "preview":
-        from cordstasks.tasks.preview import MOST_TRIALS, write_preview
+        from cordstasks.tasks.preview import write_preview
 
-        if not 1 <= options.trials <= MOST_TRIALS:
-            raise InputError(f"--trials {options.trials}: draw at least 1 and at most {MOST_TRIALS}")
-        if options.seed < 0:
-            raise InputError(f"--seed {options.seed}: give a whole number of at least 0")
         task = tasks.get(options.task)
         if options.training:
             task = task.lessons()[0] if isinstance(task, tasks.AbstractTask) else task.for_training()
-        for path in write_preview(task, options.out, trials=options.trials, seed=options.seed):
-            print(path)
+        with naming({"folder=": "out="}):
+            paths = write_preview(task, options.out, trials=options.trials, seed=options.seed)
+        print(*paths, sep="\n")
         return 0
     from cordstasks.tasks.listing import described
 

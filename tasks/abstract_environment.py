@@ -33,7 +33,8 @@ class AbstractEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no ty
     and 2 negative.
 
     **Rewards.** -0.1 a step for not fixating before the response period (with ``abort=True`` that also ends the trial),
-    1 for the right answer and 0 for a wrong one, either of which ends the trial, and 0 for none.
+    1 for the right answer and 0 for a wrong one, either of which ends the trial, and 0 for none. In a trial without an
+    answer, such as a catch trial, 1 for fixating to its end.
 
     Parameters
     ----------
@@ -222,6 +223,9 @@ class AbstractEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no ty
         elif action != FIXATE:
             self.performance = int(action == self.trial["ground_truth"])
             reward, over = self.rewards["correct" if self.performance else "fail"], True
+        elif self.t_ind == len(self.gt) - 1 and not self.gt.any():
+            # held to the end of a trial that asks for nothing else, such as a catch trial: right, and no miss
+            self.performance, reward, over = 1, self.rewards["correct"], True
         info = {"new_trial": over, "gt": self.gt_now, "conditions": self._conditions}
         # TrialEnv now adds dt to its clock twice to see whether the trial is over: half a step early, rounding cannot
         # end it too soon. `step` sets the clock right.

@@ -136,12 +136,26 @@ def _check_declarations(task: VisualTask) -> None:
             raise _Fault(f"likeness[{name!r}]: give chances (class, class)")
 
 
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _are_areas(value: Any) -> bool:
+    several = isinstance(value, (list, tuple)) and len(value) > 0 and all(_is_whole(area, 0) for area in value)
+    return value is None or _is_whole(value, 0) or several
+
+
+# the settings of runs that are no numbers above 0, and what they are
+_SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "areas": ("numbers of the front-end's areas, from 0, or None for the last", _are_areas),
+    "side": ("a whole number of at least 1, or None", lambda value: value is None or _is_whole(value, 1)),
+    "set": ("a dictionary of task parameters", lambda value: isinstance(value, Mapping)),
+}
+
+
 def _check_sizes(task: VisualTask) -> None:
     """Raise a fault unless the sizes of runs are those that ``python -m cordstasks.train`` needs."""
     known = VisualTask.run_defaults
-    lacking = [name for name in known if name not in task.run_defaults]
-    if lacking:
-        raise _Fault(f"run_defaults: lacks {lacking[0]!r}; begin with {{**VisualTask.run_defaults, ...}}")
     for name, defaults, names in (
         ("run_defaults", task.run_defaults, tuple(known)),
         ("quick_defaults", task.quick_defaults, (*known, "set")),
@@ -149,8 +163,9 @@ def _check_sizes(task: VisualTask) -> None:
         for key, value in defaults.items():
             if key not in names:
                 raise _Fault(f"{name}: {unknown('setting', key, names)}")
-            if key != "set" and (not _is_number(value) or value <= 0):
-                raise _Fault(f"{name}[{key!r}]={value!r}: give a number above 0")
+            kind, fits = _SETTINGS.get(key, ("a number above 0", lambda given: _is_number(given) and given > 0))
+            if not fits(value):
+                raise _Fault(f"{name}[{key!r}]={value!r}: give {kind}")
 
 
 def _check_design(what: str, design: Any) -> list[dict[str, Condition]]:

@@ -33,7 +33,8 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
     task : what is shown and what is right.
     dt : duration of a time step in ms, at most that of the shortest period.
     rewards : what differs from ``{"abort": -0.1, "correct": 1.0, "fail": 0.0, "miss": 0.0}``: for breaking fixation,
-        for the right choice, for a wrong one, and for none by the end of the trial.
+        for the right choice, for a wrong one, and for none by the end of the trial. In a trial in which fixating is right
+        throughout, none by its end is the right choice.
     abort : breaking fixation ends the trial.
     render_mode : "rgb_array" or None.
 
@@ -206,11 +207,14 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
 
     def _step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         reward, over = 0.0, False
-        if action != FIXATE and self.t_ind < self._answer_step:
+        if action != FIXATE and self.t_ind < self._answer_step and action != self.gt_now:
             reward, over = self.rewards["abort"], self.abort
         elif action != FIXATE:
             self.performance = int(action == self.gt_now)
             reward, over = self.rewards["correct" if self.performance else "fail"], True
+        elif self.t_ind == len(self.gt) - 1 and not self.gt.any():
+            # held to the end of a trial that asks for nothing else: right, and no miss
+            self.performance, reward, over = 1, self.rewards["correct"], True
         info = {"new_trial": over, "gt": self.gt_now, "conditions": self.visual_trial.conditions}
         # TrialEnv now adds dt to its clock twice to see whether the trial is over: half a step early, rounding cannot
         # end it too soon. `step` sets the clock right.

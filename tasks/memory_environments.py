@@ -18,7 +18,8 @@ class Numerosity(NamedEnvironment):
     **Actions.** 0 fixate and hold the lever, 1 release it. With ``two_choices=True``: 0 fixate, 1 match, 2 nonmatch.
 
     **Rewards.** -0.1 a step for releasing before the test (with ``abort=True`` that also ends the trial); from then on a
-    release ends the trial, with 1 in a test that matches and 0 elsewhere; 0 for none by the end of the trial.
+    release ends the trial, with 1 in a test that matches and 0 elsewhere; 0 for none by the end of the trial, or 1 where
+    no test matched (a nonmatch without a second test).
 
     **Trial timing.** 500 ms of fixation, 800 ms of sample, 1000 ms of delay, 1200 ms of test; if that does not match,
     1200 ms of a second test that does.
@@ -59,7 +60,8 @@ class CatDog(NamedEnvironment):
     **Actions.** 0 fixate and hold the lever, 1 release it. With ``two_choices=True``: 0 fixate, 1 match, 2 nonmatch.
 
     **Rewards.** -0.1 a step for releasing before the test (with ``abort=True`` that also ends the trial); from then on a
-    release ends the trial, with 1 in a test that matches and 0 elsewhere; 0 for none by the end of the trial.
+    release ends the trial, with 1 in a test that matches and 0 elsewhere; 0 for none by the end of the trial, or 1 where
+    no test matched (a nonmatch without a second test).
 
     **Trial timing.** 500 ms of fixation, 600 ms of sample, 1000 ms of delay, 600 ms of test; if that does not match, a
     second delay of 600 ms and 600 ms of a second test that does.

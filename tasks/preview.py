@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
-from cordstasks.files import atomic, writable_folder
+from cordstasks.files import writable_folder, write_bytes
 from cordstasks.tasks.abstract import AbstractTask
 from cordstasks.tasks.visual import Trial, VisualTask
 
@@ -56,7 +57,7 @@ def write_preview(task: VisualTask | AbstractTask, folder: Path, *, trials: int 
         raise InputError(f"trials={trials!r}: draw at least 1 and at most {MOST_TRIALS}")
     if seed < 0:
         raise InputError(f"seed={seed!r}: give a whole number of at least 0")
-    place = writable_folder(folder, "--out")
+    place = writable_folder(folder, "folder")
     path = place / f"{task.id}.png"
     if isinstance(task, AbstractTask):
         from cordstasks.analysis import figures  # late: it loads matplotlib
@@ -66,13 +67,12 @@ def write_preview(task: VisualTask | AbstractTask, folder: Path, *, trials: int 
     drawn = task.trials(trials, seed=seed)
     images, durations = animation(task, drawn)
     sheet = contact_sheet(task, drawn)
-    with atomic(path) as temporary:
-        sheet.save(temporary, format="PNG")
     moving = path.with_suffix(".gif")
-    with atomic(moving) as temporary:
-        images[0].save(
-            temporary, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
-        )
+    png, gif = io.BytesIO(), io.BytesIO()
+    sheet.save(png, format="PNG")
+    images[0].save(gif, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
+    for target, content in zip((path, moving), (png, gif), strict=True):
+        write_bytes(target, content.getbuffer())
     return [path, moving]
 
 

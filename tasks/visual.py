@@ -30,7 +30,7 @@ class Trial:
     answer : the action that is right at the decision, an index into the task's `actions`; it may be to go on fixating.
     answer_window : (start, end) in ms of the decision: when the answer is due (a loss asks for it there).
     answer_from : time in ms from which an action other than fixating ends the trial, and is right where it is the target;
-        earlier, it breaks the trial off.
+        earlier, it breaks fixation unless it is the target.
     conditions : what was shown, one scalar a name.
     targets : (start, end, action) in ms, in order: what is right when. Fixating is, in between. None: the answer, in its
         window.
@@ -118,6 +118,34 @@ class TrialBatch:
         if self.decisions is not None:
             return self.decisions.options
         return tuple(range(1, int(self.targets.max()) + 1))
+
+    def select(self, rows: NDArray[Any]) -> TrialBatch:
+        """Some of the trials, without the steps that only pad them to the length of others.
+
+        Parameters
+        ----------
+        rows : (trial,), indices or booleans.
+
+        Raises
+        ------
+        InputError
+            If `rows` selects no trial.
+        """
+        kept = np.arange(len(self))[rows]
+        if not len(kept):
+            raise InputError(f"rows={rows!r}: selects none of {len(self)} trials; select at least one")
+        movies = tuple(self.movies[row] for row in kept)
+        steps = max(steps_before(movie.duration_ms, self.dt) for movie in movies)
+        return TrialBatch(
+            movies=movies,
+            dt=self.dt,
+            targets=self.targets[kept, :steps],
+            mask=self.mask[kept, :steps],
+            conditions={name: values[kept] for name, values in self.conditions.items()},
+            periods={name: values[kept] for name, values in self.periods.items()},
+            decisions=Decisions(self.answers[kept], self.answering[kept, :steps], self.options),
+            auxiliary={name: values[kept, :steps] for name, values in self.auxiliary.items()},
+        )
 
 
 class VisualTask(ABC):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +73,52 @@ def random_network() -> Callable[..., object]:
         return network.eval()
 
     return make
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """A maker of contexts in which no file grows beyond so many bytes, as on a disk with room for no more."""
+    resource = pytest.importorskip("resource", reason="this system limits no file sizes")
+
+    @contextlib.contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+# folders that tests have made read-only, each with what was tried there; an audit hook cannot be removed
+_READ_ONLY: dict[Path, list[str]] = {}
+_CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.utime", "os.chmod", "os.truncate", "os.link", "os.symlink"}
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _READ_ONLY or not (event == "open" or event in _CHANGES) or not isinstance(arguments[0], (str, os.PathLike)):
+        return
+    path = Path(os.path.abspath(os.fspath(arguments[0])))
+    for folder, tried in _READ_ONLY.items():
+        writes = event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes and path.is_relative_to(folder):
+            tried.append(f"{event} {path}")
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+
+@pytest.fixture(scope="session")
+def read_only() -> Callable[[Path], contextlib.AbstractContextManager[list[str]]]:
+    """A maker of contexts in which a folder is on a read-only file system; they give the list of what was tried there."""
+    sys.addaudithook(_refuse)
+
+    @contextlib.contextmanager
+    def refusing(folder: Path) -> Iterator[list[str]]:
+        _READ_ONLY[folder] = tried = []
+        try:
+            yield tried
+        finally:
+            del _READ_ONLY[folder]
+
+    return refusing

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,98 @@ class TestRunFolder:
         for one, two in zip(*(experiment.load_networks(tmp_path / name) for name in ("whole", "cut")), strict=True):
             for name, value in one.state_dict().items():
                 assert torch.equal(two.state_dict()[name], value)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has come to its end."""
+    folder = tmp_path_factory.mktemp("runs") / "begun"
+    experiment.carry_out(small(seeds=(2, 6)), RunFolder(folder), figures=False)
+    return folder
+
+
+class TestDamagedRuns:
+    """One line that names the file, from the command that resumes and from what loads the networks."""
+
+    @pytest.fixture
+    def run(self, begun: Path, tmp_path: Path) -> Path:
+        shutil.copytree(begun, tmp_path / "run")
+        return tmp_path / "run"
+
+    @pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+    def test_settings(self, run: Path, name: str):
+        config = read_json(run / "config.json")
+        without = {key: value for key, value in config.items() if key != name}
+        changed = [without, {**config, name: {"a": 1}}, {**config, name: [[1]]}]
+        # where a rank, a density or a shape does not matter, nobody looks at it
+        for wrong in changed[: 1 if name in ("rank", "density", "shape", "parameters") else 3]:
+            (run / "config.json").write_text(json.dumps(wrong))
+            with pytest.raises(InputError, match=r"run(/config\.json| holds no run of an abstract task of this version)"):
+                experiment.load_networks(run)
+            with pytest.raises(InputError, match=r"run(/config\.json| holds no run of an abstract task of this version)"):
+                main(["--resume", "--out", str(run)])
+
+    @pytest.mark.parametrize("file", ["networks.pt", "checkpoint.pt"])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda state: {},
+            lambda state: [state],
+            lambda state: {**state, "networks": {}},
+            lambda state: {**state, "networks": "none"},
+            lambda state: {**state, "networks": {k: v[:, :1] for k, v in state["networks"].items()}},
+            lambda state: {**state, "networks": {k: v[:1] for k, v in state["networks"].items()}},
+        ],
+    )
+    def test_weights(self, run: Path, file: str, change: Any):
+        state = torch.load(run / file, weights_only=True)
+        if file == "checkpoint.pt":  # as it was before the end
+            state |= {"active": [0, 1], "networks": state["best"], "step": 8}
+        torch.save(change(state), run / file)
+        if file == "checkpoint.pt":
+            (run / "networks.pt").unlink()
+            (run / "summary.json").unlink()
+        use = {
+            "networks.pt": lambda: experiment.load_networks(run),
+            "checkpoint.pt": lambda: main(["--resume", "--out", str(run)]),
+        }
+        with pytest.raises(InputError, match=rf"run/{re.escape(file)}: (does not hold what this run needs|damaged)"):
+            use[file]()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"step": "x"},
+            {"progress": [{"seed": 2}]},
+            {"progress": []},
+            {"active": [7]},
+            {"best": {}},
+            {"moments": {"bias": {"exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1), "step": 1}}},
+        ],
+    )
+    def test_checkpoint(self, run: Path, change: dict[str, Any]):
+        state = torch.load(run / "checkpoint.pt", weights_only=True)
+        state |= {"active": [0, 1], "networks": state["best"], "step": 8, **change}
+        torch.save(state, run / "checkpoint.pt")
+        with pytest.raises(InputError, match=r"run/checkpoint\.pt: does not hold what this run needs"):
+            experiment.carry_out(small(seeds=(2, 6)), RunFolder(run), resume=True)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"networks": 3}', '{"networks": [{"seed": 2}]}'])
+    def test_summary(self, run: Path, content: str):
+        (run / "summary.json").write_text(content)
+        with pytest.raises(InputError, match=r"run/summary\.json: "):
+            experiment.load_networks(run, learned=True)
+        with pytest.raises(InputError, match=r"run/summary\.json: "):
+            main(["--resume", "--out", str(run)])
+
+    @pytest.mark.parametrize("content", [None, "", "[1]\nnull\n", '{"step": 4, "sco'])
+    def test_a_lost_log_is_told(self, run: Path, content: str | None, capsys: pytest.CaptureFixture[str]):
+        (run / "metrics.jsonl").unlink()
+        (run / "summary.json").unlink()
+        if content is not None:
+            (run / "metrics.jsonl").write_text(content)
+        assert main(["--resume", "--out", str(run)]) == 0
+        assert capsys.readouterr().out.count("metrics.jsonl lacks rows of steps 4 to 24") == 1
 
 
 class TestCommand:

@@ -137,6 +137,13 @@ def test_guesses_have_no_direction():
     assert opposite.as_dict()["interval"] is None
 
 
+def test_one_trial_has_an_error_and_no_interval():
+    found = behaviour.angular_error([20.0], [5.0], rng=np.random.default_rng(0))
+    assert found.median_absolute == pytest.approx(15)
+    assert np.isnan(found.interval).all()
+    assert found.as_dict()["interval"] is None
+
+
 def test_angular_errors_by_condition():
     rng = np.random.default_rng(8)
     delay, place = rng.choice([1500, 3000, 6000], 90), 45 * rng.integers(0, 2, 90)

@@ -95,6 +95,7 @@ def test_the_same_seed_gives_the_same_answers():
         ({"labels": [1] * 18 + [2] * 2}, "labels 2 has 2 trials; give 5 or more of each value"),
         ({"groups": np.resize([0, 0, 1], 20)}, "groups has 0 under two labels"),
         ({"groups": np.resize([0, 1, 2, 3], 20)}, "labels 1 has 2 groups for 5 folds"),
+        ({"labels": [1] * 18 + [2] * 2, "folds": 2}, "labels 2 has one trial in the folds that a fit is made from"),
         ({"folds": 1}, "folds is 1; give a whole number of at least 2"),
         ({"permutations": 0}, "permutations is 0"),
         ({"noise": -1}, "noise is -1; give a standard deviation of 0 or more"),

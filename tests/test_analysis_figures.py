@@ -234,8 +234,8 @@ def test_save_writes_a_png_or_leaves_the_old_one(tmp_path, monkeypatch):
     assert imread(target).shape[:2] == (6 * 150, 9 * 150)
     before = target.read_bytes()
 
-    def half(path, **_):
-        path.write_bytes(before[: len(before) // 2])
+    def half(file, **_):
+        file.write(before[: len(before) // 2])
         raise OSError("no space left")
 
     monkeypatch.setattr(figure, "savefig", half)

@@ -19,6 +19,21 @@ def _numerosity(rng, *, trials=200, tuned=20, noise=7, steps=6, width=1.0, gain=
     return activity, number, preferred
 
 
+def test_window_mean_takes_a_window_of_each_trial_s_own():
+    activity = np.arange(3 * 5 * 2, dtype=np.float64).reshape(3, 5, 2)
+    window = np.array([[0, 1, 1, 0, 0], [0, 0, 0, 1, 0], [1, 1, 1, 1, 1]], dtype=bool)
+    expected = [activity[0, 1:3].mean(0), activity[1, 3], activity[2].mean(0)]
+    np.testing.assert_allclose(tuning.window_mean(activity, window), expected)
+    outside = activity.copy()
+    outside[1, 4] = np.nan  # beyond the window
+    np.testing.assert_allclose(tuning.window_mean(outside, window), expected)
+    window[1] = False
+    with pytest.raises(InputError, match="window holds no time step of trial 1"):
+        tuning.window_mean(activity, window)
+    with pytest.raises(InputError, match=r"give a slice, \(5,\) booleans, or \(3, 5\) booleans"):
+        tuning.window_mean(activity, np.ones((5, 3), dtype=bool))
+
+
 def test_window_mean_takes_slices_and_masks():
     activity = np.arange(24.0).reshape(2, 4, 3)
     expected = (activity[:, 1] + activity[:, 2]) / 2

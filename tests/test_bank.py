@@ -75,7 +75,7 @@ class TestReadingAndWriting:
 
     def test_what_cannot_be_read_is_named(self, bank: Bank):
         bank.path("a").mkdir()
-        with pytest.raises(InputError, match=r"--bank .*a\.bank: cannot be read \(Is a directory\)"):
+        with pytest.raises(InputError, match=r"^/.*a\.bank: cannot be read \(Is a directory\)"):
             bank.read("a")
 
 
@@ -113,6 +113,67 @@ class TestDamage:
         assert same(bank.read("a"), shard_of(1))
 
 
+class TestDamageInTheList:
+    def test_any_bit_of_the_head_and_any_length_is_listed_as_damaged(self, bank: Bank, capsys: pytest.CaptureFixture[str]):
+        """The head alone is read for the list; a bit of what follows is noticed when the shard is read."""
+        bank.write("good", shard_of(1))
+        bank.write("bad", shard_of(2))
+        path = bank.path("bad")
+        content = path.read_bytes()
+        body = len(content) - 32 - shard_of(2).rows.nbytes - shard_of(2).index.nbytes
+        for bit in range(8 * len(content)):
+            wrong = bytearray(content)
+            wrong[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(wrong)
+            assert (bank.accounts(path) is None) == (bit // 8 < body), f"bit {bit}"
+        for length in (*range(len(content)), len(content) + 1):
+            path.write_bytes((content + b"\0")[:length])
+            assert bank.accounts(path) is None
+        assert main(["--bank", str(bank.folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[-1] == "damaged" for line in lines if line.startswith(("good", "bad"))].count(True) == 1
+        assert main(["clear", "--bank", str(bank.folder)]) == 0
+        assert list(bank.folder.iterdir()) == []
+
+    @pytest.mark.parametrize("kind", ["folder", "full folder", "broken link", "link to a folder", "pipe"])
+    def test_what_only_has_a_file_s_name_is_left_alone(
+        self, bank: Bank, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    ):
+        written, stranger = bank.write("good", shard_of(1)), bank.folder / "x.bank"
+        if kind.endswith("folder") and "link" not in kind:
+            stranger.mkdir()
+            if kind == "full folder":
+                (stranger / "mine").write_text("mine")
+        elif kind == "pipe":
+            os.mkfifo(stranger)
+        else:
+            stranger.symlink_to(tmp_path if kind == "link to a folder" else tmp_path / "nowhere")
+        assert (bank.files(), bank.size()) == ([bank.path("good")], written)
+        bank.limit = int(1.5 * written)
+        bank.write("next", shard_of(2))
+        for words, last in (([], f"{bank.folder}: 1 files, "), (["clear"], f"{bank.folder}: 0.0 MB freed")):
+            assert main([*words, "--bank", str(bank.folder)]) == 0
+            out = capsys.readouterr().out
+            assert f"{stranger}: is no file of the bank; left alone" in out
+            assert last in out
+        assert os.listdir(bank.folder) == ["x.bank"]
+
+    def test_what_cannot_be_removed_does_not_keep_the_rest(self, bank: Bank, monkeypatch: pytest.MonkeyPatch):
+        for key in "abc":
+            bank.write(key, shard_of(1))
+        unlink = Path.unlink
+
+        def refuse(path: Path, missing_ok: bool = False) -> None:
+            if path.stem == "a":
+                raise PermissionError(13, "Permission denied")
+            unlink(path, missing_ok=missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refuse)
+        with pytest.raises(InputError, match=r"1 files cannot be removed, such as a\.bank \(Permission denied\)"):
+            bank.clear()
+        assert bank.files() == [bank.path("a")]
+
+
 class TestInterruption:
     @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
     def test_an_interrupted_write_leaves_what_was_there(
@@ -134,7 +195,7 @@ class TestInterruption:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", fill)
-        with pytest.raises(InputError, match=r"--bank .*cannot write there \(No space left on device\).*--no-bank"):
+        with pytest.raises(InputError, match=r"a\.bank: cannot be written \(No space left on device\); make room"):
             bank.write("a", shard_of(1))
         assert list(bank.folder.iterdir()) == []
 
@@ -215,14 +276,14 @@ class TestSize:
 
     @pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf")])
     def test_no_limit_is_refused(self, tmp_path: Path, limit: float):
-        with pytest.raises(InputError, match=rf"--bank-limit {limit}: give a size above 0 \(GB\)"):
+        with pytest.raises(InputError, match=rf"limit_gb={limit}: give a size above 0 \(GB\)"):
             Bank(tmp_path, limit_gb=limit)
 
 
 class TestFolder:
     def test_below_a_regular_file(self, tmp_path: Path):
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(InputError, match=r"--bank .*file/bank: cannot write there \(Not a directory\)"):
+        with pytest.raises(InputError, match=r"folder=.*file/bank: cannot write there \(Not a directory\)"):
             Bank(tmp_path / "file" / "bank")
 
     def test_by_default_in_the_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

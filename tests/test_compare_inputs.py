@@ -81,7 +81,7 @@ class TestRecordings:
         np.save(file, array)
         with pytest.raises(InputError, match=message) as caught:
             main([*WORDS, "--recording", str(file), "--out", str(out)])
-        assert str(caught.value).startswith(f"--recording {file}: ")
+        assert str(caught.value).startswith(f"recording={file}: ")
         assert "\n" not in str(caught.value)
         assert "activities" not in str(caught.value)
         assert not out.exists()
@@ -147,8 +147,21 @@ def networks() -> Maker:
             run = RunFolder(out / "networks" / f"{task}-{connectivity}-relu")
             run.start({**settings.as_dict(), "environment": {}})
             run.save(WEIGHTS, {"seeds": [3, 4], "networks": Trainer(settings).best.state_dict()})
-            rows = [{"seed": seed, "learned": learned} for seed in settings.seeds]
-            (run.path / "summary.json").write_text(json.dumps({"networks": rows}))
+            rows = [
+                {"seed": seed, "state": "unfinished", "learned": learned, "score": 0.5, "steps": 5}
+                for seed in settings.seeds
+            ]
+            summary = {
+                "measure": "accuracy",
+                "criterion": 0.9,
+                "parameters": 1,
+                "learned": 2 * learned,
+                "settings": settings.as_dict(),
+                "seconds": {"train": 1.0, "total": 1.0},
+                "environment": {"device": "cpu"},
+                "networks": rows,
+            }
+            (run.path / "summary.json").write_text(json.dumps(summary))
 
     return write
 
@@ -176,11 +189,11 @@ class TestComparisons:
         networks(tmp_path / "out")
         words = ["--permutations", "1", "--out", str(tmp_path / "out")]
         assert main([*WORDS[:1], "dms", *WORDS[1:], *words]) == 0
-        assert "dms: not compared: --tasks dms: 0 networks learned it, and two are needed" in capsys.readouterr().out
+        assert "dms: not compared: tasks=dms: 0 networks learned it, and two are needed" in capsys.readouterr().out
         found = json.loads((tmp_path / "out" / "summary.json").read_text())["tasks"]
         assert "two are needed" in found["dms"]["problem"]
         assert found["perceptual-dm"]["conditions"] == C
-        with pytest.raises(InputError, match="--tasks dms: 0 networks learned it"):
+        with pytest.raises(InputError, match="tasks=dms: 0 networks learned it"):
             main(["--tasks", "dms", *WORDS[2:], *words])
 
     @pytest.mark.parametrize(
@@ -219,7 +232,7 @@ class TestComparisons:
         run = RunFolder(tmp_path / "out" / "networks" / "perceptual-dm-conv-relu")
         (run.path / "summary.json").unlink()
         run.save("checkpoint.pt", {"step": 3})
-        with pytest.raises(InputError, match=r"perceptual-dm-conv-relu: does not hold the networks of its config\.json"):
+        with pytest.raises(InputError, match="perceptual-dm-conv-relu: does not hold what this run needs"):
             main([*WORDS, "--out", str(tmp_path / "out")])
 
     @pytest.mark.parametrize(
@@ -234,7 +247,7 @@ class TestComparisons:
             (["--seeds", "0:9999999999"], "--seeds 0:9999999999: are 9999999999 networks; give at most"),
             (["--units", "7"], "units=7: no square maps of at least 3 x 3 hold them"),
             (["--units", "1", "--connectivities", "full", "lowrank"], "rank=2: must be from 1 to the number of units, 1"),
-            (["--units", "400", "--connectivities", "full"], "--units 400: task perceptual-dm has only 306 samples"),
+            (["--units", "400", "--connectivities", "full"], "units=400: task perceptual-dm has only 306 samples"),
             (["--steps", "0"], "steps=0: must be a whole number of at least 1"),
             (["--device", "gpu"], "device 'gpu' is unknown"),
             (["--device", "cuda:99"], "device 'cuda:99': this machine has"),

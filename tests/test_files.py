@@ -107,22 +107,22 @@ class TestJson:
 
 class TestWritableFolder:
     def test_is_made_and_left_empty(self, tmp_path: Path) -> None:
-        folder = writable_folder(tmp_path / "a" / "b", "--out")
+        folder = writable_folder(tmp_path / "a" / "b", "out")
         assert folder.is_dir()
         assert not list(folder.iterdir())
 
     def test_a_file_in_its_place_is_named_with_the_argument(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("")
         for path in (tmp_path / "a", tmp_path / "a" / "b"):
-            with pytest.raises(InputError, match=rf"--out {path}: cannot write there .*choose another folder"):
-                writable_folder(path, "--out")
+            with pytest.raises(InputError, match=rf"out={path}: cannot write there .*choose another folder"):
+                writable_folder(path, "out")
 
     @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
     def test_a_folder_without_permission_is_named(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         try:
             with pytest.raises(InputError, match="cannot write there"):
-                writable_folder(tmp_path, "--out")
+                writable_folder(tmp_path, "out")
         finally:
             tmp_path.chmod(0o700)
 

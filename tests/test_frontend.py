@@ -149,6 +149,57 @@ class TestWhatItComputes:
         assert make(tmp_path / "r2.safetensors").digest() == make().digest()
 
 
+def doubled(network: CordsNet) -> None:
+    for parameter in network.parameters():
+        parameter.data.mul_(2)
+
+
+CHANGES: dict[str, Callable[[CordsNet], Any]] = {
+    "in place": doubled,
+    "other weights": lambda network: network.load_state_dict(CordsNet(2, classes=3, image_size=32).state_dict()),
+    "half": lambda network: network.half(),
+    "double": lambda network: network.double(),
+    "alpha": lambda network: setattr(network, "alpha", 0.9),
+}
+CALLERS_CHANGES = {
+    **CHANGES,
+    "moved": lambda network: network.to("meta"),
+    "preprocessing": lambda network: setattr(network, "preprocessing", Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))),
+}
+
+
+class TestACallersNetwork:
+    @pytest.mark.parametrize(
+        ("whose", "change"),
+        [*(("caller's", change) for change in CALLERS_CHANGES), *(("front-end's", change) for change in CHANGES)],
+    )
+    def test_what_becomes_of_it_changes_nothing(self, whose: str, change: str, tmp_path: Path):
+        """Nor does what becomes of the network that the front-end shows."""
+        given, movies = small_network(), noise_movies(1)
+        front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
+        digest, before = front_end.digest(), front_end.features(movies, dt=8).rows.clone()
+        CALLERS_CHANGES[change](given if whose == "caller's" else front_end.network)
+        front_end.bank = Bank(tmp_path)
+        torch.testing.assert_close(front_end.features(movies, dt=8).rows, before, rtol=0, atol=0)
+        assert front_end.digest() == digest
+        # so the bank names them rightly, too
+        again = FrontEnd(small_network(), device="cpu", bank=tmp_path, tolerance=0).features(movies, dt=8)
+        assert again.accounts.simulated == 0
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+    def test_it_stays_as_it_is(self, dtype: torch.dtype):
+        given = small_network().to(dtype)
+        state = {name: value.clone() for name, value in given.state_dict().items()}
+        front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
+        front_end.features(noise_movies(1), dt=8)
+        front_end.network.float()
+        for name, value in given.state_dict().items():
+            assert value.dtype == dtype
+            assert torch.equal(value, state[name])
+        assert front_end.network is not given
+        assert front_end.digest() == FrontEnd(small_network().to(dtype).float(), device="cpu", bank=False).digest()
+
+
 class TestWhatIsKept:
     def test_the_second_time_nothing_is_simulated(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         movies = noise_movies(3)
@@ -304,7 +355,7 @@ class TestBadInput:
             ({"precision": "tf32"}, r"precision='tf32': only CUDA devices have it, not cpu"),
             ({"tolerance": 0.1}, r"tolerance=0\.1: give a relative error from 0"),
             ({"tolerance": float("nan")}, r"tolerance=nan: give a relative error from 0"),
-            ({"bank_limit": 0.0}, r"--bank-limit 0\.0: give a size above 0"),
+            ({"bank_limit": 0.0}, r"bank_limit=0\.0: give a size above 0"),
             ({"weights": "cordsnet-r9"}, r"weights 'cordsnet-r9' is unknown; did you mean 'cordsnet-r8'\?"),
             ({"weights": "nowhere/r8.safetensors"}, r"weights 'nowhere/r8\.safetensors': file does not exist"),
         ],

@@ -16,7 +16,7 @@ MAPPED = ("stimuli", "tasks", "analysis")
 FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for folder in MAPPED}}
 
 # What a part may import of this package, itself apart; a part is a module or a package of modules.
-FOUNDATIONS = {"cordstasks", "errors", "files", "command", "registry"}
+FOUNDATIONS = {"cordstasks", "errors", "files", "folders", "command", "registry"}
 STIMULI = {"errors", "stimuli"}
 TASKS = STIMULI | {"tasks"}
 MODELS = {
@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
     "files": {"errors"},
+    "folders": {"errors", "files"},
     "command": {"errors"},
     "registry": {"errors", "files"},
     "stimuli": STIMULI,
@@ -56,6 +57,7 @@ OUTSIDE: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
     "files": set(),
+    "folders": set(),
     "command": set(),
     "registry": {"tqdm"},
     "bank": {"numpy"},

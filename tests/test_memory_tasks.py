@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -417,6 +420,57 @@ class TestOwnPictures:
         assert task.trials(1, seed=1, line="y", morph=0.4)[0].conditions["share"] == 0.4
         with pytest.raises(InputError, match=r"\(part training\): 2 different pictures of category 1; a trial needs 3"):
             CatDogTask(stimuli_dir=str(tmp_path), lines=("x",), part="training", **SMALL_ANIMALS)
+
+    @staticmethod
+    def colours(trials: list[Trial]) -> set[int]:
+        """The red of every picture of the trials."""
+        return {int(shown(trial, name)[8, 8][0]) for trial in trials for name in ("sample", "test")}
+
+    @pytest.mark.parametrize("same_task", [True, False])
+    @pytest.mark.parametrize("how", ["written over", "replaced by a copy that keeps the time", "replaced by a link"])
+    def test_pictures_that_are_replaced_are_seen(
+        self, photographs: Path, tmp_path_factory: pytest.TempPathFactory, how: str, same_task: bool
+    ):
+        task, elsewhere = CatDogTask(stimuli_dir=str(photographs), **SMALL_ANIMALS), tmp_path_factory.mktemp("new")
+        assert self.colours(task.trials(20, seed=1)) == {0, 200}
+        for path in sorted(photographs.glob("*/*.png")):
+            stat, pixels = path.stat(), np.array(Image.open(path))
+            pixels[..., 0] = 77
+            new = path if how == "written over" else elsewhere / f"{path.parent.name}{path.name}"
+            Image.fromarray(pixels).save(new)
+            if how == "replaced by a link":
+                path.unlink()
+                path.symlink_to(new)
+            elif new != path:
+                os.utime(new, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+                shutil.move(new, path)
+        if not same_task:
+            task = CatDogTask(stimuli_dir=str(photographs), **SMALL_ANIMALS)
+        assert self.colours(task.trials(20, seed=1)) == {77}
+
+    def test_pictures_that_come_and_go_are_seen(self, photographs: Path):
+        task = CatDogTask(stimuli_dir=str(photographs), **SMALL_ANIMALS)
+        assert len(self.numbers(task.trials(200, seed=1))) == 30
+        for number in range(4, 15):
+            (photographs / "ape" / f"{number:02}.png").unlink()
+        assert len(self.numbers(task.trials(200, seed=1))) == 19
+        (photographs / "ape" / "00.png").write_bytes(b"\x89PNG but no more")
+        with pytest.raises(InputError, match=r"ape/00\.png: cannot be read as a picture"):
+            task.trials(200, seed=1)
+
+    def test_a_relative_folder_outlives_a_change_of_directory(self, photographs: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(photographs.parent)
+        task = CatDogTask(stimuli_dir=photographs.name, **SMALL_ANIMALS)
+        assert task.stimuli_dir == str(photographs)
+        expected = self.numbers(task.trials(10, seed=1))
+        monkeypatch.chdir("/")
+        assert self.numbers(task.trials(10, seed=1)) == expected
+        assert self.numbers(task.for_testing().trials(10, seed=2))
+
+    def test_folders_that_link_to_one_another_come_to_an_end(self, photographs: Path):
+        (photographs / "ape" / "again").symlink_to(photographs)
+        with contextlib.suppress(InputError):
+            CatDogTask(stimuli_dir=str(photographs), **SMALL_ANIMALS).trials(2, seed=1)
 
     def test_a_folder_that_cannot_be_used_is_named(self, photographs: Path):
         (photographs / "bee" / "03.png").write_bytes(b"\x89PNG but no more")

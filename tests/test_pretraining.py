@@ -343,7 +343,7 @@ class TestCnnStage:
     def test_divergence_names_the_learning_rate(self, tmp_path: Path) -> None:
         data = image_set(8, 32)
         settings = CnnSettings(epochs=3, batch=4, learning_rate=1e30)
-        with pytest.raises(InputError, match=r"--cnn-learning-rate 1e\+30: the CNN's loss became (nan|inf)"):
+        with pytest.raises(InputError, match=r"cnn_learning_rate=1e\+30: the CNN's loss became (nan|inf)"):
             train_cnn(random_cnn(2), data, data, presentation(32), settings, tmp_path / "cnn.pt", Log(tmp_path / "log"))
 
 
@@ -433,7 +433,7 @@ class TestMatching:
     def test_divergence_names_the_learning_rate(self, tmp_path: Path) -> None:
         settings = MatchSettings(steps=5, batch=2, learning_rate=1e30)
         arguments = (fold(random_cnn(2), 32), image_set(4, 32), presentation(32), settings)
-        with pytest.raises(InputError, match=r"--match-learning-rate 1e\+30: matching area 0 diverged"):
+        with pytest.raises(InputError, match=r"match_learning_rate=1e\+30: matching area 0 diverged"):
             match_areas(*arguments, tmp_path / "matching.pt", Log(tmp_path / "log"))
 
 
@@ -503,7 +503,7 @@ class TestEquilibrium:
 
     def test_divergence_names_the_area_and_the_learning_rate(self, matched: Matched, tmp_path: Path) -> None:
         settings = replace(EQUILIBRIUM, learning_rate=1e30)
-        with pytest.raises(InputError, match=r"--equilibrium-learning-rate 1e\+30: area 0 was no longer finite"):
+        with pytest.raises(InputError, match=r"equilibrium_learning_rate=1e\+30: area 0 was no longer finite"):
             self.train(matched, tmp_path, presentation(32), settings)
         assert not (tmp_path / "equilibrium.pt").exists()
 
@@ -645,7 +645,7 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestCommand:
-    def test_leaves_weights_with_their_card_a_log_and_a_summary(self, finished: Path) -> None:
+    def test_leaves_weights_with_their_card_a_log_and_a_summary(self, data: Path, finished: Path) -> None:
         network = load(finished / "cordsnet-r2.safetensors")
         assert (network.depth, network.classes, network.image_size) == (2, 3, 32)
         summary = json.loads((finished / "summary.json").read_text())
@@ -655,6 +655,10 @@ class TestCommand:
         assert card["command"].startswith("python -m cordstasks.pretrain --data")
         assert card.pop("weights") == str(finished / "cordsnet-r2.safetensors")  # where it was read from
         assert str(finished) not in json.dumps(card)  # nobody's folders
+        used = network.preprocessing
+        assert f"test images of 3 classes, from the folder {data.name}, resized to 32 px" in card["data"]
+        assert f"the mean {used.mean} is subtracted, and the rest is divided by {used.std}" in card["data"]
+        assert "CIFAR" not in json.dumps(card)
         assert summary["protocol"]["images"] == 4
         assert set(summary["frames"]) == {"black", "spot", "dots"}
         assert [row["epoch"] for row in Log(finished / "cnn.jsonl").read()] == [1, 2]

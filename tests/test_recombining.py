@@ -12,6 +12,7 @@ from cordstasks import tasks
 from cordstasks.recombining import RETURNED_MS, Recombination
 from cordstasks.tasks import TrialBatch
 from cordstasks.tasks.numerosity import NumerosityTask
+from cordstasks.tasks.visual import collate
 
 CPU = torch.device("cpu")
 SHORT = {"fixation": 40.0, "sample_time": 60.0, "delay": RETURNED_MS, "test": 80.0, "second_test": 60.0, "pictures": 4}
@@ -122,6 +123,19 @@ class TestWhichMay:
         alone = replace(made, cut=torch.where(torch.arange(len(batch)) == 5, 7, made.cut))
         partner = alone.partners(torch.full((200,), 5), torch.Generator().manual_seed(0))
         assert (partner == 5).all()
+
+    def test_trials_whose_tests_come_within_a_step_do_not_mislead(self):
+        """A test of one step that begins late in a step has its class in that step, the last of the longest trial."""
+        short = {"test": 20.0, "second_test": 0.0}
+        whole, _ = trials(**short)
+        late, _ = trials(**short, fixation=(50.1, 59.9))
+        apart = [*whole.trials(20, seed=3), *late.trials(20, seed=4)]
+        made = Recombination.of(collate(apart, 20.0, options=whole.options), "test", CPU)
+        assert made is not None
+        assert made.actions.tolist() == [0, 1]
+        match = [trial.conditions["match"] for trial in apart]
+        assert (made.sample == made.test).tolist() == match
+        assert (made.cut >= 0).tolist() == [True] * 20 + [False] * 20
 
     def test_tasks_that_compare_nothing_have_none(self):
         assert tasks.get("saccade").compared is None

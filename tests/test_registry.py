@@ -139,7 +139,7 @@ def test_failed_download_keeps_what_was_there(site: Site, tmp_path: Path, misbeh
 
 def test_dropped_connection(site: Site, published: Path) -> None:
     site.sent = 300_007
-    with pytest.raises(InputError, match=rf"the connection ended after 300007 of {len(CONTENT)} bytes.*--weights FILE"):
+    with pytest.raises(InputError, match=rf"the connection ended after 300007 of {len(CONTENT)} bytes.*weights=FILE"):
         registry.locate("published")
     assert listing(published.parent) == []
     site.sent = None
@@ -158,7 +158,7 @@ def test_missing_page(site: Site, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         registry.download(url, tmp_path / "weights.pth", blob_id(CONTENT))
     assert str(caught.value) == (
-        f"{url}: cannot be downloaded (HTTP Error 404: Not Found); download it by other means and pass --weights FILE, "
+        f"{url}: cannot be downloaded (HTTP Error 404: Not Found); download it by other means and pass weights=FILE, "
         "or set CORDSTASKS_CACHE to a folder that holds weights.pth"
     )
     assert listing(tmp_path) == []
@@ -168,7 +168,7 @@ def test_no_server(tmp_path: Path) -> None:
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/weights.pth"
-        with pytest.raises(InputError, match=rf"^{url}: cannot be downloaded \([^<]*refused[^>]*\); .*--weights FILE"):
+        with pytest.raises(InputError, match=rf"^{url}: cannot be downloaded \([^<]*refused[^>]*\); .*weights=FILE"):
             registry.download(url, tmp_path / "weights.pth", blob_id(CONTENT))
     assert listing(tmp_path) == []
 
@@ -234,7 +234,7 @@ def test_replacement_refused(site: Site, tmp_path: Path, monkeypatch: pytest.Mon
     target.write_bytes(CONTENT)
     registry.download(site.url, target, blob_id(CONTENT))
     target.write_bytes(b"the user's own")
-    with pytest.raises(InputError, match=r"CORDSTASKS_CACHE .*: cannot write weights\.pth there \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"CORDSTASKS_CACHE=.*weights\.pth: cannot be written \(Permission denied\)"):
         registry.download(site.url, target, blob_id(CONTENT))
     assert listing(tmp_path) == ["weights.pth"]
     assert target.read_bytes() == b"the user's own"
@@ -247,7 +247,7 @@ def test_damaged_cached_file_is_named_and_kept(site: Site, published: Path) -> N
     published.write_bytes(damaged)
     with pytest.raises(InputError) as caught:
         registry.locate("published")
-    for part in (str(published), blob_id(CONTENT), blob_id(damaged), "move it away", "--weights FILE"):
+    for part in (str(published), blob_id(CONTENT), blob_id(damaged), "move it away", "weights=FILE"):
         assert part in str(caught.value)
     assert published.read_bytes() == damaged
     assert site.requests == ["/weights.pth"]
@@ -275,7 +275,7 @@ def test_dangling_link_in_the_cache_is_kept(site: Site, published: Path) -> None
 def test_unwritable_cache_is_named(site: Site, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("CORDSTASKS_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(InputError, match=r"CORDSTASKS_CACHE .*file.cache: cannot write there .*choose another folder"):
+    with pytest.raises(InputError, match=r"CORDSTASKS_CACHE=.*file.cache: cannot write there .*choose another folder"):
         registry.locate("published")
     assert site.requests == []
 

@@ -191,3 +191,16 @@ class TestMultiplyAccumulates:
                 inp = network.stem(x)
             network.step(rates, inp)
         assert counter.get_total_flops() == 2 * costs["published"]
+
+
+def test_the_weights_are_copied(random_network: Maker) -> None:
+    """A bias map of 1 x 1 is laid out alike in every memory format, so that it is easily shared."""
+    network = random_network(8)
+    assert network.sides[-1] == 1
+    simulator, x = Simulator(network), torch.rand(2, 3, 32, 32)
+    before = simulator.logits(x, steps=5)
+    simulator._spontaneous.clear()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+    assert torch.equal(simulator.logits(x, steps=5), before)

@@ -284,14 +284,6 @@ class TestRuns:
         assert "Traceback" not in printed.err + printed.out
         assert "BrokenExecutor" in (tmp_path / "sweep.log").read_text()
 
-    @pytest.mark.parametrize("content", ["{}", "[]", '{"networks": 3, "seconds": {"train": 1}}', "{"])
-    def test_a_damaged_summary_is_named(self, tmp_path: Path, content: str):
-        jobs = expand(SMALL)
-        (tmp_path / jobs[0].name).mkdir()
-        (tmp_path / jobs[0].name / "summary.json").write_text(content)
-        with pytest.raises(InputError, match=rf"{jobs[0].name}.summary\.json: "):
-            run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False)
-
     def test_the_device_is_passed_on_and_recorded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         real, used = sweep_run.carry_out, []
 
@@ -307,6 +299,21 @@ class TestRuns:
         assert main([*words, "--device", "cpu:0"]) == 0
         assert used == [torch.device("cpu:0")]
         assert [row["device"] for row in read_results(tmp_path / "out")] == ["cpu:0"]
+
+    @pytest.mark.parametrize("content", ["", "[]", '{"networks": 3}'])
+    def test_a_damaged_summary_is_made_again_and_costs_the_others_nothing(
+        self, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+    ):
+        jobs = expand(SMALL)
+        run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False)
+        before = (tmp_path / "results.csv").read_text()
+        (tmp_path / jobs[0].name / "summary.json").write_text(content)
+        capsys.readouterr()
+        assert run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False) == 0
+        out = capsys.readouterr().out
+        assert "1 finished before" in out
+        assert out.count(f"note: {tmp_path}/{jobs[0].name}/summary.json: ") == 1
+        assert (tmp_path / "results.csv").read_text() == before
 
     def test_in_processes(self, tmp_path: Path):
         (tmp_path / "small.toml").write_text(

@@ -247,8 +247,13 @@ class TestDeclarations:
             ),
             (
                 ID,
-                f'{ID}\n    run_defaults: ClassVar[dict] = {{"trials": 9}}',
-                r"run_defaults: lacks 'heldout'; begin with {\*\*Vis",
+                f'{ID}\n    run_defaults: ClassVar[dict] = {{"areas": (3, -1)}}',
+                r"run_defaults\['areas'\]=\(3, -1\): give numbers of the",
+            ),
+            (
+                ID,
+                f'{ID}\n    quick_defaults: ClassVar[dict] = {{"side": 0}}',
+                r"quick_defaults\['side'\]=0: give a whole number of at",
             ),
             (
                 ID,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -50,6 +51,18 @@ class TestFile:
             # bars that run up to the right are alike at the upper right and the lower left
             right, left = ((grating * np.roll(grating, (-4, shift), (0, 1))).sum() for shift in (1, -1))
             assert (right > left) == (trial.conditions["side"] > 0)
+
+    @pytest.mark.parametrize("keeps_time", [True, False])
+    def test_a_file_that_changes_is_run_again(self, tmp_path: Path, keeps_time: bool):
+        """Even within a second, to one of the same size: what Python compiled of the first is not what the file says."""
+        path = own(tmp_path, "grating: Duration = 400.0", "grating: Duration = 500.0")
+        stat = path.stat()
+        assert tasks.get(str(path)).timing["grating"] == 500.0
+        own(tmp_path, "grating: Duration = 400.0", "grating: Duration = 600.0", name="new.py").replace(path)
+        if keeps_time:
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert tasks.get(str(path)).timing["grating"] == 600.0
+        assert sorted(tmp_path.iterdir()) == [path]
 
     def test_a_file_is_a_task_and_its_parameters_are_the_tasks(self, tmp_path: Path):
         task = tasks.get(str(own(tmp_path)), grating=900.0)
@@ -257,10 +270,10 @@ class TestCommand:
         [
             (["preview", "numerosty", "--out", "x"], "task 'numerosty' is unknown; did you mean 'numerosity'"),
             (["preview", "rdm"], "the following arguments are required: --out; see --help"),
-            (["preview", "rdm", "--out", "x", "--trials", "0"], "--trials 0: draw at least 1"),
-            (["preview", "dms", "--out", "x", "--trials", "1000"], "--trials 1000: draw at least 1 and at most 100"),
-            (["preview", "rdm", "--out", "x", "--seed", "-1"], "--seed -1: give a whole number of at least 0"),
-            (["preview", "dms", "--out", "x", "--seed", "-3"], "--seed -3: give a whole number of at least 0"),
+            (["preview", "rdm", "--out", "x", "--trials", "0"], "trials=0: draw at least 1"),
+            (["preview", "dms", "--out", "x", "--trials", "1000"], "trials=1000: draw at least 1 and at most 100"),
+            (["preview", "rdm", "--out", "x", "--seed", "-1"], "seed=-1: give a whole number of at least 0"),
+            (["preview", "dms", "--out", "x", "--seed", "-3"], "seed=-3: give a whole number of at least 0"),
             (["preview", "memory_pro", "--out", "x"], "task 'memory_pro' is unknown; did you mean 'memory-pro'"),
             (["list", "dmss"], "task 'dmss' is unknown; did you mean 'dms'"),
             (["show"], "invalid choice: 'show'"),

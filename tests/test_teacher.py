@@ -154,14 +154,14 @@ class TestFit:
 
     def test_too_few_trials_are_refused(self):
         features, first, evidence = rotations(1, seed=6)
-        with pytest.raises(InputError, match=r"--trials 1: too few to learn from; give hundreds"):
+        with pytest.raises(InputError, match=r"trials=1: too few to learn from; give hundreds"):
             fit_teacher(features, first, evidence, dt=20.0)
 
     def test_trials_of_too_few_steps_are_refused(self):
         features, first, evidence = rotations(2, seed=6)
         evidence[:] = False
         evidence[:, 4] = True
-        with pytest.raises(InputError, match=r"--trials 2: too few to learn from; give hundreds"):
+        with pytest.raises(InputError, match=r"trials=2: too few to learn from; give hundreds"):
             fit_teacher(features, first, evidence, dt=20.0)
 
 

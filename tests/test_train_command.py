@@ -368,8 +368,10 @@ class TestAreas:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(experiment, "train", stop)
             output_of(self.words(place, deep, tmp_path / "run", "--areas", "3"))
-        code, _, err = output_of(["--resume", "--out", str(tmp_path / "run"), "--weights", str(place / "r2.safetensors")])
-        assert (code, err) == (2, "error: --areas 3: there is no area 3; this network has areas 0 to 1\n")
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "areas": [0, 5]}))
+        code, _, err = output_of(["--resume", "--out", str(tmp_path / "run"), "--bank", str(place / "bank")])
+        assert (code, err) == (2, "error: --areas 0 5: there is no area 5; this network has areas 0 to 3\n")
 
 
 def stop(*_: Any, **__: Any) -> dict[str, Any]:
@@ -490,10 +492,10 @@ class TestBadInput:
                 "weights 'no/r8.pth': file does not exist; correct the path",
             ),
             (["--task", "rdm", "--weights", "r9.pth"], "weights 'r9.pth': file does not exist; correct the path"),
-            (["--resume"], "--resume: runs/ holds no unfinished run of task *; name the run's folder with --out"),
+            (["--resume"], "--resume: runs/ holds no unfinished run; name the run's folder with --out FOLDER"),
             (
                 ["--resume", "--out", "elsewhere"],
-                "--resume: elsewhere holds no run (no config.json); start one without",
+                "--out elsewhere: holds no run (no config.json); name the folder of a run",
             ),
             (["--task"], "argument --task: expected one argument"),
             (["--task", "rdm", "--trails", "3"], "unrecognized arguments: --trails 3"),
@@ -516,17 +518,18 @@ class TestBadInput:
             ("--areas V1", "argument --areas: invalid int value: 'V1'"),
             ("--side 0", "--side 0: must be at least 1"),
             ("--side 2.5", "argument --side: invalid int value: '2.5'"),
-            ("--dt 3", "dt=3 ms: give a multiple of the front-end's step of 2 ms"),
+            ("--dt 3", "--dt 3 ms: give a multiple of the front-end's step of 2 ms"),
             ("--dt nan", "--dt nan: must be a finite number"),
-            ("--dt 40 --tau 30", "dt=40.0: an Euler step must be above 0 and at most the time constant tau=30.0"),
+            ("--dt 40 --tau 30", "--dt 40.0: an Euler step must be above 0 and at most the time constant --tau 30.0"),
             ("--noise inf", "--noise inf: must be a finite number"),
-            ("--noise -1", "noise=-1.0: a standard deviation must be"),
+            ("--noise -1", "--noise -1.0: a standard deviation must be"),
             ("--learning-rate 0", "--learning-rate 0: must be above 0"),
             ("--learning-rate nan", "--learning-rate nan: must be a finite number"),
             ("--seed -1", "--seed -1: must be from 0 to 2**63 - 1"),
             ("--seed 9223372036854775808", "--seed 9223372036854775808: must be from 0"),
             *((f"--{name} {value}", f"--{name} {value}: must be at least 1") for name in SIZES for value in (0, -7)),
-            ("--heldout 3", "--heldout 3: has 0 trials of moving dots in one of the directions"),
+            ("--heldout 1", "--heldout 1: all of these trials have the same right answer"),
+            ("--trials 3", "--trials 3: too few to learn from; give hundreds"),
             ("--bank-limit 0", "--bank-limit 0.0: give a size above 0 (GB)"),
             ("--bank-limit inf", "--bank-limit inf: give a size above 0 (GB)"),
             ("--set motion", "--set motion: write NAME=VALUE, such as motion=1000"),
@@ -535,19 +538,18 @@ class TestBadInput:
             ("--set motion=[1,", "--set motion=[1,: the value must be a number, true, false, a name or a list"),
             ("--stimuli-dir pictures", "parameter of task rdm 'stimuli_dir' is unknown"),
             ("--set motion=NaN", "--set motion=NaN: the value must be a number"),
-            ("--set motion=-5", "motion=-5: give a duration above 0 ms"),
-            ("--set motion=10", "dt=20 ms is longer than motion can be (10 ms); choose a smaller dt"),
+            ("--set motion=-5", "--set motion=-5: give a duration above 0 ms"),
+            ("--set motion=10", "--dt 20 ms is longer than motion can be (10 ms); choose a smaller dt"),
             ("--set motion=true", "--set motion=true: give a duration in ms or [shortest, longest], such as 500.0"),
-            ("--set motion=[1,2,3]", "motion=(1, 2, 3): give a duration above 0 ms, or (shortest, longest)"),
+            ("--set motion=[1,2,3]", "--set motion=(1, 2, 3): give a duration above 0 ms, or (shortest, longest)"),
             ("--set speeed=3", "parameter of task rdm 'speeed' is unknown; did you mean 'speed'?"),
             ("--set timing=3", "parameter of task rdm 'timing' is unknown"),
             ("--set coherences=0.5", "--set coherences=0.5: give a list of numbers, such as [0.0, 0.032"),
-            ("--set coherences=[2]", "coherences=(2,): give fractions from 0 to 1"),
-            ("--set coherences=[0]", "--heldout 30: has 0 trials of moving dots"),
+            ("--set coherences=[2]", "--set coherences=(2,): give fractions from 0 to 1"),
             ('--set directions=["left"]', '--set directions=["left"]: give a list of numbers, such as [0.0, 180.0]'),
-            ("--set directions=[0,360]", "directions=(0, 360): give two or more different directions in deg"),
+            ("--set directions=[0,360]", "--set directions=(0, 360): give two or more different directions in deg"),
             ("--set reaction_time=1", "--set reaction_time=1: give true or false, such as false"),
-            ("--set display=64", "--set display: the screen takes the front-end's image size"),
+            ("--set display=64", "--set display=64: the screen takes the front-end's image size"),
             ("--set spot=[1]", "--set spot=[1]: give a number, such as 0.3"),
             ("--set aperture=9", "aperture is 9 deg, larger than the screen"),
         ],
@@ -603,7 +605,7 @@ class TestBadInput:
         [
             ("--units 5", "--units 5: the run in {} has 16; leave it out, or use --out"),
             ("--areas 0", "--areas [0]: the run in {} has [1]; leave it out"),
-            ("--side 2", "--side 2: the run in {} has None; leave it out"),
+            ("--side 2", "--side 2: the run in {} has none; leave it out"),
             ("--dt 10", "--dt 10.0: the run in {} has 20.0; leave it out"),
             ("--set motion=300", "--set {{'motion': 300}}: the run in {} has"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),
@@ -622,7 +624,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [('{"task": ', "config.json: cannot be read"), ('{"task": "rdm"}', "config.json lacks 'batch'")],
+        [('{"task": ', "config.json: cannot be read"), ('{"task": "rdm"}', "config.json lacks 'areas'")],
     )
     def test_resuming_from_damaged_settings(self, tmp_path: Path, content: str, message: str):
         (tmp_path / "run").mkdir()

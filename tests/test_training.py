@@ -456,7 +456,7 @@ class TestTraining:
 
     @pytest.mark.filterwarnings("ignore::RuntimeWarning")
     def test_a_loss_that_is_no_number_ends_it_with_a_mend(self, tmp_path: Path, teacher: Teacher | None):
-        message = r"--learning-rate 1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"
+        message = r"learning_rate=1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"
         with pytest.raises(InputError, match=message):
             run_of(tmp_path, replace(SETTINGS, learning_rate=1e30), teacher=teacher)
 
@@ -569,7 +569,7 @@ class TestRunFolder:
     def test_it_does_not_start_twice(self, tmp_path: Path):
         folder = RunFolder(tmp_path / "run")
         folder.start({"seed": 1})
-        with pytest.raises(InputError, match=r"--out .*run: holds another run; choose another folder, or continue it"):
+        with pytest.raises(InputError, match=r"path=.*run: holds another run; .* continue it with resume=True"):
             folder.start({"seed": 2})
         assert folder.config() == {"seed": 1}
 
@@ -579,7 +579,7 @@ class TestRunFolder:
             RunFolder(tmp_path).config()
 
     def test_the_next_and_the_last_unfinished(self, tmp_path: Path):
-        with pytest.raises(InputError, match=r"--resume: .* holds no unfinished run of task rdm; name the run's folder"):
+        with pytest.raises(InputError, match=r"resume=True: .* holds no unfinished run of task rdm; name the run's folder"):
             unfinished_folder("rdm", tmp_path)
         assert new_folder("rdm", tmp_path) == tmp_path / "rdm-001"
         for number in (1, 2, 3, 5):

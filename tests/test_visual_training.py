@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,14 @@ class TestEachTask:
             held_out = {row["control"] for row in summary["by_control"] if row["displays"] == "held out"}
             assert held_out == {"equal_area", "low_density", "high_density"}
 
-    def test_it_can_be_loaded_again(self, finished: tuple[Path, str]):
+    def test_it_can_be_loaded_again(
+        self, finished: tuple[Path, str], read_only: Callable[[Path], contextlib.AbstractContextManager[list[str]]]
+    ):
         folder, _ = finished
-        run = load_run(folder, device="cpu", bank=False)
+        with read_only(folder) as tried:
+            run = load_run(folder, device="cpu", bank=False)
+            assert output_of("--resume", "--out", str(folder))[0] == 0
+        assert tried == []
         batch = run.heldout()
         seen = run.behaviour(batch)
         assert seen.correct.mean() == pytest.approx(run.summary["heldout"]["accuracy"])
@@ -140,6 +146,36 @@ class TestEachTask:
         assert printed.splitlines()[-3:] == out.splitlines()[-3:]
 
 
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        ("rdm", ("motion=200", "delay=[100,300]", "directions=[0,90,180,270]", "fixation=60", "choice=40")),
+        ("rdm", ("motion=60", "fixation=[60,200]", "coherences=[0]", "training_coherences=[0]", "choice=[20,60]")),
+        ("saccade", ("places=[0,90,180,270]",)),
+        ("numerosity", ("fixation=[60,200]", "delay=[0,100]", "test=[20,60]", "numbers=[1,4]", "second_test=[0,40]")),
+    ],
+)
+def test_settings_of_the_documentation_and_others_end_in_a_report(
+    weights: Path, tmp_path: Path, task: str, changes: tuple[str, ...]
+):
+    words = [word for change in changes for word in ("--set", change)]
+    code, out, err = output_of(*small(weights, task, tmp_path / "run", 20), *words)
+    assert code == 0, err
+    summary = summary_of(tmp_path / "run")
+    assert summary["heldout"]["trials"] == 20
+    assert summary["left_out"]
+    for what, why in summary["left_out"].items():
+        assert f"left out: {what} ({why})" in out
+    (named,) = [line for line in out.splitlines() if line.startswith(f"{tmp_path / 'run'}/: ")]
+    files = named.split(": ", 1)[1].split(", ")
+    assert files[0] == "summary.json"
+    assert set(files) == {path.name for path in (tmp_path / "run").iterdir()} - {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoint.pt",
+    }
+
+
 def test_a_task_file(weights: Path, tmp_path: Path):
     task = ROOT / "examples" / "orientation_discrimination.py"
     code, out, err = output_of(*small(weights, str(task), tmp_path / "run", 32))
@@ -147,6 +183,19 @@ def test_a_task_file(weights: Path, tmp_path: Path):
     summary = summary_of(tmp_path / "run")
     assert summary["heldout"]["trials"] == 32
     assert "confusion.png" in out
+
+
+def test_a_front_end_that_diverges_is_named(tmp_path: Path):
+    torch.manual_seed(0)
+    network = CordsNet(2, classes=3, image_size=32)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("original0"):
+                parameter.mul_(50.0)
+    save(network, tmp_path / "wild.safetensors")
+    code, _, err = output_of(*small(tmp_path / "wild.safetensors", "saccade", tmp_path / "run", 16))
+    assert (code, err.count("\n")) == (2, 1)  # after a progress bar, which ends without one
+    assert "error: features: not all of them are finite numbers" in err
 
 
 @pytest.mark.parametrize(
@@ -158,7 +207,7 @@ def test_a_task_file(weights: Path, tmp_path: Path):
             ("--task", "catdog", "--set", "sample_time=long"),
             '--set sample_time="long": give a duration in ms or [shortest, longest]',
         ),
-        (("--task", "saccade", "--heldout", "7"), "--heldout 7: has"),
+        (("--task", "saccade", "--heldout", "1"), "--heldout 1: all of these trials have the same right answer"),
         (("--task", "numerosity", "--set", "numbers=[30]"), "numbers=(30,): give two or more"),
         (("--task", "numerosity", "--set", "controls=[1]"), "--set controls=[1]: give a list of names"),
         (("--task", "catdog", "--stimuli-dir", "nowhere"), "nowhere"),

@@ -20,7 +20,7 @@ from cordstasks.abstract.settings import (
     first_repeated,
 )
 from cordstasks.command import Parser, folder
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, naming
 
 # what --quick changes, unless it is given
 QUICK = {"steps": 300, "heldout": 200, "validation": 100}
@@ -33,12 +33,11 @@ def is_abstract(arguments: Sequence[str]) -> bool:
     look = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     look.add_argument("--task")
     look.add_argument("--out")
-    look.add_argument("--resume", action="store_true")
     try:
         known = look.parse_known_args(list(arguments))[0]
     except (argparse.ArgumentError, SystemExit):
         return False
-    if known.task is None and known.resume and known.out is not None:
+    if known.task is None and known.out is not None:
         try:
             return json.loads((Path(known.out) / "config.json").read_text())["task"] in tasks.abstract_names()
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -171,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = given_settings(options)
     if options.task is None and not options.resume:
         raise InputError("--task is missing; name one, such as --task dms")
-    chosen = None if options.resume else settings(given, quick=options.quick)
-    from cordstasks.abstract.experiment import train_command  # late: it loads torch, which mistakes need not wait for
+    with naming({"path=": "--out ", **{f"{name}=": f"--set {name}=" for name in given.get("parameters", {})}}):
+        chosen = None if options.resume else settings(given, quick=options.quick)
+        from cordstasks.abstract.experiment import train_command  # late: it loads torch, which mistakes need not wait for
 
-    return train_command(chosen, given, options)
+        return train_command(chosen, given, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import re
 import sys
 import time
@@ -19,15 +20,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cordstasks import analysis, tasks
-from cordstasks.abstract.experiment import WEIGHTS, carry_out, load_networks, trained_parameters
+from cordstasks.abstract.experiment import (
+    WEIGHTS,
+    carry_out,
+    load_networks,
+    read_summary,
+    recorded_settings,
+    trained_parameters,
+)
 from cordstasks.abstract.recording import Recording, read_recording
 from cordstasks.abstract.settings import Settings
 from cordstasks.abstract.training import Trainer
 from cordstasks.devices import resolve
 from cordstasks.errors import InputError
-from cordstasks.files import read_json, writable_folder, write_json
+from cordstasks.files import writable_folder, write_bytes, write_json
+from cordstasks.folders import locked
 from cordstasks.rnn import RNN
-from cordstasks.runs import RunFolder, environment
+from cordstasks.runs import RunFolder, environment, restoring
 
 __all__ = ["common_trials", "compare_networks", "trajectories"]
 
@@ -93,6 +102,12 @@ def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, Settings
     """
     began = time.monotonic()
     prepared = _prepare(options, chosen)
+    with locked(options.out, "out"):
+        return _carry_out(options, chosen, prepared, began)
+
+
+def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, Settings], prepared: _Prepared, began: float) -> int:
+    """Train and compare, in a folder that no other process writes."""
     found: dict[str, Any] = {}
     try:
         with tqdm(chosen.items(), desc="training", unit="batch of networks") as bar:
@@ -100,7 +115,7 @@ def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, Settings
                 bar.set_postfix_str(", ".join(kind))
                 run = _folder(options, kind)
                 if not run.finished:
-                    carry_out(settings, run, prepared.device, resume=_begun(run))
+                    carry_out(settings, run, prepared.device, resume=run.begun)
         for task in options.tasks:
             try:
                 found[task] = _compare(options, task, prepared)
@@ -130,8 +145,8 @@ def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, Settings]) -> _P
         samples = trials[task_id][0].shape[0] * trials[task_id][0].shape[1]
         if options.alpha == 1 and settings.units > samples:
             raise InputError(
-                f"--units {settings.units}: task {task_id} has only {samples} samples (conditions x times), fewer than "
-                "units, which could be rotated onto anything; give fewer units, or an --alpha below 1"
+                f"units={settings.units}: task {task_id} has only {samples} samples (conditions x times), fewer than "
+                "units, which could be rotated onto anything; give fewer units, or an alpha below 1"
             )
     recording = None
     if options.recording is not None:
@@ -139,7 +154,7 @@ def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, Settings]) -> _P
         recording = read_recording(options.recording, *inputs.shape[:2], alpha=options.alpha)
     for kind, settings in chosen.items():
         _check_earlier(_folder(options, kind), settings, options.out)
-    writable_folder(options.out, "--out")
+    writable_folder(options.out, "out")
     return _Prepared(trials, recording, device)
 
 
@@ -147,41 +162,24 @@ def _folder(options: argparse.Namespace, kind: Kind) -> RunFolder:
     return RunFolder(options.out / "networks" / "-".join(kind))
 
 
-def _begun(run: RunFolder) -> bool:
-    return (run.path / "config.json").exists()
-
-
 def _check_earlier(run: RunFolder, settings: Settings, out: Path) -> None:
     """Check the networks that an earlier command left, whole or half-trained, as far as files can tell."""
-    if not _begun(run):
+    if not run.begun:
         if run.finished:
             raise InputError(f"{run.path}: has a summary but no config.json; remove the folder, and they are trained again")
         return
-    earlier = run.config()
-    earlier.pop("environment", None)
-    try:
-        same = Settings.from_dict(earlier) == settings
-    except (InputError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{run.path / 'config.json'}: is none of this version ({error}); use another --out") from error
-    if not same:
-        raise InputError(f"--out {out}: {run.path} holds networks of other settings; use another folder")
-    try:
+    if recorded_settings(run) != settings:
+        raise InputError(f"out={out}: {run.path} holds networks of other settings; use another folder")
+    with restoring(run.path, "remove the folder, and its networks are trained again"):
         if run.finished:
             _learned(run)
         elif (state := run.load("checkpoint.pt", torch.device("cpu"))) is not None:
             Trainer(settings).restore(state)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        raise InputError(
-            f"{run.path}: does not hold the networks of its config.json (damaged, or of another version); remove the "
-            "folder, and they are trained again"
-        ) from error
 
 
 def _learned(run: RunFolder) -> tuple[list[RNN], list[RNN], list[dict[str, Any]]]:
     """All networks of a finished run, those that learned their task, and the rows of the summary."""
-    networks, rows = load_networks(run.path), read_json(run.path / "summary.json")["networks"]
+    networks, rows = load_networks(run.path), read_summary(run)["networks"]
     if len(rows) != len(networks):
         raise InputError(f"{run.path / 'summary.json'}: is of {len(rows)} networks, but there are {len(networks)}")
     learned = [network for network, row in zip(networks, rows, strict=True) if row["learned"]]
@@ -200,7 +198,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
     task: tasks.AbstractTask = tasks.get(task_id)
     inputs, conditions = prepared.trials[task_id]
     folder = options.out / task_id
-    folder.mkdir(parents=True, exist_ok=True)
+    writable_folder(folder, "out")
     _write_conditions(folder / "conditions.csv", conditions)
     activities: list[NDArray[Any]] = []
     labels: list[str] = []
@@ -226,7 +224,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
         labels.append("recording")
         names.append(prepared.recording.name)
     if len(activities) < 2:
-        raise InputError(f"--tasks {task_id}: {len(activities)} networks learned it, and two are needed; give more --steps")
+        raise InputError(f"tasks={task_id}: {len(activities)} networks learned it, and two are needed; give more steps")
     components: Any = "auto"
     try:
         comparison = analysis.compare_activity(
@@ -268,10 +266,11 @@ def _closer(comparison: analysis.Comparison, labels: list[str]) -> list[dict[str
 
 
 def _write_conditions(path: Path, conditions: dict[str, NDArray[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["condition", *conditions])
-        writer.writerows([index, *row] for index, row in enumerate(zip(*conditions.values(), strict=True)))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["condition", *conditions])
+    writer.writerows([index, *row] for index, row in enumerate(zip(*conditions.values(), strict=True)))
+    write_bytes(path, text.getvalue().encode())
 
 
 def _figures(comparison: analysis.Comparison, activities: list[NDArray[Any]], labels: list[str], folder: Path) -> list[str]:

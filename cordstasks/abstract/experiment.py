@@ -25,37 +25,38 @@ from cordstasks.devices import resolve
 from cordstasks.errors import InputError
 from cordstasks.files import read_json, write_json
 from cordstasks.rnn import RNN
-from cordstasks.runs import RunFolder, environment, new_folder, restoring, unfinished_folder
+from cordstasks.runs import RunFolder, environment, restoring, unfinished_folder
 from cordstasks.stack import RNNStack
 
 __all__ = ["carry_out", "load_networks", "read_summary", "recorded_settings", "table", "train_command"]
 
 SAVE_SECONDS = 10.0
 WEIGHTS = "networks.pt"
+SUMMARY_FIX = "remove it, and --resume makes it again"
 NETWORK = ("seed", "state", "learned", "score", "steps")  # what a summary must say of each network
 
 
 def train_command(settings: Settings | None, given: Mapping[str, Any], options: argparse.Namespace) -> int:
     """Carry out, or continue, the run that the command line asks for."""
     if settings is None:
-        path = options.out or unfinished_folder(given.get("task", "*"))
-        settings = _earlier(RunFolder(path), given)
+        folder = RunFolder(options.out or unfinished_folder(given.get("task")))
+        settings = _earlier(folder, given)
     else:
-        path = options.out or new_folder(settings.task)
-    folder = RunFolder(path)
+        folder = RunFolder(options.out or Path("runs") / settings.task, numbered=options.out is None)
+        folder.check_free()
     if options.resume and folder.finished:
-        print(f"{path}: this run is finished")
+        print(f"{folder.path}: this run is finished")
         print(table(folder.path))
         return 0
     device = resolve(options.device)
     names = f"{settings.connectivity}, {settings.units} units, {settings.activation}, {settings.form} form"
     try:
-        with tqdm(total=settings.steps, desc="training", unit="batch", leave=False) as bar:
+        with folder.lock(), tqdm(total=settings.steps, desc="training", unit="batch", leave=False) as bar:
             print(f"task {settings.task}, {len(settings.seeds)} networks: {names}")
-            print(f"run folder {path}", flush=True)
+            print(f"run folder {folder.path}", flush=True)
             carry_out(settings, folder, device, resume=options.resume, bar=bar)
     except KeyboardInterrupt:
-        if not (folder.path / "config.json").exists():
+        if not folder.begun:
             raise
         again = f"python -m cordstasks.train --resume --out {folder.path}"
         print(f"\nstopped; this continues the run: {again}", file=sys.stderr)
@@ -77,9 +78,23 @@ def carry_out(
 
     Raises
     ------
-    InputError : the folder cannot be written, holds another run, or holds none to resume.
+    InputError : the folder cannot be written, holds another run, or one that another process writes.
     KeyboardInterrupt : after Ctrl-C, with the checkpoint written.
     """
+    with folder.lock():
+        return _carry_out(settings, folder, device, resume=resume, bar=bar, figures=figures)
+
+
+def _carry_out(
+    settings: Settings,
+    folder: RunFolder,
+    device: torch.device | None,
+    *,
+    resume: bool,
+    bar: tqdm[Any] | None,
+    figures: bool,
+) -> dict[str, Any]:
+    """The run itself, in a folder that no other process writes."""
     began = time.monotonic()
     device = device or torch.device("cpu")
     machine = environment(device)
@@ -163,7 +178,7 @@ def load_networks(path: str | Path, *, learned: bool = False) -> list[RNN]:
         recorded_settings(folder)
     state = folder.load(WEIGHTS, torch.device("cpu"))
     if state is None:
-        raise InputError(f"{path}: holds no trained networks ({WEIGHTS}); finish the run with --resume")
+        raise InputError(f"{path}: holds no trained networks ({WEIGHTS}); finish the run first")
     settings = recorded_settings(folder)
     networks = []
     with restoring(folder.path / WEIGHTS, "remove it and summary.json, and --resume makes them again"):
@@ -219,11 +234,12 @@ def read_summary(folder: RunFolder) -> dict[str, Any]:
     """
     path = folder.path / "summary.json"
     summary = read_json(path)
-    with restoring(path, "remove it, and --resume makes it again"):
+    with restoring(path, SUMMARY_FIX):
         return {
             **summary,
             **{name: summary[name] for name in ("measure", "parameters", "learned", "criterion", "settings")},
             "seconds": {name: float(summary["seconds"][name]) for name in ("train", "total")},
+            "environment": {**summary["environment"], "device": summary["environment"]["device"]},
             "networks": [{**row, **{name: row[name] for name in NETWORK}} for row in summary["networks"]],
         }
 
@@ -282,7 +298,11 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
 
 def table(path: Path) -> str:
     """The short table that the command prints at its end."""
-    summary = read_summary(RunFolder(path))
+    with restoring(path / "summary.json", SUMMARY_FIX):
+        return _table(read_summary(RunFolder(path)), path)
+
+
+def _table(summary: dict[str, Any], path: Path) -> str:
     lines = ["", f"   seed      state   steps   {summary['measure']}"]
     for row in summary["networks"]:
         score = "      -" if row["score"] is None else f"{row['score']:7.3f}"

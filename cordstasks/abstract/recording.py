@@ -93,7 +93,7 @@ def _about(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"--recording {path}: {error}") from error
+        raise InputError(f"recording={path}: {error}") from error
 
 
 def _opened(path: Path) -> NDArray[Any]:
@@ -131,7 +131,7 @@ def _check_shape(array: NDArray[Any], conditions: int, times: int, alpha: float)
     if alpha == 1 and shape[2] > samples:
         raise InputError(
             f"has {shape[2]} neurons but only {samples} samples ({conditions} conditions of {times} times), which could be "
-            "rotated onto anything; give its first principal components instead, or an --alpha below 1"
+            "rotated onto anything; give its first principal components instead, or an alpha below 1"
         )
 
 

@@ -21,8 +21,9 @@ from tqdm import tqdm
 from cordstasks.abstract.experiment import carry_out, read_summary
 from cordstasks.abstract.sweeping import Job
 from cordstasks.devices import DEVICES, resolve
-from cordstasks.errors import InputError, unknown
-from cordstasks.files import atomic, writable_folder
+from cordstasks.errors import InputError, WriteError, unknown
+from cordstasks.files import unwritable, writable_folder, write_bytes
+from cordstasks.folders import locked
 from cordstasks.runs import RunFolder
 
 __all__ = ["COLUMNS", "read_results", "run_sweep"]
@@ -97,21 +98,22 @@ def run_sweep(
     Raises
     ------
     InputError
-        If the folder cannot be written or holds a damaged summary, the backend is not installed, or there is no such device.
+        If the folder cannot be written, another process writes there, the backend is not installed, or there is no such
+        device.
     """
     if backend == "loky" or (backend == "dask" and scheduler is None):
         resolve(device)
     elif device.split(":")[0] not in DEVICES:
         raise unknown("device", device, DEVICES)
-    folder = writable_folder(out, "--out").resolve()
+    folder = writable_folder(out, "out").resolve()
     rows = _finished_rows(jobs, folder)
-    _write(folder, jobs, rows)
     left = [job for job in jobs if job.name not in rows]
     print(f"{len(jobs)} jobs of {sum(len(job.settings.seeds) for job in jobs)} networks, {len(rows)} finished before")
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
     by_name, failed, ended = {job.name: job for job in jobs}, [], False
-    with _backend(backend, scheduler):
+    with locked(out, "out"), _backend(backend, scheduler):
+        _write(folder, jobs, rows)
         try:
             parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
         except ValueError:  # a backend that gives all results at the end
@@ -175,14 +177,19 @@ def _work(job: Job, folder: str, figures: bool, threads: int | None, device: str
     try:
         resume = (run.path / "config.json").exists()
         return job.name, carry_out(job.settings, run, resolve(device), resume=resume, figures=figures), "", ""
+    except WriteError:  # no fault of this job's, and the next would meet it too
+        raise
     except Exception as error:  # one bad job must not cost the sweep
         return job.name, None, f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc()
 
 
 def _log(folder: Path, name: str, problem: str) -> None:
     """Append the traceback of what failed to the sweep's log."""
-    with (folder / LOG).open("a", encoding="utf-8") as stream:
-        stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {name}\n{problem.rstrip()}\n\n")
+    try:
+        with (folder / LOG).open("a", encoding="utf-8") as stream:
+            stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {name}\n{problem.rstrip()}\n\n")
+    except OSError as error:
+        raise unwritable(folder / LOG, error) from error
 
 
 @contextlib.contextmanager
@@ -194,20 +201,20 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
         try:
             from dask import distributed
         except ImportError as error:
-            raise InputError("--backend dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
+            raise InputError("backend=dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
         connect: Any = distributed.Client
         address = {"scheduler_file": scheduler} if scheduler and Path(scheduler).is_file() else {"address": scheduler}
         try:
             client = connect(**address) if scheduler else connect(threads_per_worker=1)
         except OSError as error:
-            raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+            raise InputError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from error
         with client, joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
             yield
     else:
         try:
             from ray.util.joblib import register_ray
         except ImportError as error:
-            raise InputError("--backend ray: Ray is not installed; pip install ray") from error
+            raise InputError("backend=ray: Ray is not installed; pip install ray") from error
         register_ray()
         with joblib.parallel_config(backend="ray"):
             yield
@@ -246,8 +253,7 @@ def _write(folder: Path, jobs: list[Job], rows: dict[str, list[dict[str, Any]]])
     writer.writeheader()
     for job in jobs:
         writer.writerows(rows.get(job.name, []))
-    with atomic(folder / RESULTS) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_bytes(folder / RESULTS, text.getvalue().encode())
 
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:

@@ -258,7 +258,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.progress = [Progress(**values) for values in state["progress"]]
         self.best.load_state_dict(state["best"])
         if [progress.seed for progress in self.progress] != list(self.settings.seeds):

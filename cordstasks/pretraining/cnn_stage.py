@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from cordstasks.checkpoints import save_state
 from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic
+from cordstasks.files import Log
 from cordstasks.pretraining.cnn import FeedForward
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
 from cordstasks.pretraining.images import ImageSet
@@ -125,13 +126,12 @@ def train_cnn(
             "step": done,
             "totals": totals,
         }
-        with atomic(checkpoint) as temporary:
-            torch.save(state, temporary)
+        save_state(checkpoint, state)
 
     def check() -> None:
         if not math.isfinite(float(totals[0])):
             raise InputError(
-                f"--cnn-learning-rate {settings.learning_rate:g}: the CNN's loss became {float(totals[0])} at or before "
+                f"cnn_learning_rate={settings.learning_rate:g}: the CNN's loss became {float(totals[0])} at or before "
                 f"batch {done}; choose a smaller one"
             )
 

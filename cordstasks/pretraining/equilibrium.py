@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cordstasks import architecture as arch
+from cordstasks.checkpoints import save_state
 from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic
+from cordstasks.files import Log
 from cordstasks.pretraining.cnn import Folded
 from cordstasks.pretraining.cnn_stage import CHECK_BATCHES, SAVE_SECONDS, accuracy, batches, batches_per_epoch
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
@@ -195,8 +196,7 @@ def train_at_equilibrium(
         if not math.isfinite(float(totals.sum())):
             raise _diverged(network, rates, settings, done)
         state = {"tensors": network.tensors(), "optimiser": optimiser.state_dict(), "step": done, "totals": totals}
-        with atomic(checkpoint) as temporary:
-            torch.save(state, temporary)
+        save_state(checkpoint, state)
 
     last_save = time.monotonic()
     rates: list[Tensor] = []
@@ -302,6 +302,6 @@ def _diverged(network: SteadyNetwork, rates: list[Tensor], settings: Equilibrium
     bad = [index for index, r in enumerate(rates) if not bool(r.isfinite().all())]
     where = f"area {bad[0]}" if bad else "the loss"
     return InputError(
-        f"--equilibrium-learning-rate {settings.learning_rate:g}: {where} was no longer finite at or before batch {done}; "
+        f"equilibrium_learning_rate={settings.learning_rate:g}: {where} was no longer finite at or before batch {done}; "
         "choose a smaller one (the checkpoint before is kept)"
     )

@@ -19,9 +19,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cordstasks import architecture as arch
+from cordstasks.checkpoints import save_state
 from cordstasks.cordsnet import CordsNet, set_weight
 from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic
+from cordstasks.files import Log
 from cordstasks.pretraining.cnn import Folded
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
 from cordstasks.pretraining.images import ImageSet
@@ -130,8 +131,7 @@ def match_areas(
         area = initial_area(folded, index)
         row = _match_area(index, area, areas, folded, train, presentation, settings, deadline or Deadline())
         areas.append(area)
-        with atomic(checkpoint) as temporary:
-            torch.save([vars(each) for each in areas], temporary)
+        save_state(checkpoint, [vars(each) for each in areas])
         log.write(row)
     return areas
 
@@ -179,7 +179,7 @@ def _match_area(
     errors = torch.stack(kept).tolist()
     if not math.isfinite(sum(errors)):
         raise InputError(
-            f"--match-learning-rate {settings.learning_rate:g}: matching area {index} diverged; choose a smaller one"
+            f"match_learning_rate={settings.learning_rate:g}: matching area {index} diverged; choose a smaller one"
         )
     last = sum(errors[-20:]) / len(errors[-20:])
     silent = float((r.detach().amax((0, 2, 3)) == 0).float().mean())

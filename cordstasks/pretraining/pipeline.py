@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cordstasks import __version__
@@ -23,7 +24,7 @@ from cordstasks.checkpoints import load, save
 from cordstasks.cordsnet import CordsNet, Preprocessing
 from cordstasks.devices import resolve
 from cordstasks.errors import InputError
-from cordstasks.files import Log, atomic, read_json, writable_folder, write_json
+from cordstasks.files import Log, read_json, writable_folder, write_bytes, write_json
 from cordstasks.pretraining.cnn import FeedForward, fold
 from cordstasks.pretraining.cnn_stage import CnnSettings, accuracy, train_cnn
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
@@ -135,9 +136,9 @@ def _train(
         bfloat16=half,
     )
     train_cnn(cnn, train, test, presentation, cnn_settings, out / "cnn.pt", Log(out / "cnn.jsonl"), deadline=deadline)
-    with atomic(out / "cnn.safetensors") as temporary:  # what another run can start from with --init
-        state = {name: value.contiguous() for name, value in cnn.state_dict().items()}
-        save_file(state, temporary, metadata={"command": _command(options), "start": _start(options)})
+    weights = {name: value.contiguous() for name, value in cnn.state_dict().items()}
+    content = to_bytes(weights, metadata={"command": _command(options), "start": _start(options)})
+    write_bytes(out / "cnn.safetensors", content)  # what another run can start from with --init
     folded = fold(cnn.to(memory_format=torch.contiguous_format), options.image_size)  # type: ignore[call-overload]
 
     matching = MatchSettings(
@@ -202,7 +203,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
 
 def _check_folder(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """The run's folder and its settings, which must be those of the run that the folder holds if that is resumed."""
-    out = writable_folder(options.out, "--out")
+    out = writable_folder(options.out, "out")
     config = {name: value for name, value in vars(options).items() if name not in FREE}
     config = {name: str(value) if isinstance(value, Path) else value for name, value in config.items()}
     path = out / "config.json"

@@ -1,4 +1,8 @@
-"""What a run says of its trained model: numbers, figures and a short table, in the terms of its task."""
+"""What a run says of its trained model: numbers, figures and a short table, in the terms of its task.
+
+A report says what can be computed from the trials there are. What cannot, such as the width of tuning to four places, is
+left out, and why is in the summary's ``"left_out"`` and in the table.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cordstasks.errors import InputError
 from cordstasks.files import read_json
 from cordstasks.frontend import Features
 from cordstasks.model import MultiAreaModel
@@ -52,8 +57,19 @@ def _of(task: str) -> ModuleType:
 
 
 def check(task: VisualTask, heldout: TrialBatch) -> None:
-    """Raise an InputError if the held-out trials are too few for the task's report."""
-    _of(task.id).check(heldout)
+    """Raise an InputError if nothing can be reported of the held-out trials; found out before anything is computed."""
+    answers = np.unique(heldout.answers)
+    if len(answers) < 2:
+        raise InputError(
+            f"heldout={len(heldout)}: all of these trials have the same right answer, so that no score could be told "
+            "from chance; give more trials"
+        )
+    if not np.isin(answers, task.options).all():
+        wrong = answers[~np.isin(answers, task.options)][0]
+        raise InputError(
+            f"task {task.id}: trials have the right answer {wrong}, which is none of the task's options {task.options}; "
+            "mend one of them"
+        )
 
 
 def make(material: Material) -> dict[str, Any]:

@@ -10,103 +10,133 @@ from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.analysis import tuning_figures
-from cordstasks.errors import InputError
+from cordstasks.behaving import Behaviour
 from cordstasks.reports import common
-from cordstasks.tasks.visual import TrialBatch
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material
 
-TRIALS = 8  # of each category
-WINDOW_MS = 500.0  # end of the delay
-BETWEEN = 0.25  # a line whose blends reach so near to both ends of the axis from cat to dog goes between the categories
-
-
-def check(batch: TrialBatch) -> None:
-    """Raise an InputError if there are too few held-out trials to report on."""
-    dogs = int((batch.conditions["share"] > 0.5).sum())
-    if min(dogs, len(batch) - dogs) < TRIALS:
-        raise InputError(f"--heldout {len(batch)}: has fewer than {TRIALS} trials of a category; give more")
+SIGHT_MS = 100.0  # after the sample's onset, from when on the front-end's features are of it
 
 
 def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out pictures; write the figures; return the summary's part."""
-    batch, task, rng, folder = material.heldout, material.task, material.rng, material.folder.path
-    seen = common.behaviour(material)
-    cut = task.boundary  # type: ignore[attr-defined]
-    share, line, test_share = (batch.conditions[name] for name in ("share", "line", "test_share"))
+    batch, task, folder = material.heldout, material.task, material.folder.path
+    seen, omitted = common.behaviour(material), common.Omissions()
+    share, line = (batch.conditions[name] for name in ("share", "line"))
     trained = np.isin(line, task.for_training().lines or np.unique(line))  # type: ignore[attr-defined]
     group = np.where(trained, "trained", "held out")
+    known = {name: task.between(name) for name in np.unique(line)}  # type: ignore[attr-defined]
+    between = np.array([known[name] for name in line])
     table = analysis.behaviour.performance_table
-    # a match says that the sample was of the test's category
-    dog = (test_share > cut) == (seen.chosen == 1)
-    between = np.isin(line, [name for name in np.unique(line) if np.ptp(share[line == name]) > 1 - 2 * BETWEEN])
-    rows = table({"morph": share[between]}, dog[between])
-    fit = analysis.behaviour.fit_boundary(share[between], dog[between], rng=rng)
     result: dict[str, Any] = {
         "heldout": common.heldout(material, seen, {"lines": group}),
         "by_line": table({"lines": group, "line": line}, seen.correct),
         "by_share": table({"share": share}, seen.correct),
-        "called_dog_by_share": rows,
-        "boundary": fit.as_dict(),
+        **_boundary(material, seen, between, omitted),
+        **_units(material, seen, between, omitted),
     }
-    end = float(batch.periods["delay"][:, 1].min())
-    start = float(batch.periods["sample"][:, 0].max())
-    off = float(batch.periods["sample"][:, 1].min())
-    delay, sample = seen.window(end - WINDOW_MS, end), seen.window(start + 100, off)
-    rates = seen.rates[:, delay].mean(1)
-    category = (share > cut).astype(int)
-    tests = analysis.tuning.selectivity(rates, category, rng=rng)
-    area = analysis.tuning.roc_area(rates, category == 1).area
-    result["tuning"] = {
-        "window_ms": [end - WINDOW_MS, end],
-        **tests.as_dict(),
-        "prefer_cats": int((area[tests.selective] < 0.5).sum()),
-        "prefer_dogs": int((area[tests.selective] > 0.5).sum()),
-    }
-    features = material.trials.inputs.take(slice(None)).cpu().numpy()[:, sample].mean(1)
-    result["category_effect"] = _category_effect(rates, features, category, line, share, between, rng)
-    save = analysis.figures.save
-    figures = analysis.behaviour_figures
-    if len(rows) > 1:
-        single = table({"line": line[between], "morph": share[between]}, dog[between])
-        save(figures.boundary(rows, fit, lines=single), folder / "boundary.png")
-    save(figures.performance(result["by_line"], "line", lines="lines", chance=seen.chance), folder / "performance.png")
+    figure = analysis.behaviour_figures.performance(result["by_line"], "line", lines="lines", chance=seen.chance)
+    analysis.figures.save(figure, folder / "performance.png")
     common.learning_figure(material, seen.chance)
-    units = analysis.tuning.example_units(analysis.tuning.tuning_curves(rates, category), tests, number=6)
-    if len(units):
-        last = seen.window(0.0, end)
-        periods = common.periods_of(batch, 0, ("sample", "delay"))
-        named = np.where(category == 1, "dog", "cat")
-        figure = tuning_figures.peristimulus(
-            seen.rates[:, last], named, seen.times[last], units, name="category", periods=periods
-        )
-        save(figure, folder / "units.png")
     order = np.argsort(share, kind="stable")
-    trials = [int(t) for t in order[np.linspace(0, len(order) - 1, 6).astype(int)]]
+    trials = [int(t) for t in order[np.unique(np.linspace(0, len(order) - 1, 6).astype(int))]]
     common.period_sheet(batch, trials, [f"{line[t]}, {100 * share[t]:g} % dog" for t in trials], folder / "movies.png")
-    return result
+    return {**result, "left_out": omitted.reasons}
+
+
+def _boundary(material: Material, seen: Behaviour, between: NDArray[np.bool_], omitted: common.Omissions) -> dict[str, Any]:
+    """Choices along the lines that lead from one category to the other, with the fitted boundary; write their figure."""
+    if not between.any():
+        omitted.note("category boundary", "no sample was on a line from one category to the other")
+        return {"called_dog_by_share": [], "boundary": None}
+    batch, cut = material.heldout, material.task.boundary  # type: ignore[attr-defined]
+    share, line, test_share = (batch.conditions[name][between] for name in ("share", "line", "test_share"))
+    # a match says that the sample was of the test's category
+    dog = (test_share > cut) == (seen.chosen[between] == 1)
+    table = analysis.behaviour.performance_table
+    rows = table({"morph": share}, dog)
+    fit = analysis.behaviour.fit_boundary(share, dog, rng=material.rng)
+    if fit.as_dict()["boundary"] is None:
+        why = "one blend was shown" if len(rows) < 2 else "the fit failed"
+        omitted.note("category boundary", "all samples were judged alike" if dog.all() or not dog.any() else why)
+    if len(rows) > 1:
+        single = table({"line": line, "morph": share}, dog)
+        figure = analysis.behaviour_figures.boundary(rows, fit, lines=single)
+        analysis.figures.save(figure, material.folder.path / "boundary.png")
+    return {"called_dog_by_share": rows, "boundary": fit.as_dict()}
+
+
+def _units(material: Material, seen: Behaviour, between: NDArray[np.bool_], omitted: common.Omissions) -> dict[str, Any]:
+    """What the units tell of the category at the end of the delay; write their figure."""
+    batch, rng = material.heldout, material.rng
+    trials, steps = common.delays(material, seen, omitted, "category effects in the units")
+    if not len(trials):
+        return {"tuning": None, "category_effect": None}
+    rates = analysis.tuning.window_mean(seen.rates[trials], steps)
+    share = batch.conditions["share"][trials]
+    category = (share > material.task.boundary).astype(int)  # type: ignore[attr-defined]
+    result: dict[str, Any] = {"tuning": None}
+    tests = omitted.attempt("category-selective units", lambda: analysis.tuning.selectivity(rates, category, rng=rng))
+    if tests is not None:
+        area = analysis.tuning.roc_area(rates, category == 1).area
+        result["tuning"] = {
+            "window": common.AT_THE_END,
+            "trials": len(trials),
+            **tests.as_dict(),
+            "prefer_cats": int((area[tests.selective] < 0.5).sum()),
+            "prefer_dogs": int((area[tests.selective] > 0.5).sum()),
+        }
+        units = analysis.tuning.example_units(analysis.tuning.tuning_curves(rates, category), tests, number=6)
+        if len(units):
+            shown = common.aligned(seen, batch, trials, event="sample", until="delay", names=("sample", "delay"))
+            named = np.where(category == 1, "dog", "cat")
+            figure = tuning_figures.peristimulus(
+                shown.rates, named, shown.times, units, name="category", periods=shown.periods
+            )
+            analysis.figures.save(figure, material.folder.path / "units.png")
+    chosen = between[trials]
+    if chosen.any():
+        effect = _category_effect(material, seen, trials[chosen], rates[chosen], category[chosen], omitted)
+    else:
+        effect = None
+        omitted.note("category index", "no sample was on a line from one category to the other")
+    return {**result, "category_effect": effect}
 
 
 def _category_effect(
+    material: Material,
+    seen: Behaviour,
+    trials: NDArray[np.intp],
     rates: NDArray[Any],
-    features: NDArray[Any],
     category: NDArray[np.intp],
-    line: NDArray[Any],
-    share: NDArray[Any],
-    between: NDArray[np.bool_],
-    rng: np.random.Generator,
+    omitted: common.Omissions,
 ) -> dict[str, Any] | None:
     """Category index of the recurrent units and of the front-end's features, and their difference."""
-    try:
-        ours, theirs = (
-            analysis.tuning.category_index(x[between], category[between], line[between], share[between], rng=rng)
-            for x in (rates, features)
-        )
-        contrast = analysis.tuning.category_contrast(ours, theirs, rng=rng)
-    except InputError:  # pictures of your own need not be morphs
+    batch, rng = material.heldout, material.rng
+    line, share = batch.conditions["line"][trials], batch.conditions["share"][trials]
+    sample = batch.periods["sample"]
+    late = np.maximum(sample[:, 1] - sample[:, 0] - SIGHT_MS, (sample[:, 1] - sample[:, 0]) / 2)
+    steps = common.end_of(seen, sample, late)[trials]
+    inputs = material.trials.inputs.take(slice(None)).cpu().numpy()[trials]
+    features = analysis.tuning.window_mean(inputs, steps)
+
+    def index(responses: NDArray[Any]) -> analysis.tuning.CategoryIndex:
+        return analysis.tuning.category_index(responses, category, line, share, rng=rng)
+
+    both = omitted.attempt("category index", lambda: (index(rates), index(features)))
+    if both is None:  # pictures of your own need not be morphs
         return None
-    return {"rnn": ours.as_dict(), "frontend": theirs.as_dict(), "rnn_minus_frontend": contrast.as_dict()}
+    ours, theirs = both
+    contrast = omitted.attempt(
+        "category index of the units less that of the front-end",
+        lambda: analysis.tuning.category_contrast(ours, theirs, rng=rng),
+    )
+    return {
+        "rnn": ours.as_dict(),
+        "frontend": theirs.as_dict(),
+        "rnn_minus_frontend": None if contrast is None else contrast.as_dict(),
+    }
 
 
 def table(summary: dict[str, Any], folder: Path) -> str:
@@ -115,11 +145,11 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     lines += common.rows_of(summary["by_share"], ["share"])
     fit, tuned, effect = summary["boundary"], summary["tuning"], summary["category_effect"]
     lines.append("(lines: whether the sample's morph line was trained on; share of dog in the sample)")
-    if fit["boundary"] is not None:
+    if fit is not None and fit["boundary"] is not None:
         lines.append(f"category boundary at {fit['boundary']:.2f} of dog, slope {fit['slope']:.1f} log odds per unit")
-    lines.append(
-        f"category-selective units {tuned['share']:.0%}: {tuned['prefer_cats']} prefer cats, {tuned['prefer_dogs']} dogs"
-    )
+    if tuned is not None:
+        prefer = f"{tuned['prefer_cats']} prefer cats, {tuned['prefer_dogs']} dogs"
+        lines.append(f"category-selective units {tuned['share']:.0%}: {prefer}")
     if effect is not None:
         lines.append(
             f"category index {_index(effect['rnn'])} (p = {effect['rnn']['p_value']:.3f}), "

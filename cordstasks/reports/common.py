@@ -2,26 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cordstasks import analysis
 from cordstasks.behaving import Behaviour, behave
-from cordstasks.tasks.visual import TrialBatch
+from cordstasks.errors import InputError
+from cordstasks.tasks.visual import TrialBatch, steps_before
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material
 
 FEW = 12  # a condition with more values than these is not tabulated
+WINDOW_MS = 500.0  # end of the delay in which memory is looked for
+AT_THE_END = f"the last {WINDOW_MS:g} ms of each trial's delay, or all of a shorter one"
+_COLUMNS = ("trials", "accuracy", "interval")  # of every table by condition
+Booleans = NDArray[np.bool_]
+T = TypeVar("T")
 
 
-def periods_of(batch: TrialBatch, trial: int, names: Iterable[str]) -> dict[str, tuple[float, float]]:
-    """Start and end in ms of some periods of a trial."""
-    return {name: (float(batch.periods[name][trial, 0]), float(batch.periods[name][trial, 1])) for name in names}
+class Omissions:
+    """What a report leaves out, and why, in words.
+
+    Attributes
+    ----------
+    reasons : {what: why}.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+
+    def note(self, what: str, why: str) -> None:
+        """Say that `what` is left out."""
+        self.reasons[what] = why
+
+    def attempt(self, what: str, compute: Callable[[], T]) -> T | None:
+        """What `compute` returns; None, and a note, where the analysis refuses the trials that there are."""
+        try:
+            return compute()
+        except InputError as error:
+            self.note(what, str(error))
+            return None
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Activity of some trials in time from an event, as far as all of them go; from `aligned`.
+
+    Attributes
+    ----------
+    rates : (trial, time, unit).
+    times : (time,), the end of each step in ms from the event.
+    periods : {name: (start, end)} in ms from the event: when all of the trials are in that period.
+    """
+
+    rates: NDArray[np.float32]
+    times: NDArray[np.float64]
+    periods: dict[str, tuple[float, float]]
+
+
+def aligned(
+    seen: Behaviour, batch: TrialBatch, trials: NDArray[np.intp], *, event: str, until: str, names: Iterable[str]
+) -> Aligned:
+    """Rates of `trials` about the onset of the period `event`, up to the earliest end of the period `until`."""
+    onset, end = batch.periods[event][trials, 0], batch.periods[until][trials, 1]
+    first = np.array([steps_before(time, batch.dt) for time in onset])
+    last = np.array([steps_before(time, batch.dt) for time in end])
+    steps = np.arange(-first.min(), (last - first).min())
+    periods = {}
+    for name in names:
+        start, stop = (batch.periods[name][trials] - onset[:, None]).T
+        if start.max() < stop.min():
+            periods[name] = (float(start.max()), float(stop.min()))
+    return Aligned(seen.rates[trials[:, None], first[:, None] + steps], (steps + 1) * float(batch.dt), periods)
+
+
+def end_of(seen: Behaviour, period: NDArray[np.float64], width: ArrayLike, *, whole: bool = False) -> Booleans:
+    """Steps (trial, time) in the last `width` ms, one for all or one a trial, of each trial's own period (trial, 2).
+
+    All of a period that is shorter, and the last step where `width` is shorter than a step. No step of a trial that lacks
+    the period. See `Behaviour.within` for `whole`.
+    """
+    start, end = period.T
+    inside = seen.within(start, end, whole=whole)
+    late = inside & seen.within(end - np.asarray(width), end, whole=whole)
+    final = inside & (np.arange(inside.shape[1]) == inside.shape[1] - 1 - inside[:, ::-1].argmax(1)[:, None])
+    return late | final
+
+
+def delays(
+    material: Material, seen: Behaviour, omitted: Omissions, what: str, *, whole: bool = False
+) -> tuple[NDArray[np.intp], Booleans]:
+    """The trials (trial,) that have a delay, and the steps (trial, time) at the end of each; see `AT_THE_END`.
+
+    Notes the others as left out of `what`.
+    """
+    batch = material.heldout
+    lacking = np.full((len(batch), 2), np.nan)
+    steps = end_of(seen, batch.periods.get("delay", lacking), WINDOW_MS, whole=whole)
+    trials = np.flatnonzero(steps.any(1))
+    if not len(trials):
+        omitted.note(what, f"no trial has a delay in which a step of {batch.dt:g} ms lies")
+    elif len(trials) < len(batch):
+        omitted.note(
+            f"{len(batch) - len(trials)} of {len(batch)} trials in {what}",
+            f"in their delay lies no step of {batch.dt:g} ms",
+        )
+    return trials, steps[trials]
 
 
 def behaviour(material: Material) -> Behaviour:
@@ -52,10 +144,11 @@ def heldout(material: Material, seen: Behaviour, by: Mapping[str, Any]) -> dict[
 
 
 def tables(batch: TrialBatch, correct: NDArray[np.bool_]) -> dict[str, list[dict[str, Any]]]:
-    """Accuracy by each condition of few values by itself."""
+    """Accuracy by each condition of few values by itself; one named like a column of a table is marked as a condition."""
+    columns = {f"{name} (condition)" if name in _COLUMNS else name: values for name, values in batch.conditions.items()}
     return {
         name: analysis.behaviour.performance_table({name: values}, correct)
-        for name, values in batch.conditions.items()
+        for name, values in columns.items()
         if 1 < len(np.unique(values)) <= FEW
     }
 
@@ -115,13 +208,14 @@ def _text(value: Any) -> str:
 
 
 def closing(summary: dict[str, Any], folder: Path) -> list[str]:
-    """The last lines of every table: score, chance, seconds, files."""
+    """The last lines of every table: what is left out, score, chance, seconds, and the files that there are."""
     score, seconds = summary["heldout"], summary["seconds"]
     low, high = score["interval"]
-    files = ", ".join(sorted(path.name for path in folder.glob("*.png")))
+    written = ["summary.json", *sorted(path.name for path in folder.glob("*.png")), "best.pt"]
     return [
+        *(f"left out: {what} ({why})" for what, why in summary.get("left_out", {}).items()),
         f"in all {score['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {score['trials']} held-out trials; "
         f"chance is {score['chance']:.1%}",
         f"seconds: front-end {seconds['bank']:.0f}, training {seconds['train']:.0f}, in all {seconds['total']:.0f}",
-        f"{folder}/: summary.json, {files}, best.pt",
+        f"{folder}/: {', '.join(name for name in written if (folder / name).exists())}",
     ]

@@ -7,34 +7,21 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.analysis import tuning_figures
-from cordstasks.errors import InputError
+from cordstasks.behaving import Behaviour
 from cordstasks.reports import common
-from cordstasks.tasks.visual import TrialBatch
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material
 
-TRIALS = 8  # of each number, the fewest for cross-validated tuning
-WINDOW_MS = 500.0  # end of the delay in which tuning is measured
-
-
-def check(batch: TrialBatch) -> None:
-    """Raise an InputError if there are too few held-out trials to report on."""
-    _, counts = np.unique(batch.conditions["number"], return_counts=True)
-    if counts.min() < TRIALS:
-        raise InputError(
-            f"--heldout {len(batch)}: has {counts.min()} trials of one of the numbers, and the tuning of units needs "
-            f"{TRIALS}; give more"
-        )
-
 
 def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out displays; write the figures; return the summary's part."""
-    batch, task, rng, folder = material.heldout, material.task, material.rng, material.folder.path
-    seen = common.behaviour(material)
+    batch, task, folder = material.heldout, material.task, material.folder.path
+    seen, omitted = common.behaviour(material), common.Omissions()
     number, test, control = (batch.conditions[name] for name in ("number", "test", "control"))
     trained = np.isin(control, task.for_training().controls)  # type: ignore[attr-defined]
     group = np.where(trained, "trained", "held out")
@@ -45,24 +32,7 @@ def report(material: Material) -> dict[str, Any]:
         "by_control": table({"displays": group, "control": control}, seen.correct),
         "by_group": table({"displays": group}, seen.correct),
         "by_distance_and_group": table({"distance": distance, "displays": group}, seen.correct),
-    }
-    end = float(batch.periods["delay"][:, 1].min())
-    rates = seen.rates[:, seen.window(end - WINDOW_MS, end)].mean(1)
-    # what was shown is known from its pixels: equal pictures stay in one half
-    middles = batch.periods["sample"].mean(1)
-    picture = np.array([crc32(movie.rgb([time]).tobytes()) for movie, time in zip(batch.movies, middles, strict=True)])
-    curves = analysis.tuning.cross_validated_curves(rates, number, rng=rng, picture=picture)
-    tests = analysis.tuning.selectivity(rates, number, rng=rng)
-    plain = analysis.tuning.tuning_curves(rates, number)
-    preferred = plain.values[plain.preferred[tests.selective]]
-    result["tuning"] = {
-        "window_ms": [end - WINDOW_MS, end],
-        **tests.as_dict(),
-        "units_by_preferred_number": {f"{n:g}": int((preferred == n).sum()) for n in np.unique(number)},
-        "by_preferred_number": {
-            f"{n:g}": analysis.tuning.align(curves, preferred=float(n), fold=True).as_dict() for n in np.unique(number)
-        },
-        "r_squared": _axes(rates[:, tests.selective], number),
+        "tuning": _tuning(material, seen, omitted),
     }
     save = analysis.figures.save
     figures = analysis.behaviour_figures
@@ -74,31 +44,71 @@ def report(material: Material) -> dict[str, Any]:
         folder / "performance.png",
     )
     save(figures.performance(result["by_control"], "control", lines="displays", chance=seen.chance), folder / "controls.png")
-    save(tuning_figures.aligned_tuning(curves, condition="number", fold=True), folder / "tuning.png")
     common.learning_figure(material, seen.chance)
-    units = analysis.tuning.example_units(plain, tests, number=6)
-    if len(units):
-        last = seen.window(0.0, end)
-        periods = common.periods_of(batch, 0, ("sample", "delay"))
-        figure = tuning_figures.peristimulus(
-            seen.rates[:, last], number, seen.times[last], units, name="number", periods=periods
-        )
-        save(figure, folder / "units.png")
-    kinds = np.unique(control)
-    trials = [int(np.flatnonzero(control == kind)[index % 5]) for index, kind in enumerate(kinds)]
+    of_kind = [np.flatnonzero(control == kind) for kind in np.unique(control)]
+    trials = [int(rows[index % min(5, len(rows))]) for index, rows in enumerate(of_kind)]
     labels = [f"{control[t]}, {number[t]:g} then {test[t]:g}".replace("_", " ") for t in trials]
     common.period_sheet(batch, trials, labels, folder / "movies.png")
+    return {**result, "left_out": omitted.reasons}
+
+
+def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any] | None:
+    """Tuning of the units to number at the end of the delay; write its figures."""
+    batch, rng, folder = material.heldout, material.rng, material.folder.path
+    trials, steps = common.delays(material, seen, omitted, "tuning of the units to number")
+    if not len(trials):
+        return None
+    number = batch.conditions["number"][trials]
+    rates = analysis.tuning.window_mean(seen.rates[trials], steps)
+    tests = omitted.attempt("tuning of the units to number", lambda: analysis.tuning.selectivity(rates, number, rng=rng))
+    if tests is None:
+        return None
+    curves = omitted.attempt(
+        "cross-validated tuning curves",
+        lambda: analysis.tuning.cross_validated_curves(rates, number, rng=rng, picture=_pictures(material, trials)),
+    )
+    plain = analysis.tuning.tuning_curves(rates, number)
+    preferred = plain.values[plain.preferred[tests.selective]]
+    result = {
+        "window": common.AT_THE_END,
+        "trials": len(trials),
+        **tests.as_dict(),
+        "units_by_preferred_number": {f"{n:g}": int((preferred == n).sum()) for n in plain.values},
+        "r_squared": _axes(rates[:, tests.selective], number, omitted),
+    }
+    if curves is not None:
+        result["by_preferred_number"] = {
+            f"{n:g}": analysis.tuning.align(curves, preferred=float(n), fold=True).as_dict() for n in curves.values
+        }
+        figure = tuning_figures.aligned_tuning(curves, condition="number", fold=True)
+        analysis.figures.save(figure, folder / "tuning.png")
+    units = analysis.tuning.example_units(plain, tests, number=6)
+    if len(units):
+        shown = common.aligned(seen, batch, trials, event="sample", until="delay", names=("sample", "delay"))
+        figure = tuning_figures.peristimulus(shown.rates, number, shown.times, units, name="number", periods=shown.periods)
+        analysis.figures.save(figure, folder / "units.png")
     return result
 
 
-def _axes(rates: Any, number: Any) -> dict[str, float] | None:
+def _pictures(material: Material, trials: NDArray[np.intp]) -> NDArray[Any]:
+    """What each trial's sample was, known from its pixels, so that equal pictures stay in one half of the trials."""
+    batch = material.heldout
+    middles = batch.periods["sample"].mean(1)
+    return np.array([crc32(batch.movies[trial].rgb([middles[trial]]).tobytes()) for trial in trials])
+
+
+def _axes(rates: NDArray[Any], number: NDArray[Any], omitted: common.Omissions) -> dict[str, float] | None:
     """Median share of variance that Gaussians explain on a linear and on a logarithmic axis of number."""
-    if not rates.shape[1] or len(np.unique(number)) < 5:
+    if not rates.shape[1]:
+        omitted.note("fits of Gaussians to tuning to number", "no unit is tuned")
         return None
-    return {
-        name: float(np.median(analysis.tuning.fit_gaussian(rates, number, logarithmic=logarithmic).r_squared))
-        for name, logarithmic in (("linear", False), ("logarithmic", True))
-    }
+    return omitted.attempt(
+        "fits of Gaussians to tuning to number",
+        lambda: {
+            name: float(np.median(analysis.tuning.fit_gaussian(rates, number, logarithmic=logarithmic).r_squared))
+            for name, logarithmic in (("linear", False), ("logarithmic", True))
+        },
+    )
 
 
 def table(summary: dict[str, Any], folder: Path) -> str:
@@ -106,6 +116,7 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     lines = common.rows_of(summary["by_distance_and_group"], ["distance", "displays"])
     lines += common.rows_of(summary["by_control"], ["control", "displays"])
     tuned = summary["tuning"]
-    counts = ", ".join(f"{units} prefer {number}" for number, units in tuned["units_by_preferred_number"].items())
-    lines.append(f"units tuned to number {tuned['share']:.0%}: {counts}")
+    if tuned is not None:
+        counts = ", ".join(f"{units} prefer {number}" for number, units in tuned["units_by_preferred_number"].items())
+        lines.append(f"units tuned to number {tuned['share']:.0%}: {counts}")
     return "\n".join([*lines, *common.closing(summary, folder)])

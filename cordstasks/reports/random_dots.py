@@ -10,88 +10,105 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
-from cordstasks.errors import InputError
+from cordstasks.behaving import Behaviour, behave
 from cordstasks.reports import common
 from cordstasks.tasks.visual import TrialBatch
-from cordstasks.training import choices, run_model
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material
 
 SHEET_TRIALS, SHEET_TIMES = 4, 9
-TUNING_TRIALS = 4  # in each direction, the fewest that `analysis.direction_tuning` takes
-
-
-def check(batch: TrialBatch) -> None:
-    """Raise an InputError if there are too few held-out trials to report on; found out before anything is computed."""
-    moving = batch.conditions["direction"][batch.conditions["coherence"] > 0]
-    least = min(int((moving == direction).sum()) for direction in np.unique(batch.conditions["direction"]))
-    if least < TUNING_TRIALS or len(np.unique(moving)) < 2:
-        raise InputError(
-            f"--heldout {len(batch)}: has {least} trials of moving dots in one of the directions, and the units' tuning "
-            f"needs {TUNING_TRIALS}; give more trials, or --set coherences that are above 0"
-        )
 
 
 def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out dots and their controls; write the figures; return the summary's part."""
-    task, batch, folder, rng = material.task, material.heldout, material.folder, material.rng
-    logits, rates = run_model(material.model, material.trials.inputs)
-    chosen = choices(logits, material.trials.answering.cpu(), batch.options).numpy()
-    correct = chosen == batch.answers
-    coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
-    rows = analysis.accuracy_by_condition(coherence, correct)
+    task, batch, folder = material.task, material.heldout, material.folder.path
+    seen, omitted = common.behaviour(material), common.Omissions()
+    coherence = batch.conditions["coherence"]
+    chance = 1 / (len(task.actions) - 1)
+    rows = analysis.accuracy_by_condition(coherence, seen.correct)
     strongest = coherence == coherence.max()
+    right, trials = int(seen.correct.sum()), len(batch)
     result: dict[str, Any] = {
         "heldout": {
-            "trials": len(batch),
-            "accuracy": float(correct.mean()),
-            "chance": 1 / (len(task.actions) - 1),
-            "by_condition": [{"coherence": row.pop("value"), **row} for row in (dict(row) for row in rows)],
+            "trials": trials,
+            "accuracy": right / trials,
+            "interval": list(analysis.wilson_interval(right, trials)),
+            "chance": chance,
+            "by_condition": analysis.behaviour.performance_table({"coherence": coherence}, seen.correct),
             "spearman": analysis.spearman([row["value"] for row in rows], [row["accuracy"] for row in rows]),
             "p_chance_strongest": analysis.chance_p_value(
-                int(correct[strongest].sum()), int(strongest.sum()), chance=1 / (len(task.actions) - 1)
+                int(seen.correct[strongest].sum()), int(strongest.sum()), chance=chance
             ),
-            "fixation_kept": common.fixation_kept(logits.numpy(), batch),
+            "fixation_kept": common.fixation_kept(seen.logits, batch),
         },
-        "controls": _controls(material, np.flatnonzero(strongest), chosen),
+        "controls": _controls(material, np.flatnonzero(strongest), seen),
+        "tuning": _tuning(material, seen, omitted),
+        **_psychometrics(material, seen, omitted),
     }
-    times = (np.arange(rates.shape[1]) + 1) * batch.dt  # a rate is that at the end of its step
-    motion = (float(batch.periods["motion"][:, 0].max()), float(batch.periods["motion"][:, 1].min()))
-    # the second half of the motion, when evidence has come in
-    window = (times > sum(motion) / 2) & (times <= motion[1])
-    tuning = analysis.direction_tuning(rates.numpy(), direction, coherence, window=window, rng=rng)
-    result["tuning"] = {"window_ms": [sum(motion) / 2, motion[1]], **tuning.as_dict()}
+    if result["heldout"]["spearman"] is None:
+        omitted.note("rank correlation of accuracy with coherence", "accuracy or coherence has one value only")
+    common.learning_figure(material, chance)
+    _sheet(batch, task.display.frame_ms, folder / "movies.png")
+    return {**result, "left_out": omitted.reasons}
 
+
+def _psychometrics(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any]:
+    """Fits of accuracy and of choices, where the choice is between two directions; write their figure."""
+    task, batch, rng = material.task, material.heldout, material.rng
+    if len(task.actions) != 3:
+        why = f"they are of the choice between two directions, and there are {len(task.actions) - 1}"
+        omitted.note("psychometric fits", why)
+        return {}
+    coherence, first = batch.conditions["coherence"], seen.chosen == 1
+    weibull = analysis.fit_weibull(coherence, seen.correct, rng=rng)  # its chance level is one half
+    signed = coherence * np.where(batch.answers == 1, 1, -1)
+    fit = analysis.fit_choices(signed, first, rng=rng)
     figures = analysis.figures
-    if len(task.actions) == 3:
-        weibull = analysis.fit_weibull(coherence, correct, rng=rng)  # its chance level is one half
-        result["weibull"] = weibull.as_dict()
-        signed = coherence * np.where(batch.answers == 1, 1, -1)
-        fit = analysis.fit_choices(signed, chosen == 1, rng=rng)
-        result["choices"] = {"positive_direction": float(task.directions[0]), **fit.as_dict()}  # type: ignore[attr-defined]
-        signed_rows = analysis.accuracy_by_condition(signed, chosen == 1)
-        figures.save(figures.psychometric(signed_rows, rows, fit, weibull), folder.path / "psychometric.png")
-    common.learning_figure(material, 1 / (len(task.actions) - 1))
-    figures.save(
-        figures.direction_population(tuning, rates.numpy(), times, direction, coherence, motion=motion),
-        folder.path / "tuning.png",
-    )
-    _sheet(batch, folder.path / "movies.png")
+    by_sign, by_strength = (analysis.accuracy_by_condition(*both) for both in ((signed, first), (coherence, seen.correct)))
+    figures.save(figures.psychometric(by_sign, by_strength, fit, weibull), material.folder.path / "psychometric.png")
+    result = {
+        "weibull": weibull.as_dict(),
+        "choices": {"positive_direction": float(task.directions[0]), **fit.as_dict()},  # type: ignore[attr-defined]
+    }
+    levels = len(np.unique(coherence[coherence > 0]))
+    if result["weibull"]["threshold"] is None:
+        why = f"it takes two coherences above 0, and there were {levels}" if levels < 2 else "the fit failed"
+        omitted.note("threshold of accuracy", why)
+    elif "threshold" in weibull.at_bound:
+        omitted.note("threshold of accuracy", "it lies outside the coherences that were shown")
+    if result["choices"]["slope"] is None:
+        why = "one coherence was shown, without a sign" if len(np.unique(signed)) < 2 else "the fit failed"
+        omitted.note("slope of choices", "all choices were the same" if first.all() or not first.any() else why)
+    elif result["choices"]["slope_interval"] is None:
+        omitted.note("interval of the slope of choices", "the resampled trials did not give one")
     return result
 
 
-def _controls(material: Material, trials: NDArray[np.intp], chosen: NDArray[np.int64]) -> dict[str, Any]:
-    """Choices on the movies with the strongest motion when their frames are shuffled, or reversed, in time."""
-    batch = material.heldout
-    part = TrialBatch(
-        movies=tuple(batch.movies[trial] for trial in trials),
-        dt=batch.dt,
-        targets=batch.targets[trials],
-        mask=batch.mask[trials],
-        conditions={name: values[trials] for name, values in batch.conditions.items()},
-        periods={name: values[trials] for name, values in batch.periods.items()},
+def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any] | None:
+    """Tuning of the units in the second half of the motion, when evidence has come in; write its figure."""
+    batch, figures = material.heldout, analysis.figures
+    coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
+    motion = batch.periods["motion"]
+    window = common.end_of(seen, motion, (motion[:, 1] - motion[:, 0]) / 2)
+    tuning = omitted.attempt(
+        "tuning of the units to direction",
+        lambda: analysis.direction_tuning(seen.rates, direction, coherence, window=window, rng=material.rng),
     )
+    if tuning is None:
+        return None
+    last = list(material.task.timing)[-1]
+    shown = common.aligned(seen, batch, np.arange(len(batch)), event="motion", until=last, names=("motion",))
+    figure = figures.direction_population(
+        tuning, shown.rates, shown.times, direction, coherence, motion=shown.periods["motion"]
+    )
+    figures.save(figure, material.folder.path / "tuning.png")
+    return {"window": "the second half of each trial's motion", **tuning.as_dict()}
+
+
+def _controls(material: Material, trials: NDArray[np.intp], seen: Behaviour) -> dict[str, Any]:
+    """Choices on the movies with the strongest motion when their frames are shuffled, or reversed, in time."""
+    part = material.heldout.select(trials)
     bounds = [tuple(map(float, ends)) for ends in part.periods["motion"]]
     changed = {
         "shuffled": [m.shuffled(material.rng, *b) for m, b in zip(part.movies, bounds, strict=True)],
@@ -100,32 +117,36 @@ def _controls(material: Material, trials: NDArray[np.intp], chosen: NDArray[np.i
     result: dict[str, Any] = {}
     for name, movies in changed.items():
         control = replace(part, movies=tuple(movies))
-        logits, _ = run_model(material.model, material.inputs(control, f"{name} movies"))
-        answer = choices(logits, material.trials.answering[trials].cpu(), batch.options).numpy()
-        right = int((answer == part.answers).sum())
+        found = behave(material.model, material.inputs(control, f"{name} movies"), control)
+        right = int(found.correct.sum())
         low, high = analysis.wilson_interval(right, len(trials))
         result[name] = {"trials": len(trials), "accuracy": right / len(trials), "interval": [low, high]}
-    result["reversed"]["flipped"] = float((answer != chosen[trials]).mean())
+        if name == "reversed":
+            result[name]["flipped"] = float((found.chosen != seen.chosen[trials]).mean())
     return result
 
 
-def _sheet(batch: TrialBatch, path: Path) -> None:
-    """What the network saw: trials of rising coherence at times from fixation to choice."""
+def _sheet(batch: TrialBatch, frame: float, path: Path) -> None:
+    """What the network saw: trials of rising coherence from fixation, by way of each one's motion, to choice."""
     coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
     levels = np.unique(coherence)
     levels = levels[np.unique(np.linspace(0, len(levels) - 1, SHEET_TRIALS).round().astype(int))]
     trials = [int(np.flatnonzero(coherence == level)[0]) for level in levels]
-    movies = [batch.movies[trial] for trial in trials]
-    shortest = min(movie.duration_ms for movie in movies)
-    onset = float(batch.periods["motion"][trials[0], 0])
-    frame = float(np.diff(movies[0].onsets_ms)[1])
-    # fixation, a run of frames in which dots of one set come back every third, and the choice
-    times = [onset / 2, *(onset + frame * (np.arange(SHEET_TIMES - 2) + 0.5))]
-    times = [*(time for time in times if time < shortest - 1), shortest - 1]
-    images = np.stack([movie.rgb(times) for movie in movies])
-    labels = [f"{100 * coherence[t]:.1f} %, {direction[t]:.0f} deg" for t in trials]
+    motion = batch.periods["motion"][trials]
+    # a run of frames in which dots of one set come back every third
+    after = frame * (np.arange(SHEET_TIMES - 2) + 0.5)
+    after = after[after < (motion[:, 1] - motion[:, 0]).min()]
+    images = np.stack(
+        [
+            movie.rgb([onset / 2, *(onset + after), movie.duration_ms - 1])
+            for movie, onset in zip((batch.movies[trial] for trial in trials), motion[:, 0], strict=True)
+        ]
+    )
+    rows = [f"{100 * coherence[t]:.1f} %, {direction[t]:.0f} deg" for t in trials]
+    columns = ["fixation", *(f"{time:.0f}" for time in after), "choice"]
     figures = analysis.figures
-    figures.save(figures.contact_sheet(images, labels, [f"{time:.0f}" for time in times], "What the network saw"), path)
+    figure = figures.contact_sheet(images, rows, columns, "What the network saw", column_axis="time from motion onset (ms)")
+    figures.save(figure, path)
 
 
 def table(summary: dict[str, Any], folder: Path) -> str:
@@ -140,9 +161,8 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         low, high = row["interval"]
         lines.append(f"{name:>9s} {row['trials']:8d} {row['accuracy']:10.1%}   {low:.1%} to {high:.1%}")
     lines.append(f"(shuffled and reversed in time: the strongest motion; chance is {heldout['chance']:.0%})")
-    seconds = summary["seconds"]
-    flipped = f"{controls['reversed']['flipped']:.0%} of choices flip when reversed"
-    lines.append(f"{flipped}; direction-tuned units {summary['tuning']['share']:.0%}")
+    tuned = "" if summary["tuning"] is None else f"; direction-tuned units {summary['tuning']['share']:.0%}"
+    lines.append(f"{controls['reversed']['flipped']:.0%} of choices flip when reversed{tuned}")
     if "weibull" in summary:
         weibull, fit = summary["weibull"], summary["choices"]
         if weibull["threshold"] is not None and "threshold" not in weibull["at_bound"]:
@@ -150,6 +170,4 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         if fit["slope"] is not None and fit["slope_interval"] is not None:
             low, high = fit["slope_interval"]
             lines.append(f"slope of choices {fit['slope']:.1f} log odds per unit of coherence, {low:.1f} to {high:.1f}")
-    lines.append(f"seconds: front-end {seconds['bank']:.0f}, training {seconds['train']:.0f}, in all {seconds['total']:.0f}")
-    lines.append(f"{folder}/: summary.json, psychometric.png, learning.png, tuning.png, movies.png, best.pt")
-    return "\n".join(lines)
+    return "\n".join([*lines, *common.closing(summary, folder)])

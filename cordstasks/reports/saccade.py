@@ -11,94 +11,94 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.analysis import tuning_figures
 from cordstasks.behaving import Behaviour
-from cordstasks.errors import InputError
 from cordstasks.reports import common
-from cordstasks.tasks.visual import TrialBatch
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material
 
-TRIALS = 4  # at each place, the fewest that cross-validated tuning takes
-WINDOW_MS = 500.0  # end of the delay in which memory is looked for
 NOISE = 0.1  # added to whitened features, and to rates in units of their deviation, for a decoder to read through
-
-
-def check(batch: TrialBatch) -> None:
-    """Raise an InputError if there are too few held-out trials to report on."""
-    _, counts = np.unique(batch.conditions["place"], return_counts=True)
-    if counts.min() < TRIALS:
-        raise InputError(
-            f"--heldout {len(batch)}: has {counts.min()} trials of one of the places, and the units' tuning needs {TRIALS}; "
-            "give more"
-        )
+FOLDS = 5  # of cross-validation, or as many as there are trials of each place
 
 
 def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out trials; write the figures; return the summary's part."""
-    batch, rng, folder = material.heldout, material.rng, material.folder.path
-    seen = common.behaviour(material)
+    batch, folder = material.heldout, material.folder.path
+    seen, omitted = common.behaviour(material), common.Omissions()
+    place, delay = batch.conditions["place"], batch.conditions["delay"]
+    places = np.array(material.task.places)  # type: ignore[attr-defined]
+    trained = max(material.task.training_delays)  # type: ignore[attr-defined]
+    behaviour, figures = analysis.behaviour, analysis.behaviour_figures
+    error = _error(material, seen, omitted)
+    result: dict[str, Any] = {
+        "heldout": common.heldout(material, seen, {"delay": delay, "place": place}),
+        "by_delay": behaviour.performance_table({"delay": delay}, seen.correct),
+        "angular_error": error,
+        "longest_trained_delay_ms": trained,
+        "decoded_at_end_of_delay": {
+            "window": common.AT_THE_END,
+            "noise": NOISE,
+            "rnn": _decoded(material, seen, "recurrent network", omitted),
+            "frontend": _decoded(material, seen, "front-end", omitted),
+        },
+        "tuning": _tuning(material, seen, omitted),
+    }
+    save = analysis.figures.save
+    rows = behaviour.performance_table({"place": place, "delay": delay}, seen.correct)
+    if error["by_delay"]:
+        figure = figures.place_by_delay(rows, error["by_delay"], chance=seen.chance, trained=trained)
+        save(figure, folder / "performance.png")
+    save(
+        figures.confusion(behaviour.confusions(place, places[seen.chosen - 1]), condition="place", unit="\u00b0"),
+        folder / "confusion.png",
+    )
+    common.learning_figure(material, seen.chance)
+    shown = np.unique(place)
+    trials = [int(np.flatnonzero(place == p)[0]) for p in shown[:: max(1, len(shown) // 4)]]
+    common.period_sheet(batch, trials, [f"{place[t]:g}\u00b0, {delay[t]:g} ms" for t in trials], folder / "movies.png")
+    return {**result, "left_out": omitted.reasons}
+
+
+def _error(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any]:
+    """Error of the angle that is read from the logits of all places, in all and by delay."""
+    batch, rng = material.heldout, material.rng
     place, delay = batch.conditions["place"], batch.conditions["delay"]
     places = np.array(material.task.places)  # type: ignore[attr-defined]
     weight = batch.answering[..., None] / batch.answering.sum(1)[:, None, None]
     logits = (seen.logits * weight).sum(1)[:, 1:]
     angle = analysis.population_angle(logits, places, softmax=True)
     read = np.isfinite(angle)
-    trained = max(material.task.training_delays)  # type: ignore[attr-defined]
-    behaviour, figures = analysis.behaviour, analysis.behaviour_figures
-    by_delay = behaviour.angular_error_table({"delay": delay[read]}, angle[read], place[read], rng=rng)
-    result: dict[str, Any] = {
-        "heldout": common.heldout(material, seen, {"delay": delay, "place": place}),
-        "by_delay": behaviour.performance_table({"delay": delay}, seen.correct),
-        "angular_error": {
-            "trials_without_angle": int((~read).sum()),
-            **behaviour.angular_error(angle[read], place[read], rng=rng).as_dict(),
-            "by_delay": by_delay,
-        },
-        "longest_trained_delay_ms": trained,
-    }
-    at_end, before = _delay_activity(material, seen)
-    result["decoded_at_end_of_delay"] = {
-        "window_ms": WINDOW_MS,
-        "noise": NOISE,
-        "rnn": analysis.decode(_standardised(at_end), place, rng=rng, noise=NOISE).as_dict(),
-        "frontend": analysis.decode(before, place, rng=rng, noise=NOISE).as_dict(),
-    }
-    curves = analysis.tuning.cross_validated_curves(at_end, place, rng=rng)
-    tests = analysis.tuning.selectivity(at_end, place, rng=rng)
-    fits = analysis.tuning.fit_von_mises(at_end, place)
-    plain = analysis.tuning.tuning_curves(at_end, place)
-    preferred = plain.values[plain.preferred[tests.selective]]
-    widths = fits.half_width[tests.selective & ~fits.at_bound]
-    result["tuning"] = {
-        "window_ms": WINDOW_MS,
-        **tests.as_dict(),
-        "units_by_preferred_place": {f"{p:g}": int((preferred == p).sum()) for p in places},
-        "median_half_width_deg": float(np.median(widths)) if len(widths) else None,
-        "median_r_squared": float(np.median(fits.r_squared[tests.selective])) if tests.selective.any() else None,
-        "aligned": analysis.tuning.align(curves, period=360).as_dict(),
-    }
-    save = analysis.figures.save
-    rows = behaviour.performance_table({"place": place, "delay": delay}, seen.correct)
-    save(figures.place_by_delay(rows, by_delay, chance=seen.chance, trained=trained), folder / "performance.png")
-    save(
-        figures.confusion(behaviour.confusions(place, places[seen.chosen - 1]), condition="place", unit="\u00b0"),
-        folder / "confusion.png",
-    )
-    save(tuning_figures.aligned_tuning(curves, condition="place (deg)", period=360, unit="\u00b0"), folder / "tuning.png")
-    common.learning_figure(material, seen.chance)
-    _examples(material, seen, plain, tests, folder)
-    trials = [int(np.flatnonzero(place == p)[0]) for p in places[:: max(1, len(places) // 4)]]
-    common.period_sheet(batch, trials, [f"{place[t]:g}\u00b0, {delay[t]:g} ms" for t in trials], folder / "movies.png")
-    return result
+    result: dict[str, Any] = {"trials_without_angle": int((~read).sum()), "by_delay": []}
+    if not read.any():
+        omitted.note("error of the place read out", "the choices of no trial point to any place")
+        return result
+    behaviour = analysis.behaviour
+    result |= behaviour.angular_error(angle[read], place[read], rng=rng).as_dict()
+    rows = behaviour.angular_error_table({"delay": delay[read]}, angle[read], place[read], rng=rng)
+    single = [f"{row['delay']:g}" for row in rows if row["interval"] is None]
+    if single:
+        omitted.note(f"interval of the error at a delay of {', '.join(single)} ms", "one trial says nothing of its spread")
+    return {**result, "by_delay": rows}
 
 
-def _delay_activity(material: Material, seen: Behaviour) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean over the end of the delay of the rates (trial, unit), and of the front-end's normalised features."""
-    ends = material.heldout.periods["delay"][:, 1]
-    inputs = material.trials.inputs.take(slice(None)).cpu().numpy()
-    windows = [seen.window(end - WINDOW_MS, end) for end in ends]
-    rates = np.stack([seen.rates[trial, window].mean(0) for trial, window in enumerate(windows)])
-    return rates, np.stack([inputs[trial, window].mean(0) for trial, window in enumerate(windows)])
+def _decoded(material: Material, seen: Behaviour, source: str, omitted: common.Omissions) -> dict[str, Any] | None:
+    """How well the place is decoded from the end of the delay of the units' rates, or of the front-end's features."""
+    what, of_units = f"place decoded from the {source}", source == "recurrent network"
+    trials, steps = common.delays(material, seen, omitted, what, whole=not of_units)
+    if not len(trials):
+        return None
+    if of_units:
+        activity = _standardised(analysis.tuning.window_mean(seen.rates[trials], steps))
+    else:
+        features = material.trials.inputs.take(slice(None)).cpu().numpy()
+        activity = analysis.tuning.window_mean(features[trials], steps)
+    place = material.heldout.conditions["place"][trials]
+    fewest = int(np.unique(place, return_counts=True)[1].min())
+    folds = min(FOLDS, fewest)
+    if fewest < 3:
+        omitted.note(what, f"cross-validation needs three trials of each place, and the fewest of one are {fewest}")
+        return None
+    found = omitted.attempt(what, lambda: analysis.decode(activity, place, rng=material.rng, noise=NOISE, folds=folds))
+    return None if found is None else {"folds": folds, **found.as_dict()}
 
 
 def _standardised(rates: NDArray[Any]) -> NDArray[Any]:
@@ -106,26 +106,69 @@ def _standardised(rates: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((rates - rates.mean(0)) / np.where(deviation > 0, deviation, 1))
 
 
-def _examples(material: Material, seen: Behaviour, plain: Any, tests: Any, folder: Path) -> None:
+def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any] | None:
+    """Tuning of the units to place at the end of the delay; write its figures."""
+    batch, rng, folder = material.heldout, material.rng, material.folder.path
+    trials, steps = common.delays(material, seen, omitted, "tuning of the units to place")
+    if not len(trials):
+        return None
+    place = np.mod(batch.conditions["place"][trials], 360)  # tuning is periodic, whatever turn a task's places are in
+    rates = analysis.tuning.window_mean(seen.rates[trials], steps)
+    tests = omitted.attempt("tuning of the units to place", lambda: analysis.tuning.selectivity(rates, place, rng=rng))
+    if tests is None:
+        return None
+    plain = analysis.tuning.tuning_curves(rates, place)
+    preferred = plain.values[plain.preferred[tests.selective]]
+    places = material.task.places  # type: ignore[attr-defined]
+    result = {
+        "window": common.AT_THE_END,
+        "trials": len(trials),
+        **tests.as_dict(),
+        "units_by_preferred_place": {f"{p:g}": int((preferred == np.mod(p, 360)).sum()) for p in places},
+        **_widths(rates, place, tests.selective, omitted),
+    }
+    curves = omitted.attempt(
+        "cross-validated tuning curves", lambda: analysis.tuning.cross_validated_curves(rates, place, rng=rng)
+    )
+    if curves is not None:
+        result["aligned"] = analysis.tuning.align(curves, period=360).as_dict()
+        figure = tuning_figures.aligned_tuning(curves, condition="place (deg)", period=360, unit="\u00b0")
+        analysis.figures.save(figure, folder / "tuning.png")
+    _examples(material, seen, trials, analysis.tuning.example_units(plain, tests, number=6))
+    return result
+
+
+def _widths(
+    rates: NDArray[Any], place: NDArray[Any], selective: NDArray[np.bool_], omitted: common.Omissions
+) -> dict[str, float | None]:
+    """Median half-width of tuning to place, and how well von Mises curves describe it, of the tuned units."""
+    what = "width of tuning to place"
+    fits = omitted.attempt(what, lambda: analysis.tuning.fit_von_mises(rates, place))
+    if fits is None:
+        return {"median_half_width_deg": None, "median_r_squared": None}
+    widths = fits.half_width[selective & ~fits.at_bound]
+    if not len(widths):
+        omitted.note(what, "no tuned unit's curve tells it" if selective.any() else "no unit is tuned")
+    return {
+        "median_half_width_deg": float(np.median(widths)) if len(widths) else None,
+        "median_r_squared": float(np.median(fits.r_squared[selective])) if selective.any() else None,
+    }
+
+
+def _examples(material: Material, seen: Behaviour, trials: NDArray[np.intp], units: NDArray[np.intp]) -> None:
     """The most selective units over time, in the trials of the shortest delay."""
     batch = material.heldout
-    units = analysis.tuning.example_units(plain, tests, number=6)
-    if not len(units):
+    delay = batch.conditions["delay"][trials]
+    shortest = trials[delay == delay.min()]
+    place = batch.conditions["place"][shortest]
+    if not len(units) or len(np.unique(place)) < 2:
         return
-    shortest = batch.conditions["delay"] == batch.conditions["delay"].min()
-    periods = common.periods_of(batch, int(np.flatnonzero(shortest)[0]), batch.periods)
-    last = seen.window(0.0, max(end for _, end in periods.values()))
+    names = ("cue", "delay", "response")
+    shown = common.aligned(seen, batch, shortest, event="cue", until="response", names=names)
     figure = tuning_figures.peristimulus(
-        seen.rates[shortest][:, last],
-        batch.conditions["place"][shortest],
-        seen.times[last],
-        units,
-        name="place",
-        periods=periods,
-        circular=True,
-        unit="\u00b0",
+        shown.rates, place, shown.times, units, name="place", periods=shown.periods, circular=True, unit="\u00b0"
     )
-    analysis.figures.save(figure, folder / "units.png")
+    analysis.figures.save(figure, material.folder.path / "units.png")
 
 
 def table(summary: dict[str, Any], folder: Path) -> str:
@@ -133,16 +176,17 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     lines = common.rows_of(summary["by_delay"], ["delay"])
     error, decoded, tuned = summary["angular_error"], summary["decoded_at_end_of_delay"], summary["tuning"]
     lines.append(f"(delay in ms; trained on up to {summary['longest_trained_delay_ms']:g})")
-    lines.append(
-        "median error of the place read out: "
-        + ", ".join(f"{row['median_absolute_error']:.1f} deg at {row['delay']:g} ms" for row in error["by_delay"])
-    )
+    if error["by_delay"]:
+        medians = (f"{row['median_absolute_error']:.1f} deg at {row['delay']:g} ms" for row in error["by_delay"])
+        lines.append("median error of the place read out: " + ", ".join(medians))
     for name, what in (("rnn", "recurrent network"), ("frontend", "front-end")):
         row = decoded[name]
-        lines.append(
-            f"place decoded from the {what} at the end of the delay: {row['accuracy']:.0%} "
-            f"(chance {row['chance']:.0%}, p = {row['p_value']:.3f})"
-        )
-    count = sum(1 for units in tuned["units_by_preferred_place"].values() if units)
-    lines.append(f"tuned units {tuned['share']:.0%}, which prefer {count} places")
+        if row is not None:
+            lines.append(
+                f"place decoded from the {what} at the end of the delay: {row['accuracy']:.0%} "
+                f"(chance {row['chance']:.0%}, p = {row['p_value']:.3f})"
+            )
+    if tuned is not None:
+        count = sum(1 for units in tuned["units_by_preferred_place"].values() if units)
+        lines.append(f"tuned units {tuned['share']:.0%}, which prefer {count} places")
     return "\n".join([*lines, *common.closing(summary, folder)])

@@ -10,9 +10,26 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from cordstasks.analysis._checks import Floats, count, flags, open_fraction, plain, plain_interval, real_array
-from cordstasks.analysis._likelihood import UNKNOWN, Family, Interval, bootstrap_estimates, grid, intervals, touched
-
-_LARGEST_LAPSE = 0.2
+from cordstasks.analysis._levels import distinct
+from cordstasks.analysis._likelihood import (
+    LOGISTIC,
+    UNKNOWN,
+    Evidence,
+    Family,
+    Interval,
+    bootstrap_estimates,
+    counts_of,
+    grid,
+    intervals,
+    touched,
+)
+from cordstasks.analysis._slopes import (
+    LARGEST_LAPSE,
+    candidate_centres,
+    candidate_slopes,
+    null_log_likelihood,
+    steep_enough,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,8 @@ class BoundaryFit:
     trials : int
     at_bound : tuple of str
         The estimates that stand at a bound of the fit: "slope" where the choices are separable, so that the data only
-        say that the slope is at least so large; "boundary" where it lies outside the levels shown.
+        say that the slope is at least so large; "boundary" where it lies outside the levels shown, and is NaN if no
+        boundary within them explains the choices.
     """
 
     boundary: float
@@ -71,9 +89,10 @@ def fit_boundary(
 ) -> BoundaryFit:
     """Fit the boundary between two categories to choices, by maximum likelihood.
 
-    The boundary is bounded to the levels shown, the slope to 10 log odds over the smallest step between two levels,
-    and the lapse to [0, 0.2]; it is fixed at 0 with fewer than four levels. Nothing can be estimated where all choices
-    are the same or only one level was shown.
+    The boundary is bounded to the levels shown, the slope as by `fit_choices`, and the lapse to [0, 0.2]; it is fixed at 0
+    with fewer than four levels. Levels that differ by less than a millionth of the largest are one. Nothing can be
+    estimated where all choices are the same, only one level was shown, or every boundary within the levels explains the
+    choices worse than a constant share of them does.
 
     Parameters
     ----------
@@ -102,25 +121,31 @@ def fit_boundary(
     place = real_array("morph", morph, ("trial",))
     second = flags("chose_second", chose_second, len(place), "morph")
     resamples, coverage = count("bootstrap", bootstrap, 0), open_fraction("confidence", confidence)
-    levels, group = np.unique(np.round(place, 9), return_inverse=True)
+    levels, group = distinct(place)
     if len(levels) < 2 or second.all() or not second.any():
-        return BoundaryFit(np.nan, np.nan, np.nan, UNKNOWN, UNKNOWN, UNKNOWN, len(place), ())
+        return _unknown(len(place))
+    counts = counts_of(group, second)
 
-    def curve(theta: Floats) -> tuple[Floats, Floats]:
-        boundary, slope, rate = theta[:, :1], theta[:, 1:2], theta[:, 2:]
-        q = expit(slope * (levels - boundary))
-        steepness = (1 - 2 * rate) * q * (1 - q)
-        by = (-steepness * slope, steepness * (levels - boundary), 1 - 2 * q)
-        return rate + (1 - 2 * rate) * q, np.stack(by, axis=-1)
+    def family(steepest: float) -> Family:
+        low = np.array([levels[0], -steepest, 0.0])
+        high = np.array([levels[-1], steepest, LARGEST_LAPSE * (lapse and len(levels) > 3)])
+        candidates = grid(candidate_centres(levels, counts), candidate_slopes(levels, steepest), low=low, high=high)
+        return Family(("boundary", "slope", "lapse"), levels, _evidence, LOGISTIC, low, high, candidates)
 
-    steepest = 10 / float(np.diff(levels).min())
-    low = np.array([levels[0], -steepest, 0.0])
-    high = np.array([levels[-1], steepest, _LARGEST_LAPSE * (lapse and len(levels) > 3)])
-    slopes = np.geomspace(steepest / 300, steepest, 9)
-    boundaries = np.linspace(levels[0], levels[-1], 25)
-    candidates = grid(boundaries, [*-slopes, *slopes], [0.0, 0.05, 0.15], low=low, high=high)
-    family = Family(("boundary", "slope", "lapse"), curve, low, high, candidates)
-    estimates = bootstrap_estimates(family, group, second, resamples, rng)
+    chosen = steep_enough(family, levels, counts)
+    estimates = bootstrap_estimates(chosen, counts, resamples, rng, both=True)
+    if chosen.log_likelihood(estimates[:1], counts[None, :, 1], counts[None, :, 0])[0] < null_log_likelihood(counts):
+        return _unknown(len(place), "boundary")
     boundary, slope, rate = estimates[0].tolist()
-    bounds = touched(family, estimates[0])
-    return BoundaryFit(boundary, slope, rate, *intervals(family, estimates, coverage), len(place), bounds)
+    bounds = touched(chosen, estimates[0])
+    return BoundaryFit(boundary, slope, rate, *intervals(chosen, estimates, coverage), len(place), bounds)
+
+
+def _unknown(trials: int, *at_bound: str) -> BoundaryFit:
+    return BoundaryFit(np.nan, np.nan, np.nan, UNKNOWN, UNKNOWN, UNKNOWN, trials, at_bound)
+
+
+def _evidence(theta: Floats, levels: Floats) -> Evidence:
+    slope, away = theta[:, 1:2], levels - theta[:, :1]
+    flat = np.zeros((1, 1))
+    return Evidence(slope * away, (-slope, away), (flat, flat - 1, flat))

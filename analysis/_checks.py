@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,59 @@ Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
 
-def real_array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
-    """Return `values` as finite floats with one axis for each name in `axes`, none of them empty."""
+_TORCH_EPSILON = {"torch.bfloat16": 2.0**-7, "torch.float16": 2.0**-10, "torch.float32": 2.0**-23}
+
+
+def array_of(values: Any) -> NDArray[Any]:
+    """Return `values` as an array of their own type: lists, PyTorch tensors, and masked arrays, NaN where masked."""
+    if hasattr(values, "detach") and hasattr(values, "cpu"):
+        values = values.detach().cpu()
+        values = (values.double() if str(values.dtype) in _TORCH_EPSILON else values).numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        masked: Any = values
+        values = masked.astype(np.float64).filled(np.nan) if np.any(masked.mask) else masked.data
+    return np.asarray(values)
+
+
+def numbers(name: str, values: ArrayLike) -> Floats:
+    """Return `values` in double precision, whatever real type they come in: the only place where types are converted."""
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = array_of(values)
+        if array.dtype.kind in "cmMSU":
+            raise TypeError(f"its type is {array.dtype}")
+        return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be an array of numbers ({error}); convert it first") from error
+
+
+def rounding(values: Any) -> float:
+    """Return the relative rounding (machine epsilon) of the type that `values` come in, at least that of float64."""
+    double = float(np.finfo(np.float64).eps)
+    kind = getattr(values, "dtype", None)
+    if str(kind) in _TORCH_EPSILON:
+        return _TORCH_EPSILON[str(kind)]
+    return max(double, float(np.finfo(kind).eps)) if isinstance(kind, np.dtype) and kind.kind == "f" else double
+
+
+def real_array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
+    """Return `values` as finite float64 with one axis for each name in `axes`, none of them empty."""
+    array = numbers(name, values)
     shape = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
     if array.ndim != len(axes) or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; give an array {shape} that is not empty")
     if not np.isfinite(array).all():
         raise InputError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite; drop those trials")
+    return array
+
+
+def column(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return a condition (trial,) of numbers or names: floats in double precision, other types as they are."""
+    array = array_of(values)
+    if array.dtype.kind in "fiub":
+        checked = real_array(name, array, ("trial",))
+        return checked if array.dtype.kind == "f" else array
+    if array.ndim != 1 or array.dtype.kind not in "US":
+        raise InputError(f"{name} has shape {array.shape} and type {array.dtype}; give (trial,) numbers or names")
     return array
 
 
@@ -54,14 +97,14 @@ def coherences(name: str, values: ArrayLike, *, signed: bool) -> Floats:
 
 def open_fraction(name: str, value: float) -> float:
     """Return `value` if it lies strictly between 0 and 1."""
-    if not 0 < value < 1:
+    if not (isinstance(value, Real) and 0 < value < 1):
         raise InputError(f"{name} is {value}; give a number between 0 and 1, such as 0.95")
     return float(value)
 
 
 def count(name: str, value: int, least: int) -> int:
     """Return `value` if it is a whole number of at least `least`."""
-    if value != int(value) or value < least:
+    if not isinstance(value, Real) or not value >= least or value % 1:
         raise InputError(f"{name} is {value}; give a whole number of at least {least}")
     return int(value)
 

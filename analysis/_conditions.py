@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import real_array, same_trials
+from cordstasks.analysis._checks import column, same_trials
 from cordstasks.errors import InputError
 
 
@@ -19,14 +19,10 @@ def combinations_of(
     if not conditions:
         raise InputError("conditions has no columns; give one or more, such as {'number': numbers}")
     codes, values = [], []
-    for name, column in conditions.items():
+    for name, given in conditions.items():
         if name in reserved:
             raise InputError(f"conditions has a column {name!r}, which is a column of the result; give it another name")
-        array = np.asarray(column)
-        if array.dtype.kind in "fiub":
-            real_array(name, array, ("trial",))
-        elif array.ndim != 1 or array.dtype.kind not in "US":
-            raise InputError(f"{name} has shape {array.shape} and type {array.dtype}; give (trial,) numbers or names")
+        array = column(name, given)
         same_trials(name, array, trials, partner)
         seen, code = np.unique(array, return_inverse=True)
         values.append(seen)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import svd
 
-from cordstasks.analysis._checks import Floats, count
+from cordstasks.analysis._checks import Floats, array_of, count
 from cordstasks.analysis._principal import Principal
 from cordstasks.errors import InputError
 
@@ -149,7 +149,7 @@ def split_groups(groups: ArrayLike, samples: int, folds: int, seed: int | np.ran
 
 def checked_groups(groups: ArrayLike, samples: int) -> Rows:
     """Return the index of each sample's condition among the sorted conditions."""
-    values = np.asarray(groups)
+    values = array_of(groups)
     if values.shape != (samples,):
         raise InputError(f"groups has shape {values.shape}; give the condition of each of the {samples} samples")
     if values.dtype.kind == "f" and not np.isfinite(values).all():

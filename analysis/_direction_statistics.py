@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Booleans, Floats
+from cordstasks.analysis._checks import Booleans, Floats, numbers
 from cordstasks.errors import InputError
 
 _CHUNK = 250  # permutations computed at once: bounds memory to tens of megabytes for 512 units
@@ -29,7 +29,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     InputError
         If a value does not lie in [0, 1].
     """
-    values = np.asarray(p, dtype=np.float64)
+    values = numbers("p", p)
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
         raise InputError(f"p has shape {values.shape} or values outside [0, 1]; give p values as (test,)")
     order = np.argsort(values)

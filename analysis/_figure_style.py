@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import RLock
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context, rcParams
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 # Okabe & Ito's palette
 BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 TEXT, TITLE = 12.0, 13.0  # points: still legible when a 150 dpi figure is shown at half its size
 DPI = 150
+_SETTINGS = RLock()
+
+
+class PlainFigure(Figure):
+    """A figure whose texts Matplotlib sets by itself.
+
+    A user's ``text.usetex`` would send them to LaTeX, which may not be there, and to which "%" and "_" mean something else.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure, with a user's ``text.usetex`` put aside for as long."""
+        for text in self.findobj(Text):
+            text.set_usetex(False)
+        if not rcParams["text.usetex"]:
+            super().draw(renderer)
+            return
+        # Ticks are made while drawing, by the settings of that moment, which all threads share.
+        with _SETTINGS, rc_context({"text.usetex": False}):
+            super().draw(renderer)
 
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty white figure, of a size in inches, that keeps its texts apart."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return PlainFigure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def dress(axis: Axes, title: str, x: str, y: str, *, size: float = TITLE) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import qr, svd
 
-from cordstasks.analysis._checks import Floats, count, real_array
+from cordstasks.analysis._checks import Floats, count, real_array, rounding
 from cordstasks.errors import InputError
 
 Components = int | Literal["auto"] | None
@@ -64,11 +64,11 @@ class Principal:
 def principal(name: str, values: ArrayLike) -> Principal:
     """Decompose activity (sample, unit).
 
-    A direction whose singular value is below (the larger side of the array) x (machine epsilon of the type that the
-    activity came in) x (the largest singular value) is rounding, and is left out.
+    Directions that may be rounding are left out: those whose singular value is below (the larger side of the array) x
+    (machine epsilon of float64, in which all is computed) x (the largest singular value), or below half a unit in the last
+    place of the most active unit, in the type that the activity came in.
     """
-    kind = np.asarray(values).dtype
-    epsilon = float(np.finfo(kind if kind.kind == "f" else np.float64).eps)
+    epsilon = float(np.finfo(np.float64).eps)
     array = real_array(name, values, ("sample", "unit"))
     if len(array) < 2:
         raise InputError(f"{name} has {len(array)} sample; give at least 2")
@@ -84,7 +84,8 @@ def principal(name: str, values: ArrayLike) -> Principal:
         left = q @ left
     else:
         left, scale, right = svd(centred, full_matrices=False, check_finite=False)
-    kept = int((scale > epsilon * max(array.shape) * scale[0]).sum())
+    last_place = rounding(values) / 2 * float(np.linalg.norm(array, axis=0).max())
+    kept = max(1, int((scale > max(epsilon * max(array.shape) * scale[0], last_place)).sum()))
     return Principal(mean, left[:, :kept], scale[:kept], right[:kept].T, float(np.sum(scale**2)))
 
 

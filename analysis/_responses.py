@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Booleans, Floats, real_array, same_trials
+from cordstasks.analysis._checks import Booleans, Floats, array_of, column, numbers, same_trials
 from cordstasks.errors import InputError
 
 _STILL = 1e-6  # range of a unit's responses, relative to the largest, below which it does not vary
@@ -15,8 +15,8 @@ _STILL = 1e-6  # range of a unit's responses, relative to the largest, below whi
 
 def recorded(activity: ArrayLike) -> NDArray[Any]:
     """Return activity as an array of numbers (trial, time, unit), not copied."""
-    array = np.asarray(activity)
-    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "fiu":
+    array = array_of(activity)
+    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "fiub":
         raise InputError(f"activity has shape {array.shape} and type {array.dtype}; give numbers (trial, time, unit)")
     return array
 
@@ -44,7 +44,7 @@ def window_mean(activity: ArrayLike, window: slice | ArrayLike = slice(None)) ->
     """
     array = recorded(activity)
     if not isinstance(window, slice):
-        window = np.asarray(window)
+        window = array_of(window)
         if window.shape not in (array.shape[1:2], array.shape[:2]) or window.dtype != bool:
             raise InputError(
                 f"window has shape {window.shape} and type {window.dtype}; give a slice, ({array.shape[1]},) booleans, or "
@@ -82,13 +82,9 @@ def grouped(
 
     Conditions are numbers or names. `least` is how many trials each value needs.
     """
-    column = np.asarray(condition)
-    if column.dtype.kind in "fiub":
-        real_array(name, column, ("trial",))
-    elif column.ndim != 1 or column.dtype.kind not in "US":
-        raise InputError(f"{name} has shape {column.shape} and type {column.dtype}; give (trial,) numbers or names")
-    same_trials(name, column, trials, partner)
-    values, group = np.unique(column, return_inverse=True)
+    given = column(name, condition)
+    same_trials(name, given, trials, partner)
+    values, group = np.unique(given, return_inverse=True)
     if len(values) < 2:
         raise InputError(f"{name} is {values[0]} in all trials; give trials of two or more values")
     counts = np.bincount(group)
@@ -102,4 +98,4 @@ def numeric(name: str, values: NDArray[Any]) -> Floats:
     """Return the values of a condition as floats, refusing names."""
     if values.dtype.kind not in "fiub":
         raise InputError(f"{name} has names such as {str(values[0])!r}; this needs numbers")
-    return values.astype(np.float64)
+    return numbers(name, values)

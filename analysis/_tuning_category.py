@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Booleans, Floats, count, open_fraction, plain, real_array, same_trials
+from cordstasks.analysis._checks import Booleans, Floats, column, count, open_fraction, plain, real_array, same_trials
 from cordstasks.analysis._direction_statistics import benjamini_hochberg
 from cordstasks.analysis._morph_pairs import Pairs
 from cordstasks.analysis._responses import grouped
@@ -135,11 +135,9 @@ def category_index(
     rates = real_array("responses", responses, ("trial", "unit"))
     _, kind = grouped("category", category, len(rates))
     place = real_array("morph", morph, ("trial",))
-    name = np.asarray(line)
-    if name.ndim != 1:
-        raise InputError(f"line has shape {name.shape}; give (trial,) numbers or names")
-    for label, column in (("line", name), ("morph", place)):
-        same_trials(label, column, len(rates), "responses")
+    name = column("line", line)
+    for label, values in (("line", name), ("morph", place)):
+        same_trials(label, values, len(rates), "responses")
     rounds, rate = count("permutations", permutations, 1), open_fraction("false_discovery", false_discovery)
     pairs = Pairs.of(rates, kind, name, place)
     if distance is None:

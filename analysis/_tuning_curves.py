@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks.analysis._anova import one_way
-from cordstasks.analysis._checks import Booleans, Floats, real_array, same_trials
+from cordstasks.analysis._checks import Booleans, Floats, column, real_array, same_trials
 from cordstasks.analysis._direction_statistics import group_means, halves
 from cordstasks.analysis._responses import grouped, varying
 from cordstasks.errors import InputError
@@ -211,15 +211,13 @@ def _curves(rates: Floats, group: Indices, groups: int) -> tuple[Floats, Floats]
 def _first_half(group: Indices, values: NDArray[Any], picture: ArrayLike | None, rng: np.random.Generator) -> Booleans:
     if picture is None:
         return halves(group, np.zeros_like(group), rng)
-    column = np.asarray(picture)
-    if column.ndim != 1:
-        raise InputError(f"picture has shape {column.shape}; give (trial,) numbers or names")
-    same_trials("picture", column, len(group), "responses")
-    _, first_seen, which = np.unique(column, return_index=True, return_inverse=True)
+    shown_pictures = column("picture", picture)
+    same_trials("picture", shown_pictures, len(group), "responses")
+    _, first_seen, which = np.unique(shown_pictures, return_index=True, return_inverse=True)
     condition_of = group[first_seen]
     if (condition_of[which] != group).any():
         trial = int(np.argmax(condition_of[which] != group))
-        raise InputError(f"picture {column[trial]} was shown in two conditions; give each picture a name of its own")
+        raise InputError(f"picture {shown_pictures[trial]} was shown in two conditions; give each picture a name of its own")
     shown = np.bincount(condition_of, minlength=len(values))
     if shown.min() < 2:
         raise InputError(f"condition {values[shown.argmin()]} has one picture; halves of the trials need two or more")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Booleans, Floats, real_array
+from cordstasks.analysis._checks import Booleans, Floats, array_of, real_array
 from cordstasks.analysis._direction_statistics import group_means
+from cordstasks.analysis._levels import distinct, resolution
 from cordstasks.analysis._peaks import Peaks, Shape, fit_peaks
 from cordstasks.analysis._responses import grouped, numeric, varying
 from cordstasks.errors import InputError
@@ -112,8 +113,10 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
 
     Tuning to number is nearly symmetric on a logarithmic axis (Nieder & Miller 2003, Neuron 37:149): compare the
     `r_squared` of both fits. Least squares over trials; the centre lies within the conditions shown, and the width
-    between a quarter of the smallest distance of conditions and their whole range. Standard errors are from the scatter
-    of trials about the mean of their condition, and hold where the curve is right and trials are many.
+    between a quarter of the smallest distance of conditions (of five trials, where hardly two trials have the same) and
+    their whole range. Conditions that differ by less than a millionth of the largest are one. Standard errors are from
+    the scatter of trials about the mean of their condition, and hold where the curve is right and trials are many; NaN
+    where each trial has a condition of its own.
 
     Parameters
     ----------
@@ -134,14 +137,14 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
         If there are too few conditions, they are not numbers, or not above 0 for a logarithmic axis.
     """
     rates = real_array("responses", responses, ("trial", "unit"))
-    column = np.asarray(condition)
+    column = array_of(condition)
     if logarithmic:
         column = real_array("condition", numeric("condition", column), ("trial",))
         if column.min() <= 0:
             raise InputError(f"condition reaches {column.min():g}, which has no logarithm; give numbers above 0")
         column = np.log2(column)
-    values = _values(column, len(rates))
-    span, gap = np.ptp(values), np.diff(values).min()
+    values, group = _values(column, len(rates))
+    span, gap = np.ptp(values), resolution(values, np.bincount(group).astype(np.float64))
 
     def shape(centre: Floats, log_width: Floats) -> tuple[Floats, Floats, Floats]:
         width = np.exp(log_width)
@@ -149,8 +152,8 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
         curve = np.exp(-(distance**2) / 2)
         return curve, curve * distance / width, curve * distance**2
 
-    widths = np.linspace(np.log(gap / 4), np.log(span), 25)
-    fit = _fitted(shape, np.linspace(values[0], values[-1], 49), widths, rates, column, circular=False)
+    widths = _candidates(np.log(gap / 4), np.log(span), 0.3)
+    fit = _fitted(shape, _centres(values, group, 49), widths, rates, group, circular=False)
     centre, log_width, amplitude, baseline = fit.theta.T
     centre_error, width_error, amplitude_error, baseline_error = fit.error.T
     if logarithmic:
@@ -176,7 +179,8 @@ def fit_von_mises(responses: ArrayLike, angle: ArrayLike) -> VonMisesFits:
     """Fit a von Mises curve to each unit's tuning to an angle.
 
     Least squares over trials. The concentration lies between 0.02 (a cosine) and where the curve would have fallen to
-    a three-thousandth at the next angle. Standard errors as for `fit_gaussian`.
+    a three-thousandth at the next angle (the fifth, where hardly two trials have the same). Standard errors as for
+    `fit_gaussian`.
 
     Parameters
     ----------
@@ -196,11 +200,13 @@ def fit_von_mises(responses: ArrayLike, angle: ArrayLike) -> VonMisesFits:
     """
     rates = real_array("responses", responses, ("trial", "unit"))
     column = np.round(np.mod(real_array("angle", angle, ("trial",)), 360), 6) % 360
-    values = np.radians(_values(column, len(rates), name="angle"))
-    gap = np.diff([*values, values[0] + 2 * np.pi]).min()
-    kappas = np.linspace(np.log(0.02), np.log(8 / (1 - np.cos(min(gap, np.pi / 2)))), 25)
-    centres = np.linspace(0, 2 * np.pi, 73, dtype=np.float64)
-    fit = _fitted(_von_mises(values), centres, kappas, rates, column, circular=True)
+    values, group = _values(column, len(rates), name="angle")
+    values, trials = np.radians(values), np.bincount(group).astype(np.float64)
+    gap = resolution(np.append(values, values[0] + 2 * np.pi), np.append(trials, trials[0]))
+    # 1 - cosine, which of a small angle would be rounded to 0
+    kappas = _candidates(np.log(0.02), np.log(4 / np.sin(min(gap, np.pi / 2) / 2) ** 2), 0.4)
+    centres = np.union1d(np.linspace(0, 2 * np.pi, 73), _centres(values, group, 73))
+    fit = _fitted(_von_mises(values), centres, kappas, rates, group, circular=True)
     centre, log_kappa, amplitude, baseline = fit.theta.T
     centre_error, kappa_error, amplitude_error, baseline_error = fit.error.T
     step = 1e-5
@@ -239,20 +245,34 @@ def _half_width(log_kappa: Floats) -> Floats:
     return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def _values(column: ArrayLike, trials: int, *, name: str = "condition") -> Floats:
-    values, _ = grouped(name, column, trials)
-    if len(values) < _LEAST:
-        raise InputError(f"{name} has {len(values)} different values; a curve of four parameters needs {_LEAST} or more")
-    return numeric(name, values)
+def _values(column: ArrayLike, trials: int, *, name: str = "condition") -> tuple[Floats, NDArray[np.intp]]:
+    """Return the levels (level,) of a condition and the index of each trial's, (trial,)."""
+    values, which = grouped(name, column, trials)
+    levels, of_value = distinct(numeric(name, values)[which])
+    if len(levels) < _LEAST:
+        raise InputError(f"{name} has {len(levels)} different values; a curve of four parameters needs {_LEAST} or more")
+    return levels, of_value
 
 
-def _fitted(shape: Shape, centres: Floats, log_widths: Floats, rates: Floats, column: ArrayLike, *, circular: bool) -> Peaks:
+def _candidates(low: float, high: float, step: float) -> Floats:
+    """Numbers from `low` to `high`, at least 25 and no farther apart than `step`."""
+    return np.linspace(low, high, max(25, int(np.ceil((high - low) / step)) + 1), dtype=np.float64)
+
+
+def _centres(values: Floats, group: NDArray[np.intp], number: int) -> Floats:
+    """Numbers all over the range of the values, and where the trials are, however unevenly these are spread."""
+    return np.union1d(np.linspace(values[0], values[-1], number), np.quantile(values[group], np.linspace(0, 1, number)))
+
+
+def _fitted(
+    shape: Shape, centres: Floats, log_widths: Floats, rates: Floats, group: NDArray[np.intp], *, circular: bool
+) -> Peaks:
     """Fit the units that vary; NaN for the others."""
-    values, group = np.unique(np.asarray(column), return_inverse=True)
+    levels = int(group.max()) + 1
     varies = varying(rates)
     scale = np.where(varies, rates.std(axis=0), 1.0)
-    mean = group_means(rates / scale, group, len(values))
-    freedom = len(rates) - len(values)
+    mean = group_means(rates / scale, group, levels)
+    freedom = len(rates) - levels
     variance = ((rates / scale - mean[group]) ** 2).sum(axis=0) / freedom if freedom else np.full(len(scale), np.nan)
     trials = np.bincount(group).astype(np.float64)
     fit = fit_peaks(shape, centres, log_widths, mean[:, varies], trials, variance[varies], circular=circular)

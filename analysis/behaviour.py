@@ -11,7 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix as _confusion_matrix
 
 from cordstasks.analysis._boundary import BoundaryFit, fit_boundary
-from cordstasks.analysis._checks import Floats, count, flags, open_fraction, plain, plain_interval, real_array, same_trials
+from cordstasks.analysis._checks import (
+    Floats,
+    column,
+    count,
+    flags,
+    numbers,
+    open_fraction,
+    plain,
+    plain_interval,
+    real_array,
+    same_trials,
+)
 from cordstasks.analysis._conditions import combinations_of
 from cordstasks.analysis.proportions import wilson_interval
 from cordstasks.errors import InputError
@@ -115,8 +126,8 @@ def performance_table(
     InputError
         If the lengths differ, `correct` is not boolean, or a condition is named like a column of the result.
     """
-    outcome = np.asarray(correct)
-    outcome = flags("correct", outcome, outcome.size, "correct")
+    given = numbers("correct", correct)
+    outcome = flags("correct", given, given.size, "correct")
     columns = ("trials", "accuracy", "interval")
     rows, group = combinations_of(conditions, len(outcome), "correct", reserved=columns)
     trials = np.bincount(group)
@@ -145,10 +156,7 @@ def confusions(answer: ArrayLike, choice: ArrayLike) -> Confusions:
     InputError
         If the lengths differ or one holds numbers and the other names.
     """
-    right, chosen = np.asarray(answer), np.asarray(choice)
-    for name, column in (("answer", right), ("choice", chosen)):
-        if column.ndim != 1 or not len(column) or column.dtype.kind not in "fiubUS":
-            raise InputError(f"{name} has shape {column.shape} and type {column.dtype}; give (trial,) numbers or names")
+    right, chosen = column("answer", answer), column("choice", choice)
     same_trials("choice", chosen, len(right), "answer")
     if (right.dtype.kind in "US") != (chosen.dtype.kind in "US"):
         raise InputError(f"choice has type {chosen.dtype} but answer {right.dtype}; give numbers for both or names for both")
@@ -159,7 +167,7 @@ def confusions(answer: ArrayLike, choice: ArrayLike) -> Confusions:
 
 def angular_difference(angle: ArrayLike, reference: ArrayLike) -> Floats:
     """Return how far `angle` is counter-clockwise of `reference`, both in deg: in (-180, 180], of the broadcast shape."""
-    return np.asarray(180 - np.mod(180 - (np.asarray(angle, dtype=np.float64) - np.asarray(reference)), 360))
+    return np.asarray(180 - np.mod(180 - (numbers("angle", angle) - numbers("reference", reference)), 360))
 
 
 def angular_error(

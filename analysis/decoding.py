@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cordstasks.analysis._checks import Floats, count, open_fraction, real_array, same_trials
+from cordstasks.analysis._checks import Floats, column, count, open_fraction, real_array, same_trials
 from cordstasks.analysis._responses import grouped, varying
 from cordstasks.analysis.proportions import wilson_interval
 from cordstasks.errors import InputError
@@ -163,14 +163,12 @@ def _blocks(
     """Return the block of each trial (trial,), which stays together, and the label of each block (block,)."""
     if groups is None:
         return np.arange(len(code)), code
-    column = np.asarray(groups)
-    if column.ndim != 1:
-        raise InputError(f"groups has shape {column.shape}; give (trial,) numbers or names")
-    same_trials("groups", column, len(code), "activity")
-    _, first, block = np.unique(column, return_index=True, return_inverse=True)
+    given = column("groups", groups)
+    same_trials("groups", given, len(code), "activity")
+    _, first, block = np.unique(given, return_index=True, return_inverse=True)
     label_of = code[first]
     if (label_of[block] != code).any():
-        raise InputError(f"groups has {column[np.argmax(label_of[block] != code)]} under two labels; give each its own")
+        raise InputError(f"groups has {given[np.argmax(label_of[block] != code)]} under two labels; give each its own")
     number = np.bincount(label_of, minlength=len(values))
     if number.min() < folds:
         rarest = int(number.argmin())

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from cordstasks.analysis._checks import Floats, count, real_array
+from cordstasks.analysis._checks import Floats, count, real_array, rounding
 from cordstasks.errors import InputError, unknown
 
 __all__ = ["Embedding", "cluster", "embed"]
@@ -111,10 +111,11 @@ def cluster(distances: ArrayLike, *, method: str = "average") -> Floats:
 
 
 def checked_distances(distances: ArrayLike) -> Floats:
-    """Return distances (network, network), symmetric to the last digit."""
+    """Return distances (network, network), symmetric to the last digit if they are so to that of their type."""
     matrix = real_array("distances", distances, ("network", "network"))
     if matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(f"distances has shape {matrix.shape}; give one row and one column for each of at least 2 networks")
-    if (matrix < 0).any() or np.diag(matrix).any() or not np.allclose(matrix, matrix.T, rtol=1e-8, atol=1e-12):
+    tolerance = max(1e-8, 4 * rounding(distances))
+    if (matrix < 0).any() or np.diag(matrix).any() or not np.allclose(matrix, matrix.T, rtol=tolerance, atol=1e-12):
         raise InputError("distances must be symmetric, 0 on the diagonal and nowhere negative; give those of pairs")
     return (matrix + matrix.T) / 2

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betainc, ndtri
 from scipy.stats import rankdata
 
-from cordstasks.analysis._checks import flags, open_fraction, real_array, same_trials
+from cordstasks.analysis._checks import column, count, flags, numbers, open_fraction, real_array, same_trials
 from cordstasks.errors import InputError
 
 
@@ -33,7 +33,7 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
     InputError
         If a count is negative or there are more successes than trials.
     """
-    k, n = np.broadcast_arrays(np.asarray(correct, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    k, n = np.broadcast_arrays(numbers("correct", correct), numbers("trials", trials))
     if not ((k >= 0) & (k <= n)).all():
         raise InputError(f"correct is {correct!r} of trials {trials!r}; give counts with 0 <= correct <= trials")
     z = float(ndtri(0.5 + open_fraction("confidence", confidence) / 2))
@@ -70,13 +70,7 @@ def accuracy_by_condition(condition: ArrayLike, correct: ArrayLike, *, confidenc
     InputError
         If the lengths differ, a condition is not finite, or `correct` is not boolean.
     """
-    conditions = np.asarray(condition)
-    if conditions.dtype.kind in "fiub":
-        real_array("condition", conditions, ("trial",))
-    elif conditions.ndim != 1 or conditions.dtype.kind not in "US":
-        raise InputError(
-            f"condition has shape {conditions.shape} and type {conditions.dtype}; give (trial,) numbers or names"
-        )
+    conditions = column("condition", condition)
     outcome = flags("correct", correct, len(conditions), "condition")
     values, group = np.unique(conditions, return_inverse=True)
     trials = np.bincount(group)
@@ -104,7 +98,8 @@ def chance_p_value(correct: int, trials: int, *, chance: float = 0.5) -> float:
     if not 0 <= correct <= trials:
         raise InputError(f"correct is {correct!r} of trials {trials!r}; give counts with 0 <= correct <= trials")
     probability = open_fraction("chance", chance)
-    return 1.0 if correct == 0 else float(betainc(correct, trials - correct + 1, probability))
+    k, n = count("correct", correct, 0), count("trials", trials, 0)
+    return 1.0 if k == 0 else float(betainc(k, n - k + 1, probability))
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float | None:

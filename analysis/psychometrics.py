@@ -14,7 +14,20 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from cordstasks.analysis._checks import Floats, coherences, count, flags, open_fraction, plain, plain_interval
-from cordstasks.analysis._likelihood import UNKNOWN, Family, Interval, bootstrap_estimates, grid, intervals, touched
+from cordstasks.analysis._levels import SAME, distinct
+from cordstasks.analysis._likelihood import (
+    LOGISTIC,
+    UNKNOWN,
+    Evidence,
+    Family,
+    Interval,
+    bootstrap_estimates,
+    counts_of,
+    intervals,
+    touched,
+)
+from cordstasks.analysis._slopes import LARGEST_LAPSE, candidate_centres, candidate_slopes, steep_enough
+from cordstasks.analysis._weibull import weibull_family
 from cordstasks.analysis.proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
 
 __all__ = [
@@ -27,8 +40,6 @@ __all__ = [
     "spearman",
     "wilson_interval",
 ]
-
-_LARGEST_LAPSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -135,10 +146,12 @@ def fit_choices(
 ) -> ChoiceFit:
     """Fit a logistic function to choices by maximum likelihood.
 
-    Slope and bias are bounded (see `ChoiceFit.at_bound`), the slope to 10 log odds over the smallest step between two
-    coherences, the bias to 10 log odds, so separable choices give a finite fit and no warning. The lapse lies in
-    [0, 0.2]; it is fixed at 0 where fewer than two strengths of motion were shown, which cannot tell it from a slope.
-    Nothing can be estimated where all choices are the same or only one coherence was shown.
+    Coherences may be a few levels or different in every trial; those that differ by less than a millionth of the largest
+    are one. The slope is bounded (see `ChoiceFit.at_bound`), so separable choices give a finite fit and no warning: to 10
+    log odds over the gap between coherences in which the choices change, where a sudden change explains them best, and
+    elsewhere to 10 log odds over the smallest step between coherences, or over five trials where hardly two trials have
+    the same. The lapse lies in [0, 0.2]; it is fixed at 0 where fewer than two strengths of motion were shown, which
+    cannot tell it from a slope. Nothing can be estimated where all choices are the same or only one coherence was shown.
 
     Parameters
     ----------
@@ -168,27 +181,37 @@ def fit_choices(
     right = flags("chose_right", chose_right, len(coherence), "signed_coherence")
     resamples = count("bootstrap", bootstrap, 0)
     open_fraction("confidence", confidence)
-    levels, group = np.unique(coherence, return_inverse=True)
+    levels, group = distinct(coherence)
     if len(levels) < 2 or right.all() or not right.any():
         return ChoiceFit(np.nan, np.nan, np.nan, UNKNOWN, UNKNOWN, UNKNOWN, len(coherence), ())
+    counts = counts_of(group, right)
+    strengths = np.abs(levels)
+    estimate_lapse = lapse and len(distinct(strengths[strengths > SAME * strengths.max()])[0]) > 1
 
-    def curve(theta: Floats) -> tuple[Floats, Floats]:
-        slope, shift, rate = theta[:, :1], theta[:, 1:2], theta[:, 2:]
-        q = expit(slope * levels + shift)
-        steepness = (1 - 2 * rate) * q * (1 - q)
-        return rate + (1 - 2 * rate) * q, np.stack([steepness * levels, steepness, 1 - 2 * q], axis=-1)
+    def family(steepest: float) -> Family:
+        shift = bias * (steepest * float(np.abs(levels).max()) + 10)  # choices may change at any level
+        high = np.array([steepest, shift, LARGEST_LAPSE * estimate_lapse])
+        low = np.array([-steepest, -shift, 0.0])
+        candidates = np.concatenate(
+            [
+                [[slope, -slope * centre] for slope in candidate_slopes(levels, steepest)]
+                for centre in candidate_centres(levels, counts)
+            ]
+            + [[[0.0, shift] for shift in np.linspace(-4, 4, 9)]]
+        )
+        candidates = np.unique(np.clip(candidates, low[:2], high[:2]), axis=0)
+        return Family(("slope", "bias", "lapse"), levels, _evidence, LOGISTIC, low, high, candidates)
 
-    estimate_lapse = lapse and len(np.unique(np.abs(levels[levels != 0]))) > 1
-    steepest = 10 / float(np.diff(levels).min())
-    high = np.array([steepest, 10.0 * bias, _LARGEST_LAPSE * estimate_lapse])
-    low = np.array([-steepest, -10.0 * bias, 0.0])
-    slopes = np.geomspace(steepest / 300, steepest, 9)
-    candidates = grid([*-slopes, 0.0, *slopes], np.linspace(-4, 4, 9), [0.0, 0.05, 0.15], low=low, high=high)
-    family = Family(("slope", "bias", "lapse"), curve, low, high, candidates)
-    estimates = bootstrap_estimates(family, group, right, resamples, rng)
+    chosen = steep_enough(family, levels, counts, centre=None if bias else 0.0)
+    estimates = bootstrap_estimates(chosen, counts, resamples, rng, both=True)
     slope, shift, rate = estimates[0].tolist()
-    bounds = touched(family, estimates[0])
-    return ChoiceFit(slope, shift, rate, *intervals(family, estimates, confidence), len(coherence), bounds)
+    bounds = touched(chosen, estimates[0])
+    return ChoiceFit(slope, shift, rate, *intervals(chosen, estimates, confidence), len(coherence), bounds)
+
+
+def _evidence(theta: Floats, levels: Floats) -> Evidence:
+    flat = np.zeros((1, 1))
+    return Evidence(theta[:, :1] * levels + theta[:, 1:], (levels[None], flat + 1), (flat, flat, flat))
 
 
 def fit_weibull(
@@ -234,28 +257,13 @@ def fit_weibull(
     outcome = flags("correct", correct, len(strength), "coherence")
     resamples = count("bootstrap", bootstrap, 0)
     open_fraction("confidence", confidence)
-    levels, group = np.unique(strength, return_inverse=True)
-    moving = levels > 0
-    if moving.sum() < 2:
+    levels, group = distinct(strength)
+    levels[levels <= SAME * levels.max()] = 0.0
+    strengths = int((levels > 0).sum())
+    if strengths < 2:
         return WeibullFit(np.nan, np.nan, np.nan, UNKNOWN, UNKNOWN, UNKNOWN, len(strength), ())
-    log_levels = np.log(levels, out=np.zeros_like(levels), where=moving)
-
-    def curve(theta: Floats) -> tuple[Floats, Floats]:
-        slope, rate = np.exp(theta[:, 1:2]), theta[:, 2:]
-        exponent = slope * (log_levels - theta[:, :1])
-        x = np.where(moving, np.exp(np.minimum(exponent, 50.0)), 0.0)
-        rest = np.exp(-x)
-        growth = (0.5 - rate) * rest * x
-        return 1 - rate - (0.5 - rate) * rest, np.stack([-growth * slope, growth * exponent, rest - 1], axis=-1)
-
-    estimate_lapse = lapse and moving.sum() > 2
-    shown = levels[moving]
-    low = np.array([np.log(shown[0] / 4), np.log(0.2), 0.0])
-    high = np.array([np.log(shown[-1] * 2), np.log(10.0), _LARGEST_LAPSE * estimate_lapse])
-    thresholds, slopes = np.linspace(low[0], high[0], 25), np.linspace(low[1], high[1], 9)
-    candidates = grid(thresholds, slopes, [0.0, 0.05, 0.15], low=low, high=high)
-    family = Family(("threshold", "slope", "lapse"), curve, low, high, candidates)
-    estimates = bootstrap_estimates(family, group, outcome, resamples, rng)
+    family = weibull_family(levels, estimate_lapse=lapse and strengths > 2)
+    estimates = bootstrap_estimates(family, counts_of(group, outcome), resamples, rng)
     bounds = touched(family, estimates[0])
     estimates[:, :2] = np.exp(estimates[:, :2])  # fitted as logarithms, which keeps both positive
     threshold, steepness, rate = estimates[0].tolist()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import index
 from typing import TypeVar
 
+from cordstasks.arguments import whole
 from cordstasks.errors import InputError
 
 Activity = TypeVar("Activity")
@@ -20,18 +21,20 @@ SMALLEST_IMAGE, LARGEST_IMAGE = 32, 512
 
 def check_depth(depth: int) -> int:
     """Return `depth` if a CordsNet of that many areas exists, else raise an InputError."""
-    if depth not in DEPTHS:
-        raise InputError(f"depth={depth!r}: CordsNet has 2, 4, 6 or 8 areas; choose one of {DEPTHS}")
-    return depth
+    asked = f"CordsNet has 2, 4, 6 or 8 areas; choose one of {DEPTHS}"
+    chosen = whole("depth", depth, asked=asked)
+    if chosen not in DEPTHS:
+        raise InputError(f"depth={depth!r}: {asked}")
+    return chosen
 
 
 def check_image_size(image_size: int) -> int:
     """Return `image_size` (px) if a CordsNet can see it, else raise an InputError."""
-    if not isinstance(image_size, int) or not SMALLEST_IMAGE <= image_size <= LARGEST_IMAGE:
-        raise InputError(
-            f"image_size={image_size!r}: choose a whole number of pixels from {SMALLEST_IMAGE} to {LARGEST_IMAGE}"
-        )
-    return image_size
+    asked = f"choose a whole number of pixels from {SMALLEST_IMAGE} to {LARGEST_IMAGE}"
+    chosen = whole("image_size", image_size, least=SMALLEST_IMAGE, asked=asked)
+    if chosen > LARGEST_IMAGE:
+        raise InputError(f"image_size={image_size!r}: {asked}")
+    return chosen
 
 
 def check_areas(areas: int | Iterable[int] | None, depth: int, *, label: str | None = None) -> tuple[int, ...]:

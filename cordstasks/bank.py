@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cordstasks.command import Parser, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import InputError
 from cordstasks.files import unwritable, writable_folder, write_bytes
 from cordstasks.registry import cache_folder
@@ -230,7 +230,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m cordstasks.bank", description="List, or clear, the features that front-ends have computed."
     )
     made.add_argument("action", nargs="?", choices=("list", "clear"), default="list")
-    made.add_argument("--bank", type=Path, metavar="DIR", help="the bank's folder (default: in the user's cache)")
+    made.add_argument("--bank", type=named_path, metavar="DIR", help="the bank's folder (default: in the user's cache)")
     return made
 
 

@@ -48,10 +48,10 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message[0].lower()}{message[1:]}; see --help")
 
 
-def folder(text: str) -> Path:
-    """The type of an option that names a folder to write in; no name would be the working directory."""
+def named_path(text: str) -> Path:
+    """A path that a flag names, for `argparse`; "" would silently be the working directory."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("give the name of a folder, which may be new")
+        raise argparse.ArgumentTypeError("is empty; name a file or folder, or leave the flag out")
     return Path(text)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cordstasks.abstract.command import seeds
 from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES, Settings, defaults, first_repeated
-from cordstasks.command import Parser, folder, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import InputError, unknown
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
@@ -34,13 +34,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--permutations", type=int, default=20, help="shuffles of conditions for the null (default 20)")
     made.add_argument(
         "--recording",
-        type=Path,
+        type=named_path,
         metavar="FILE",
         help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
         "of OUT/TASK/conditions.csv",
     )
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
-    made.add_argument("--out", type=folder, default=Path("comparisons/networks"), help="default: comparisons/networks")
+    made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
 
 

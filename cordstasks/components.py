@@ -25,7 +25,7 @@ def inverse_root(eigenvalues: Tensor) -> Tensor:
 
 def mean_of(rows: Tensor) -> Tensor:
     """Mean (unit,) of rows (row, unit), in float32."""
-    total = torch.zeros(rows.shape[1], device=rows.device)
+    total = torch.zeros(rows.shape[1], device=rows.device, dtype=torch.float32)
     for part in rows.split(PART):
         total += part.float().mean(0) * (len(part) / len(rows))
     return total
@@ -85,7 +85,7 @@ def leading(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple[T
     """
     width = min(rows.shape[1], number + number // 4 + 32)
     draw = torch.Generator().manual_seed(0)
-    basis = torch.randn(rows.shape[1], width, generator=draw).to(rows.device)
+    basis = torch.randn(rows.shape[1], width, generator=draw, dtype=torch.float32).to(rows.device)
     early = rows[:: max(1, len(rows) // max(EARLY_ROWS, 8 * width))]
     for _ in range(EARLY_PASSES):
         basis = torch.linalg.qr(_covariance_times(basis, early, mean, factors))[0]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cordstasks.arguments import integers, is_number, plain
 from cordstasks.errors import InputError, unknown
 
 __all__ = ["KINDS", "Connections", "Connectivity", "Convolutional", "Full", "LowRank", "Sparse", "named"]
@@ -25,13 +26,17 @@ SIGNS = "recurrent_signs"  # buffer (unit,): 1 for excitatory, -1 for inhibitory
 
 def normal(*shape: int, scale: float, generator: torch.Generator | None) -> Tensor:
     """Gaussian numbers of standard deviation `scale`."""
-    return scale * torch.randn(*shape, generator=generator)
+    return scale * torch.randn(*shape, generator=generator, dtype=torch.float32)
 
 
 class Connectivity(ABC):
     """A kind of recurrent connectivity. Subclasses are immutable and hold no weights."""
 
     name: str
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))  # NumPy's numbers as Python's
 
     @abstractmethod
     def check(self, units: int) -> None:
@@ -52,7 +57,7 @@ class Connectivity(ABC):
             raise InputError(
                 f"excitatory={excitatory!r}: leaves one kind of unit without any of {units}; choose another share"
             )
-        return torch.where(torch.arange(units) < kept, 1.0, -1.0)
+        return torch.where(torch.arange(units) < kept, 1.0, -1.0).float()
 
     @abstractmethod
     def matrix(self, weights: Weights) -> Tensor:
@@ -82,7 +87,7 @@ def balanced(weights: Tensor, signs: Tensor, density: float = 1.0) -> Tensor:
     ratio = share / (1 - share)
     # the radius follows from the variance about the column means (Rajan & Abbott 2006, Physical Review Letters 97: 188104)
     spread = math.sqrt((1 - density * 2 / math.pi) * (share + (1 - share) * ratio**2))
-    return weights.abs() * torch.where(signs > 0, 1.0, ratio) / spread
+    return weights.abs() * torch.where(signs > 0, 1.0, ratio).to(weights) / spread
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class LowRank(Connectivity):
 
     def check(self, units: int) -> None:
         """The rank must be from 1 to the number of units."""
-        if not 1 <= self.rank <= units:
+        if not isinstance(self.rank, int) or not 1 <= self.rank <= units:
             raise InputError(f"rank={self.rank!r}: must be from 1 to the number of units, {units}")
 
     def parameters(self, units: int, gain: float, generator: torch.Generator | None) -> dict[str, Tensor]:
@@ -165,13 +170,13 @@ class Sparse(Connectivity):
 
     def check(self, units: int) -> None:
         """The density must be a share above 0."""
-        if not 0 < self.density <= 1:
+        if not is_number(self.density) or not 0 < self.density <= 1:
             raise InputError(f"density={self.density!r}: must be above 0 and at most 1")
 
     def buffers(self, units: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """The mask: exactly the nearest number of connections, anywhere."""
         kept = max(1, round(self.density * units * units))
-        mask = torch.zeros(units * units)
+        mask = torch.zeros(units * units, dtype=torch.float32)
         mask[torch.randperm(units * units, generator=generator)[:kept]] = 1
         return {"recurrent_mask": mask.reshape(units, units)}
 
@@ -204,7 +209,8 @@ class Convolutional(Connectivity):
 
     def check(self, units: int) -> None:
         """The maps must hold the units."""
-        if min(self.channels, self.height, self.width) < 1 or self.channels * self.height * self.width != units:
+        maps = (self.channels, self.height, self.width)
+        if not all(isinstance(size, int) and size > 0 for size in maps) or math.prod(maps) != units:
             raise InputError(
                 f"maps of {self.channels} x {self.height} x {self.width}: channels, height and width must be at least 1 and "
                 f"their product the number of units, {units}"
@@ -277,7 +283,10 @@ def named(name: str, *, rank: int = 2, density: float = 0.2, shape: tuple[int, i
     if name == "sparse":
         return Sparse(density)
     if name == "conv":
-        return Convolutional(*(shape or ()))
+        maps = integers("shape", () if shape is None else shape)
+        if len(maps) not in (0, 3):
+            raise InputError(f"shape={maps!r}: give channels, height and width")
+        return Convolutional(*maps)
     return Full()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from cordstasks import architecture as arch
+from cordstasks.arguments import number, whole
 from cordstasks.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -76,36 +79,33 @@ class CordsNet(nn.Module):
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
-        self.depth = arch.check_depth(depth)
-        self.image_size = arch.check_image_size(image_size)
-        if not 0 < alpha <= 1:
-            raise InputError(f"alpha={alpha!r}: an Euler step dt/T must lie in (0, 1]; the paper uses 0.2")
-        for name, number in (("classes", classes), ("in_channels", in_channels)):
-            if number < 1:
-                raise InputError(f"{name}={number!r}: must be at least 1")
-        if noise < 0:
-            raise InputError(f"noise={noise!r}: a standard deviation cannot be negative")
-        self.classes, self.in_channels = classes, in_channels
-        self.alpha, self.noise = alpha, noise
+        self.depth = depth = arch.check_depth(depth)
+        self.image_size = image_size = arch.check_image_size(image_size)
+        self.classes = classes = whole("classes", classes, asked="must be at least 1, and whole")
+        self.in_channels = in_channels = whole("in_channels", in_channels, asked="must be at least 1, and whole")
+        self.alpha = number("alpha", alpha, "an Euler step dt/T must lie in (0, 1]; the paper uses 0.2", above=0, most=1)
+        self.noise = number("noise", noise, "a standard deviation cannot be negative, and is finite", least=0)
         self.negative_slope = _slope(activation)
         self.preprocessing = preprocessing or _default_preprocessing(in_channels)
         self.card: dict[str, Any] = {}
         self.sides = arch.area_sides(image_size, depth)
 
-        self.inp_conv = weight_norm(nn.Conv2d(in_channels, arch.STEM_CHANNELS, 7, stride=2, padding=3, bias=False))
-        self.inp_skip = weight_norm(nn.Conv2d(64, 64, 3, padding=1, bias=False))
+        # float32, whatever the caller has made PyTorch's default
+        convolution = partial(nn.Conv2d, bias=False, dtype=torch.float32)
+        self.inp_conv = weight_norm(convolution(in_channels, arch.STEM_CHANNELS, 7, stride=2, padding=3))
+        self.inp_skip = weight_norm(convolution(64, 64, 3, padding=1))
         self.area_conv, self.area_area = nn.ModuleList(), nn.ModuleList()
         self.conv_bias, self.skip_area = nn.ParameterList(), nn.ModuleList()
         for area in range(depth):
             c_in, c_out, side = arch.CHANNELS_IN[area], arch.CHANNELS_OUT[area], self.sides[area]
-            self.area_conv.append(weight_norm(nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)))
+            self.area_conv.append(weight_norm(convolution(c_out, c_out, 3, padding=1)))
             stride = arch.STRIDES[area]
-            self.area_area.append(weight_norm(nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)))
-            self.conv_bias.append(nn.Parameter(torch.zeros(c_out, side, side)))
+            self.area_area.append(weight_norm(convolution(c_in, c_out, 3, stride=stride, padding=1)))
+            self.conv_bias.append(nn.Parameter(torch.zeros(c_out, side, side, dtype=torch.float32)))
             if area % 2 and area > 1:
                 below = arch.CHANNELS_OUT[area - 2]
-                self.skip_area.append(weight_norm(nn.Conv2d(below, c_in, 1, stride=2, bias=False)))
-        self.out_fc = weight_norm(nn.Linear(arch.CHANNELS_OUT[depth - 1], classes))
+                self.skip_area.append(weight_norm(convolution(below, c_in, 1, stride=2)))
+        self.out_fc = weight_norm(nn.Linear(arch.CHANNELS_OUT[depth - 1], classes, dtype=torch.float32))
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +159,7 @@ class CordsNet(nn.Module):
                 f"images of shape {tuple(images.shape)}: this network takes (image, {', '.join(map(str, expected))}); "
                 "pass uint8 images (image, height, width, channel) to have them resized"
             )
-        return images
+        return images.to(self.conv_bias[0].dtype)
 
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every area: a list of (image, channel, height, width)."""
@@ -230,6 +230,10 @@ class CordsNet(nn.Module):
         {area: (step, image, channel, height, width)}, blank, image and after in order. No gradient is recorded.
         """
         x = self._input(images)
+        blank_steps, image_steps, after_steps = (
+            whole(name, steps, least=0)
+            for name, steps in (("blank_steps", blank_steps), ("image_steps", image_steps), ("after_steps", after_steps))
+        )
         wanted = range(self.depth) if areas is None else [self._area(area) for area in areas]
         kept: dict[int, list[Tensor]] = {area: [] for area in wanted}
         rates = self.zero_state(len(x))
@@ -241,9 +245,9 @@ class CordsNet(nn.Module):
         return {area: torch.stack(states) if states else x.new_empty(0) for area, states in kept.items()}
 
     def _area(self, area: int) -> int:
-        if not 0 <= area < self.depth:
+        if not isinstance(area, Integral) or not 0 <= area < self.depth:
             raise InputError(f"area {area!r}: this network has areas 0 to {self.depth - 1}")
-        return area
+        return int(area)
 
     def readout(self, last: Tensor, previous: Tensor) -> Tensor:
         """Logits (image, classes) from the activity (image, channel, height, width) of the two last areas."""
@@ -287,9 +291,7 @@ def _slope(activation: str | float) -> float:
         if activation not in SLOPES:
             raise unknown("activation", activation, SLOPES)
         return SLOPES[activation]
-    if not 0 <= activation <= 1:
-        raise InputError(f"activation={activation!r}: a PReLU's slope below zero must lie in [0, 1]")
-    return float(activation)
+    return number("activation", activation, "a PReLU's slope below zero must lie in [0, 1]", least=0, most=1)
 
 
 def _default_preprocessing(in_channels: int) -> Preprocessing:

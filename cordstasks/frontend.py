@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import operator
 import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cordstasks.architecture import CHANNELS_OUT
+from cordstasks.arguments import is_number, number, plain, shown, whole
 from cordstasks.bank import Bank, Shard
 from cordstasks.cordsnet import CordsNet, load
 from cordstasks.devices import resolve
@@ -151,9 +152,11 @@ class FrontEnd:
     ) -> None:
         if readout not in READOUTS:
             raise unknown("readout", readout, READOUTS)
-        if not 0 <= tolerance < 0.1:
-            raise InputError(f"tolerance={tolerance!r}: give a relative error from 0 (simulate everything) to 0.1")
         most = 1 if readout == "pool" else _check_side(side)
+        asked = "give a relative error from 0 (simulate everything) to 0.1"
+        tolerance = number("tolerance", tolerance, asked, least=0, below=0.1)
+        if batch is not None:
+            batch = whole("batch", batch)
         self.device = resolve(device)
         network = copy.deepcopy(weights).float() if isinstance(weights, CordsNet) else load(weights)
         self.network = network.to(self.device)
@@ -210,9 +213,10 @@ class FrontEnd:
 
     def bin_steps(self, dt: float) -> int:
         """Front-end steps in one step of `dt` ms of the network that reads the features."""
-        steps = round(dt / STEP_MS) if math.isfinite(dt) else 0
+        steps = round(dt / STEP_MS) if is_number(plain(dt)) else 0
         if steps < 1 or abs(steps * STEP_MS - dt) > 1e-9:
-            raise InputError(f"dt={dt:g} ms: give a multiple of the front-end's step of {STEP_MS:g} ms")
+            named = f"{dt:g}" if isinstance(plain(dt), Real) else shown(dt)
+            raise InputError(f"dt={named} ms: give a multiple of the front-end's step of {STEP_MS:g} ms")
         return steps
 
     def features(self, movies: Sequence[Movie], *, dt: float = 20.0, label: str = "front-end") -> Features:
@@ -224,7 +228,7 @@ class FrontEnd:
         dt : duration in ms of the steps over which features are averaged, a multiple of 2 ms.
         label : what the progress bar says.
         """
-        if not movies:
+        if not len(movies):
             raise InputError("movies is empty; give at least one Movie")
         size = self.bin_steps(dt)
         shards: list[Shard] = []

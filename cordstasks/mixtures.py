@@ -60,7 +60,7 @@ class Mixtures:
         """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn."""
         device, most = pick.device, max(SIZES)
         shape = len(pick), most
-        place = torch.rand(shape, generator=generator, device=device)
+        place = torch.rand(shape, generator=generator, device=device, dtype=self.inputs.dtype)
         weights = torch.randn(shape, generator=generator, device=device, dtype=self.inputs.dtype)
         sizes = torch.tensor(SIZES, device=device).repeat(-(-len(pick) // len(SIZES)))[: len(pick)]
         sizes = torch.where(self.alone[pick], 1, sizes)

@@ -38,8 +38,8 @@ class MultiAreaModel(nn.Module):
         super().__init__()
         self.rnn = rnn
         inputs = rnn.input_weights.shape[1]
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("projection", torch.zeros(features, inputs))
+        self.register_buffer("mean", torch.zeros(features, dtype=torch.float32))
+        self.register_buffer("projection", torch.zeros(features, inputs, dtype=torch.float32))
 
     @torch.no_grad()
     def normalise_by(self, mean: Tensor, projection: Tensor) -> None:

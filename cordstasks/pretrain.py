@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from cordstasks.command import Parser, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.folders import locked
 
 
@@ -18,12 +17,12 @@ def parser() -> argparse.ArgumentParser:
         "check the result under the paper's protocol. An interrupted run continues with --resume.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--data", type=Path, required=True, help="folder with train/<class>/ and test/<class>/ images")
-    made.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and weights")
+    made.add_argument("--data", type=named_path, required=True, help="folder with train/<class>/ and test/<class>/ images")
+    made.add_argument("--out", type=named_path, required=True, help="folder for checkpoints, log and weights")
     made.add_argument("--resume", action="store_true", help="continue the run in --out")
     made.add_argument("--depth", type=int, default=8, help="number of areas: 2, 4, 6 or 8")
     made.add_argument("--image-size", type=int, default=64, help="side of the network's input in px")
-    made.add_argument("--init", type=Path, help="safetensors file of a CNN to start from instead of random weights")
+    made.add_argument("--init", type=named_path, help="safetensors file of a CNN to start from instead of random weights")
     made.add_argument("--cnn-epochs", type=int, default=30, help="passes over the training images for the CNN")
     made.add_argument("--cnn-learning-rate", type=float, default=0.08, help="its peak learning rate")
     made.add_argument("--cnn-batch", type=int, default=128, help="images per batch for the CNN")

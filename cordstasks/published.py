@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cordstasks.arguments import number
 from cordstasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def load_published(path: str | Path, *, alpha: float = 0.2, noise: float = 0.0) 
     from cordstasks.connectivity import Full, LowRank
     from cordstasks.rnn import RNN
 
-    if not 0 < alpha <= 1:
-        raise InputError(f"alpha={alpha!r}: must be above 0 and at most 1")
+    alpha = number("alpha", alpha, "must be above 0 and at most 1", above=0, most=1)
+    noise = number("noise", noise, "must be a finite number of at least 0", least=0)
     state = _read(Path(path))
     low = "m" in state
     wi, wo = state["wi"], state["wo"]

@@ -63,7 +63,7 @@ class Recombination:
         A trial that must stay as it is, or that has no possible partner, is its own.
         """
         same = self.sample[pick, None] == self.test
-        match = torch.rand(len(pick), generator=generator, device=pick.device) < 0.5
+        match = torch.rand(len(pick), generator=generator, device=pick.device, dtype=torch.float32) < 0.5
         fits = (self.cut[pick, None] == self.cut) & (self.cut[pick, None] >= 0) & (same == match[:, None])
         fits &= torch.arange(len(self.cut), device=pick.device) != pick[:, None]
         weights = fits.float()

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cordstasks.connectivity import SIGNS, Connections, Connectivity, Full, LowRank, balanced
+from cordstasks.arguments import number, plain, whole
+from cordstasks.connectivity import KINDS, SIGNS, Connections, Connectivity, Full, LowRank, balanced
 from cordstasks.errors import InputError, unknown
 from cordstasks.published import load_published
 
@@ -75,34 +77,41 @@ class RNN(nn.Module):
         train_initial: bool = False,
     ) -> None:
         super().__init__()
-        for name, number in (("inputs", inputs), ("units", units), ("outputs", outputs)):
-            if number < 1:
-                raise InputError(f"{name}={number!r}: must be at least 1")
-        if not 0 <= noise < math.inf:
-            raise InputError(f"noise={noise!r}: a standard deviation must be a finite number of at least 0")
+        inputs, units, outputs = (
+            whole(name, size, asked="must be at least 1, and whole")
+            for name, size in (("inputs", inputs), ("units", units), ("outputs", outputs))
+        )
+        noise = number("noise", noise, "a standard deviation must be a finite number of at least 0", least=0)
+        gain = number("gain", gain, "a spectral radius must be a finite number of at least 0", least=0)
+        if excitatory is not None:
+            excitatory = number("excitatory", excitatory, "give a share of the units above 0 and below 1")
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         if form not in FORMS:
             raise unknown("form", form, FORMS)
         if excitatory is not None and activation == "tanh":
             raise InputError("activation='tanh': Dale's law (excitatory) needs rates of at least 0; choose relu or softplus")
+        if not isinstance(connectivity, Connectivity | None):
+            raise InputError(f"connectivity={connectivity!r}: give one of {', '.join(KINDS)}, such as LowRank(2)")
         self.kind = connectivity or Full()
         self.kind.check(units)
         self.alpha: float | Tensor
-        if isinstance(tau, (int, float)):
-            if not 0 < dt <= tau < math.inf:
-                raise InputError(f"dt={dt!r}: an Euler step must be above 0 and at most the time constant tau={tau!r} (ms)")
+        if not isinstance(plain(tau), tuple):
+            tau = number("tau", tau, "a time constant must be a finite number above 0 (ms)")
+            asked = f"an Euler step must be above 0 and at most the time constant tau={tau!r} (ms)"
+            dt = number("dt", dt, asked, above=0, most=tau)
             self.alpha = dt / tau
         else:
-            self.register_buffer("alpha", dt / _vector("tau", tau, units))
-            if not (dt > 0 and ((self.alpha > 0) & (self.alpha <= 1)).all()):
+            dt = number("dt", dt, "an Euler step must be above 0 and at most every time constant tau (ms)", above=0)
+            self.register_buffer("alpha", dt / _vector("tau", plain(tau), units))
+            if not ((self.alpha > 0) & (self.alpha <= 1)).all():
                 raise InputError(f"dt={dt!r}: an Euler step must be above 0 and at most every time constant tau (ms)")
         self.noise = noise
         self.activation = activation
         self.form = form
 
         def normal(rows: int, columns: int, scale: float) -> Tensor:
-            return scale * torch.randn(rows, columns, generator=generator)
+            return scale * torch.randn(rows, columns, generator=generator, dtype=torch.float32)
 
         self.input_weights = nn.Parameter(normal(units, inputs, 1 / math.sqrt(inputs)), requires_grad=train_inputs)
         self.recurrent_names = []
@@ -114,13 +123,13 @@ class RNN(nn.Module):
             self.recurrent_names.append(name)
         if excitatory is not None:
             self._obey_dale(excitatory)
-        self.bias = nn.Parameter(torch.zeros(units))
+        self.bias = nn.Parameter(torch.zeros(units, dtype=torch.float32))
         self.output_weights = nn.Parameter(normal(outputs, units, 1 / math.sqrt(units)), requires_grad=train_outputs)
-        self.output_bias = nn.Parameter(torch.zeros(outputs), requires_grad=train_outputs)
+        self.output_bias = nn.Parameter(torch.zeros(outputs, dtype=torch.float32), requires_grad=train_outputs)
         self.initial_state: Tensor | None = None
         if initial is not None or train_initial:
             del self.initial_state
-            state = torch.zeros(units) if initial is None else _vector("initial", initial, units)
+            state = torch.zeros(units, dtype=torch.float32) if initial is None else _vector("initial", initial, units)
             if train_initial:
                 self.register_parameter("initial_state", nn.Parameter(state))
             else:
@@ -165,17 +174,17 @@ class RNN(nn.Module):
 
     def forward(
         self,
-        inputs: Tensor,
+        inputs: Tensor | NDArray[Any],
         *,
         return_states: bool = False,
-        initial: Tensor | None = None,
+        initial: Tensor | NDArray[Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the network.
 
         Parameters
         ----------
-        inputs : (trial, time, channel).
+        inputs : (trial, time, channel), a tensor or an array of any type of number.
         return_states : also return the rates.
         initial : state (trial, unit) before the first step, rates x or currents h (default: that of the network, zero).
         generator : where the noise is drawn from; without one, no noise is added.
@@ -184,15 +193,16 @@ class RNN(nn.Module):
         -------
         outputs (trial, time, channel), and with `return_states` also rates (trial, time, unit), after each step.
         """
+        inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})")
         activate, alpha = ACTIVATIONS[self.activation], self.alpha
         drive = F.linear(inputs, self.input_weights, self.bias).transpose(0, 1)
         if generator is not None and self.noise:
             scale = self.noise * (2 / alpha) ** 0.5
-            drive = drive + scale * torch.randn(drive.shape, generator=generator, device=drive.device)
+            drive = drive + scale * torch.randn(drive.shape, generator=generator, device=drive.device, dtype=drive.dtype)
         recur = self.kind.operator(self.recurrent())
-        state = self._start(inputs) if initial is None else initial
+        state = self._start(inputs) if initial is None else torch.as_tensor(initial).to(inputs)
         states = []
         if self.form == "rate":
             for step in drive:
@@ -266,7 +276,7 @@ class RNN(nn.Module):
 
 def _vector(name: str, values: Sequence[float] | Tensor, units: int) -> Tensor:
     try:
-        vector = torch.as_tensor(np.asarray(values, dtype=np.float64)).float()
+        vector = torch.as_tensor(np.asarray(plain(values), dtype=np.float64)).float()
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: give a number for each unit ({error})") from error
     if vector.shape != (units,) or not vector.isfinite().all():

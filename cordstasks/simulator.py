@@ -82,8 +82,12 @@ class Simulator:
         self._skips = [convolution(frozen(module), 2) for module in network.skip_area[:skips]]
         self._bias = [copied(b)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias[: self.depth]]
         self._readout = frozen(network.out_fc), copied(network.out_fc.bias)
-        lists = network.area_conv[: self.depth], network.area_area[: self.depth], network.skip_area[:skips]
-        weights = Weights(*([frozen(module) for module in modules] for modules in lists), alpha=self.alpha)
+        weights = Weights(
+            recurrent=[frozen(module) for module in network.area_conv[: self.depth]],
+            forward=[frozen(module) for module in network.area_area[: self.depth]],
+            skips=[frozen(module) for module in network.skip_area[:skips]],
+            alpha=self.alpha,
+        )
         self._whole = self.engine.network(weights, self.areas)
         self._repeat = self._whole or self.engine.repeat(self._step)
         self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)
@@ -136,10 +140,7 @@ class Simulator:
 
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every simulated area."""
-        return [
-            torch.zeros((images, *b.shape[1:]), device=self.device).contiguous(memory_format=torch.channels_last)
-            for b in self._bias
-        ]
+        return [b.new_zeros((images, *b.shape[1:])).contiguous(memory_format=torch.channels_last) for b in self._bias]
 
     @torch.no_grad()
     def spontaneous(self, images: int = 1, *, steps: int = BLANK_STEPS) -> list[Tensor]:
@@ -147,7 +148,7 @@ class Simulator:
         if steps not in self._spontaneous:
             rates = self.zero_state(1)
             size = self.network.image_size
-            blank = torch.zeros((1, self.network.in_channels, size, size), device=self.device)
+            blank = torch.zeros((1, self.network.in_channels, size, size), device=self.device, dtype=torch.float32)
             self.step(rates, self.drives(blank), steps)
             self._spontaneous[steps] = rates
         return [r.repeat(images, 1, 1, 1).contiguous(memory_format=torch.channels_last) for r in self._spontaneous[steps]]

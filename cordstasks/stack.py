@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cordstasks.errors import InputError
@@ -92,13 +94,17 @@ class RNNStack(nn.Module):
         return pattern.kind.matrix({name: getattr(self, name) for name in pattern.recurrent_names})
 
     def forward(
-        self, inputs: Tensor, *, return_states: bool = False, noise: Sequence[np.random.Generator] | None = None
+        self,
+        inputs: Tensor | NDArray[Any],
+        *,
+        return_states: bool = False,
+        noise: Sequence[np.random.Generator] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run all networks, each on its own trials.
 
         Parameters
         ----------
-        inputs : (network, trial, time, channel); no gradient is computed for it.
+        inputs : (network, trial, time, channel), a tensor or an array of any type of number; no gradient is computed for it.
         return_states : also return the rates.
         noise : where the private noise of each network is drawn from; without, there is none.
 
@@ -107,6 +113,7 @@ class RNNStack(nn.Module):
         outputs (network, trial, time, channel), and with `return_states` also rates (network, trial, time, unit), after
         each step.
         """
+        inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         channels = self.input_weights.shape[2]
         if inputs.ndim != 4 or inputs.shape[0] != len(self) or inputs.shape[3] != channels:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected ({len(self)}, trial, time, {channels})")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.abstract.sweeping import read_sweep
-from cordstasks.command import Parser, folder, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import InputError, unknown
 
 BACKENDS = ("loky", "dask", "ray")
@@ -21,8 +21,8 @@ def parser() -> argparse.ArgumentParser:
         "OUT/results.csv has a row for each network and grows as the sweep goes on; run the same command again to continue "
         "one that was stopped.",
     )
-    made.add_argument("config", type=Path, help="the TOML file, see the page on networks in the documentation")
-    made.add_argument("--out", type=folder, help="the sweep's folder (default: sweeps/NAME, with the file's name)")
+    made.add_argument("config", type=named_path, help="the TOML file, see the page on networks in the documentation")
+    made.add_argument("--out", type=named_path, help="the sweep's folder (default: sweeps/NAME, with the file's name)")
     made.add_argument("--jobs", type=int, default=-1, help="processes at once (default: one a core)")
     made.add_argument("--backend", default="loky", help=f"{', '.join(BACKENDS)}: what runs the work (default loky, here)")
     made.add_argument("--scheduler", help="address of a Dask scheduler, or file that names it (default: start workers here)")

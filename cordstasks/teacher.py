@@ -98,15 +98,15 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
         raise _too_few(len(features))
     mean, whitening = principal_components(features, evidence, components, whiten=True)
     white = projected(features, mean, whitening)
-    sign = torch.where(first, 1.0, -1.0)
-    difference = torch.zeros(components, components, device=whitening.device)
+    sign = torch.where(first, 1.0, -1.0).to(whitening)
+    difference = whitening.new_zeros(components, components)
     for start in range(0, len(features), 64):
         part = slice(start, start + 64)
         z = white.take(part) * evidence[part][..., None]
         for lag in lags:
             lagged = torch.einsum("n,nti,ntj->ij", sign[part], z[:, :-lag], z[:, lag:])
             difference += lagged - lagged.T
-    kept = torch.zeros(components, inputs, device=whitening.device)  # channels that few trials leave over stay silent
+    kept = whitening.new_zeros(components, inputs)  # channels that few trials leave over stay silent
     kept[:, :components] = torch.linalg.svd(difference)[0][:, :inputs]
     projection, matrix = whitening @ kept, kept.T @ difference @ kept
     seen = projected(features, mean, projection)

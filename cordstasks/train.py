@@ -12,7 +12,7 @@ from typing import Any
 
 from cordstasks import registry
 from cordstasks.abstract import command as abstract
-from cordstasks.command import Parser, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import InputError, naming
 from cordstasks.files import absolute
 from cordstasks.folders import unfinished_folder
@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
         help="the task: rdm (random-dot motion), numerosity, catdog, saccade, or a file my_task.py that registers one; "
         "abstract tasks, such as dms, have options of their own: --task dms --help",
     )
-    made.add_argument("--stimuli-dir", type=Path, metavar="DIR", help="pictures of your own, for --task catdog")
-    made.add_argument("--out", type=Path, help="the run's folder (default: the next runs/TASK-NNN)")
+    made.add_argument("--stimuli-dir", type=named_path, metavar="DIR", help="pictures of your own, for --task catdog")
+    made.add_argument("--out", type=named_path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run of about three minutes, to see the whole way")
 
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
     net = made.add_argument_group("the network")
     net.add_argument("--frontend", default="cordsnet-r8", help="registry name or file of a CordsNet (default cordsnet-r8)")
-    net.add_argument("--weights", type=Path, help="file to take the front-end's weights from, on a machine without network")
+    net.add_argument("--weights", type=named_path, help="file of the front-end's weights, on a machine without network")
     net.add_argument(
         "--areas",
         type=int,
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a task parameter, such as motion=1000 (repeatable)",
     )
-    how.add_argument("--bank", type=Path, help="folder of the feature bank (default: in the user's cache)")
+    how.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the user's cache)")
     how.add_argument("--no-bank", action="store_true", help="keep no features on disk")
     how.add_argument("--bank-limit", type=float, default=10.0, metavar="GB", help="the bank's largest size (default 10)")
     return made

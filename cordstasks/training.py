@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from cordstasks.arguments import plain_fields
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.mixtures import Mixtures
@@ -71,6 +72,9 @@ class TrainSettings:
     patience: int = 20
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
 
 @dataclass(frozen=True)
 class TrialSet:
@@ -109,7 +113,7 @@ class TrialSet:
 
 def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: VisualTask) -> TrialSet:
     """Trials of a task, with their inputs."""
-    time_ms = torch.arange(inputs.steps) * batch.dt
+    time_ms = torch.arange(inputs.steps, dtype=torch.float32) * batch.dt
     onset, end = torch.from_numpy(batch.periods[task.stimulus]).T[..., None]
     answering = torch.from_numpy(batch.answering)
     # a step's features average over it, so the step that begins at onset is the first to hold evidence
@@ -157,7 +161,9 @@ class Readouts(nn.Module):
     def __init__(self, units: int, classes: Mapping[str, int], likeness: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.likeness = dict(likeness)
-        self.readouts = nn.ModuleDict({name: nn.Linear(units, number) for name, number in classes.items()})
+        self.readouts = nn.ModuleDict(
+            {name: nn.Linear(units, number, dtype=torch.float32) for name, number in classes.items()}
+        )
         for readout in self.readouts.values():
             nn.init.zeros_(readout.weight)  # type: ignore[arg-type]
             nn.init.zeros_(readout.bias)  # type: ignore[arg-type]
@@ -389,13 +395,15 @@ def _step(
         source = pick
         if (
             trials.recombination is not None
-            and float(torch.rand(1, generator=generator, device=device)) < settings.recombine
+            and float(torch.rand(1, generator=generator, device=device, dtype=torch.float32)) < settings.recombine
         ):
             source, targets, mask, auxiliary = trials.recombination.joined(
                 pick, trials.recombination.partners(pick, generator), trials.targets, trials.mask, trials.auxiliary
             )
         inputs = trials.inputs.take(source)
-        inputs = inputs + settings.input_noise * torch.randn(inputs.shape, generator=generator, device=device)
+        inputs = inputs + settings.input_noise * torch.randn(
+            inputs.shape, generator=generator, device=device, dtype=inputs.dtype
+        )
     logits, rates = model(inputs, generator=generator)
     if teacher is None:
         loss = masked_cross_entropy(logits, targets, mask)

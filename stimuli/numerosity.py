@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import _shapes
 from cordstasks.stimuli._checks import not_negative, positive, whole
@@ -201,9 +202,10 @@ def _disc(display: Display, diameter: float, luminance: float) -> NDArray[np.flo
 
 
 def _two(name: str, values: object, *, ordered: bool) -> tuple[float, float]:
-    if not isinstance(values, (tuple, list)) or len(values) != 2:
+    given = plain(values)
+    if not isinstance(given, tuple) or len(given) != 2:
         raise InputError(f"{name} is {values!r}; give two numbers (deg)")
-    first, second = (positive(name, value, "deg") for value in values)
+    first, second = (positive(name, value, "deg") for value in given)
     if ordered and first > second:
         raise InputError(f"{name} is {values!r}; give the smaller first (deg)")
     return first, second

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from cordstasks.command import Parser, run_command
+from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import naming
 
 
@@ -23,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         help="draw trials: a contact sheet (PNG) and an animation (GIF), or inputs and targets of an abstract task",
     )
     preview.add_argument("task", help="a task's name, or the file of your own")
-    preview.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write them")
+    preview.add_argument("--out", type=named_path, required=True, metavar="DIR", help="where to write them")
     preview.add_argument("--trials", type=int, default=6, help="how many trials (default 6)")
     preview.add_argument("--seed", type=int, default=0, help="which trials (default 0)")
     preview.add_argument(

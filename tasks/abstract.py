@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import is_number, plain, seeds_of, whole
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks.visual import FIXATE, Duration, check_step, steps_before
 
@@ -178,14 +178,13 @@ class AbstractTask(ABC):
         ------
         InputError : no trials, a period shorter than a step, or an unknown or impossible condition.
         """
-        if not isinstance(trials, Integral) or trials < 1:
-            raise InputError(f"trials={trials!r}: draw at least 1")
-        check_step(dt, self)
-        rng = np.random.Generator(np.random.SFC64(seed))
-        conditions, steps = self._conditions(int(trials), rng, dt, fixed)
+        trials, dt = whole("trials", trials, asked="draw at least 1"), check_step(dt, self)
+        named = seed if isinstance(seed, np.random.SeedSequence) else seeds_of(seed)
+        rng = np.random.Generator(np.random.SFC64(named))
+        conditions, steps = self._conditions(trials, rng, dt, fixed)
         length = max(self.steps(dt), *_longest(steps))
-        schedule = Schedule(steps, int(trials), length)
-        inputs = self._noise(int(trials), length, rng)
+        schedule = Schedule(steps, trials, length)
+        inputs = self._noise(trials, length, rng)
         caught = np.flatnonzero(conditions["catch"]) if self.catch or "catch" in fixed else None
         quiet = inputs[caught].copy() if caught is not None else None
         self.show(inputs, conditions, schedule)
@@ -195,21 +194,19 @@ class AbstractTask(ABC):
             inputs[caught], right[caught], answers[caught] = quiet, 0, FIXATE
         first, last = next(iter(self.timing)), list(self.timing)[-1]
         response = schedule.between(last)
-        targets = np.zeros((int(trials), length, self.outputs), np.float32)
+        targets = np.zeros((trials, length, self.outputs), np.float32)
         for output in range(self.outputs):
             schedule.add(targets[..., output], response, right[:, output])
-        mask = np.zeros((int(trials), length), np.float32)
+        mask = np.zeros((trials, length), np.float32)
         if self.before_weight:
             schedule.add(mask, schedule.between(first, list(self.timing)[-2]), self.before_weight)
         schedule.add(mask, response, 1)
+        answering: NDArray[np.bool_] = np.zeros((trials, length), bool)
         if isinstance(response, slice):
-            answering = np.zeros((int(trials), length), bool)
             answering[:, response] = True
         else:
-            answering = response
-        return AbstractBatch(
-            inputs, targets, mask, answering, conditions, schedule.periods, answers.astype(np.int64), float(dt)
-        )
+            answering |= response
+        return AbstractBatch(inputs, targets, mask, answering, conditions, schedule.periods, answers.astype(np.int64), dt)
 
     def _conditions(
         self, trials: int, rng: np.random.Generator, dt: float, fixed: Mapping[str, Any]
@@ -229,7 +226,7 @@ class AbstractTask(ABC):
             if name not in conditions:
                 raise unknown(f"condition of task {self.id}", name, sorted(conditions))
             try:
-                given[name] = np.broadcast_to(np.asarray(value, float), trials)
+                given[name] = np.broadcast_to(np.asarray(plain(value), float), trials)
             except (TypeError, ValueError):
                 raise InputError(f"{name}={value!r}: give a number, or one for each of {trials} trials") from None
             if not np.isfinite(given[name]).all():
@@ -238,6 +235,7 @@ class AbstractTask(ABC):
                 if (given[name] < dt).any():
                     raise InputError(f"{name}={value!r}: give a duration of at least dt={dt:g} ms")
                 steps[name] = np.floor(given[name] / dt + 1e-9).astype(np.int64)
+        one_of(given, "catch", (0, 1))
         self.check(given)
         conditions |= {name: values.astype(conditions[name].dtype) for name, values in given.items()}
         return conditions, steps
@@ -261,13 +259,19 @@ class AbstractTask(ABC):
         trials are left out. Not-a-number outputs count as wrong.
         """
         given, right = self.responses(outputs, batch)
+        if not self.can_score(batch):
+            raise InputError("score: all trials have the same target, so that R2 is not defined; give different trials")
         if self.measure == "accuracy":
             return float((np.sign(given[:, 0]) == np.sign(right[:, 0])).mean())
         residue = ((given - right) ** 2).sum()
         spread = ((right - right.mean(0)) ** 2).sum()
-        if spread == 0:
-            raise InputError("score: all trials have the same target, so that R2 is not defined; give different trials")
         return float(1 - residue / spread) if np.isfinite(residue) else float("-inf")
+
+    def can_score(self, batch: AbstractBatch) -> bool:
+        """Whether `score` is defined for a batch: some trial is no catch trial, and for R2 targets differ."""
+        kept = ~batch.conditions["catch"].astype(bool)
+        right = batch.targets[kept][batch.answering[kept]] if self.measure == "R2" else None
+        return bool(kept.any() and (right is None or np.ptp(right, axis=0).any()))
 
     def responses(self, outputs: NDArray[Any], batch: AbstractBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Outputs averaged over the response period, and the right ones: (trial, output) each, without catch trials."""
@@ -284,7 +288,7 @@ class AbstractTask(ABC):
         """Raise an InputError unless each named field is a finite number, not below its least value."""
         for name, low in {"noise": 0.0, "catch": 0.0, **least}.items():
             value: Any = getattr(self, name)
-            if not _is_number(value) or not low <= value < float("inf"):
+            if not is_number(value) or value < low:
                 raise InputError(f"{name}={value!r}: give a finite number of at least {low:g}")
         if self.catch >= 1:
             raise InputError(f"catch={self.catch!r}: give a share of trials below 1")
@@ -292,8 +296,8 @@ class AbstractTask(ABC):
     def _check_levels(self, name: str, *, least: float = 0.0) -> None:
         """Raise an InputError unless the named field is a list of numbers above `least`."""
         values = getattr(self, name)
-        numbers = isinstance(values, tuple) and all(map(_is_number, values))
-        if not numbers or not values or not all(least < value < float("inf") for value in values):
+        numbers = isinstance(values, tuple) and all(map(is_number, values))
+        if not numbers or not values or not all(least < value for value in values):
             raise InputError(f"{name}={values!r}: give a tuple of finite numbers above {least:g}")
         if len(set(values)) < len(values):
             raise InputError(f"{name}={values!r}: give different numbers; one that comes twice is drawn twice as often")
@@ -305,10 +309,6 @@ class AbstractTask(ABC):
             return (self,)
         easier = [(low, high) for low, high in ends if high < own[1]]
         return (*(replace(self, delay=(min(low, own[0]), high)) for low, high in easier), self)  # type: ignore[call-arg]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _ends(duration: Duration) -> tuple[float, float]:

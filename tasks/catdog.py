@@ -90,7 +90,7 @@ class CatDogTask(DelayedMatchTask):
             raise InputError(
                 f"levels={self.levels!r}, boundary={self.boundary!r}: give levels from 0 to 1 that are not the boundary"
             )
-        if not isinstance(self.pictures, int) or self.pictures < 1:
+        if self.pictures < 1:
             raise InputError(f"pictures={self.pictures!r}: give a whole number of at least 1")
         if not 0 <= self.size_jitter < 1 or not self.place_jitter >= 0:
             raise InputError(
@@ -105,8 +105,6 @@ class CatDogTask(DelayedMatchTask):
     def _known(self, name: str, lines: tuple[str, ...] | None) -> None:
         if lines is None:
             return
-        if not isinstance(lines, tuple):
-            raise InputError(f"{name}={lines!r}: give a tuple of names")
         for line in lines:
             if line not in self.all_lines():
                 raise unknown(f"line in {name}", line, self.all_lines())

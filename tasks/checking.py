@@ -137,7 +137,7 @@ def _check_declarations(task: VisualTask) -> None:
 
 
 def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _are_areas(value: Any) -> bool:

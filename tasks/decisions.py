@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain_fields
 from cordstasks.tasks.abstract import AbstractTask, Schedule, Values, one_of
 from cordstasks.tasks.visual import Duration, check_duration
 
@@ -50,6 +51,7 @@ class PerceptualDecisionTask(AbstractTask):
     scale: float = 0.1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(scale=0)
@@ -97,6 +99,7 @@ class _TwoChannels(AbstractTask):
     cue: float = 0.1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(scale=0, cue=0)

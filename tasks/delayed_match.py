@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain_fields
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, discs, join
 from cordstasks.tasks.visual import FIXATE, Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
@@ -50,6 +51,7 @@ class DelayedMatchTask(VisualTask):
     display: Display = field(default_factory=Display)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self._durations().items():
             check_duration(name, duration, positive=name in ("fixation", "sample", "test"))
         if not 0 <= self.second_tests <= 1:
@@ -153,10 +155,10 @@ def whether(conditions: Mapping[str, Condition]) -> bool | None:
     return None if match is None else bool(match)
 
 
-def different_numbers(name: str, values: object) -> tuple[float, ...]:
+def different_numbers(name: str, values: tuple[float, ...]) -> tuple[float, ...]:
     """`values` as floats, or an InputError when they are not one or more different numbers."""
-    if isinstance(values, tuple) and values and all(isinstance(value, (int, float)) for value in values):
-        if len(set(values)) == len(values):
-            return tuple(float(value) for value in values)
+    if not values:
+        raise InputError(f"{name}={values!r}: give a tuple of numbers")
+    if len(set(values)) < len(values):
         raise InputError(f"{name}={values!r}: give different values")
-    raise InputError(f"{name}={values!r}: give a tuple of numbers")
+    return tuple(float(value) for value in values)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, ClassVar
 
 import gymnasium
@@ -16,6 +15,7 @@ from neurogym.core import TrialEnv
 from neurogym.utils import spaces
 from numpy.typing import NDArray
 
+from cordstasks.arguments import seed_of
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks import get
 from cordstasks.tasks.frames import Frames
@@ -88,7 +88,7 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
             raise unknown("reward", strange[0], REWARDS)
         if render_mode is not None:
             self._check_mode("render_mode", render_mode)
-        check_step(dt, task)
+        dt = check_step(dt, task)
         paid = {**REWARDS, **(rewards or {})}
         super().__init__(dt=dt, r_tmax=paid["miss"])
         self.task, self.rewards, self.abort, self.render_mode = task, paid, abort, render_mode
@@ -109,9 +109,7 @@ class VisualEnvironment(TrialEnv):  # type: ignore[misc]  # neurogym has no type
     def _begin_sequence(self, seed: int | None) -> int:
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        if not isinstance(seed, Integral) or seed < 0:
-            raise InputError(f"seed={seed!r}: give a whole number of at least 0, or None")
-        self._sequence, self._next = int(seed), 0
+        self._sequence, self._next = seed_of(seed, otherwise=", or None"), 0
         self.rng = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(self._sequence)))  # wrappers use it
         return self._sequence
 

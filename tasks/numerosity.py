@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain, plain_fields
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import CONTROLS, Display, Numerosity, numerosity
 from cordstasks.tasks.delayed_match import DelayedMatchTask, different_numbers, whether
@@ -75,6 +76,8 @@ class NumerosityTask(DelayedMatchTask):
     luminance: tuple[float, float] = (0.5, 0.0)
 
     def __post_init__(self) -> None:
+        if isinstance(plain(self.numbers), tuple):
+            plain_fields(self, numbers="two or more whole numbers of at least 1")
         super().__post_init__()
         values = different_numbers("numbers", self.numbers)
         if len(values) < 2 or not all(value >= 1 and value == int(value) for value in values):
@@ -82,14 +85,14 @@ class NumerosityTask(DelayedMatchTask):
         object.__setattr__(self, "numbers", tuple(int(value) for value in values))
         for name in ("controls", "training_controls"):
             chosen = getattr(self, name)
-            if not isinstance(chosen, tuple) or not chosen:
+            if not chosen:
                 raise InputError(f"{name}={chosen!r}: give a tuple of names from {', '.join(CONTROLS)}")
             for control in chosen:
                 if control not in CONTROLS:
                     raise unknown("control", control, CONTROLS)
         for name in ("pictures", "training_pictures"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 2:
+            if value < 2:
                 raise InputError(f"{name}={value!r}: give a whole number of at least 2, for samples and tests differ")
         if not 0 < self.sampled <= 1:
             raise InputError(f"sampled={self.sampled!r}: give a share above 0, at most 1")

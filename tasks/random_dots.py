@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain_fields, whole
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, RandomDots, discs, join, random_dots
 from cordstasks.tasks.visual import Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
@@ -83,6 +84,7 @@ class RandomDotsTask(VisualTask):
     target_eccentricity: float = 3.3
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("fixation", "motion", "choice"):
             check_duration(name, getattr(self, name))
         check_duration("delay", self.delay, positive=False)
@@ -124,6 +126,7 @@ class RandomDotsTask(VisualTask):
         """As for every task; see `paired`."""
         if not self.paired or "direction" in fixed:  # a pair holds both directions
             return super().trials(count, seed=seed, start=start, **fixed)
+        start, count = whole("start", start, least=0), whole("trials", count, least=0)
         first = start // 2
         sources = super().trials((start + count + 1) // 2 - first, seed=seed, start=first, **fixed)
         both = [trial for source in sources for trial in (source, self._reversed(source))]

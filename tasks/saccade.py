@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain_fields
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, join, saccade_display
 from cordstasks.tasks.visual import Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
@@ -52,16 +53,17 @@ class MemorySaccadeTask(VisualTask):
     display: Display = field(default_factory=lambda: Display(field_of_view=32.0))
 
     def __post_init__(self) -> None:
+        asked = "durations in ms, such as (1500.0, 3000.0)"
+        angles = "angles in deg, such as (0.0, 120.0, 240.0)"
+        plain_fields(self, places=angles, delays=asked, training_delays=asked)
         for name in ("fixation", "cue", "response"):
             check_duration(name, getattr(self, name))
         for name in ("delays", "training_delays"):
             delays = getattr(self, name)
-            if not isinstance(delays, tuple) or not delays:
+            if not delays:
                 raise InputError(f"{name}={delays!r}: give durations in ms, such as (1500.0, 3000.0)")
             for delay in delays:
                 check_duration(name, delay)
-        if not isinstance(self.places, tuple):
-            raise InputError(f"places={self.places!r}: give angles in deg, such as (0.0, 120.0, 240.0)")
         turned = [place % 360 for place in self.places]
         if len(set(turned)) < 2 or len(set(turned)) < len(turned):
             raise InputError(f"places={self.places!r}: give two or more different angles in deg")

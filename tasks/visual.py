@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import is_number, number, plain, seed_of, whole
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import Display, Movie
 
@@ -245,10 +246,11 @@ class VisualTask(ABC):
         strange = sorted(set(given) - set(kinds))
         if strange:
             raise unknown(f"condition of task {self.id}", strange[0], sorted(kinds))
+        given = {name: plain(value) for name, value in given.items()}
         for name, value in given.items():
             if kinds[name] is str and not isinstance(value, str):
                 raise InputError(f"{name}={value!r}: give a name")
-            if kinds[name] is float and not isinstance(value, Real):
+            if kinds[name] is float and not (is_number(value) or isinstance(value, bool)):
                 raise InputError(f"{name}={value!r}: give a number")
         return {**drawn, **{name: value if isinstance(value, str) else float(value) for name, value in given.items()}}
 
@@ -257,6 +259,8 @@ class VisualTask(ABC):
 
         Trial i depends on the seed and on i alone, not on how many trials are drawn.
         """
+        seed, start = seed_of(seed), whole("start", start, least=0)
+        count = whole("trials", count, least=0)
         task = self.pooled(seed)
         return [
             task.trial(task.complete(fixed, task.conditions(index, seed=seed)), np.random.default_rng([seed, _TRIAL, index]))
@@ -265,9 +269,7 @@ class VisualTask(ABC):
 
     def sample(self, trials: int, *, seed: int, dt: float = 20.0, **fixed: Condition) -> TrialBatch:
         """Draw `trials` trials at time steps of `dt` ms; conditions named in `fixed` hold for all of them."""
-        if trials < 1:
-            raise InputError(f"trials={trials!r}: draw at least 1")
-        check_step(dt, self)
+        trials, dt = whole("trials", trials, asked="draw at least 1"), check_step(dt, self)
         drawn = self.trials(trials, seed=seed, start=0, **fixed)
         return collate(drawn, dt, options=self.options, fixation_weight=self.fixation_weight)
 
@@ -353,9 +355,10 @@ def draw_duration(name: str, duration: Duration, rng: np.random.Generator) -> fl
 
 def check_duration(name: str, duration: Duration, *, positive: bool = True) -> None:
     """Raise an InputError unless `duration` (ms) is a possible one."""
+    duration = plain(duration)
     ends = duration if isinstance(duration, tuple) else (duration, duration)
-    real = all(isinstance(end, Real) and not isinstance(end, bool) for end in ends)
-    if not real or len(ends) != 2 or not 0 <= ends[0] <= ends[1] < float("inf") or (positive and ends[0] == 0):
+    possible = len(ends) == 2 and all(map(is_number, ends)) and 0 <= ends[0] <= ends[1]
+    if not possible or (positive and ends[0] == 0):
         least = "above 0" if positive else "at least 0"
         raise InputError(f"{name}={duration!r}: give a duration {least} ms, or (shortest, longest)")
 
@@ -368,11 +371,11 @@ class Timed(Protocol):
         """{period: duration in ms}."""
 
 
-def check_step(dt: float, task: Timed) -> None:
-    """Raise an InputError unless every period of `task` can hold a time step of `dt` ms."""
-    if not isinstance(dt, Real) or not dt > 0:
-        raise InputError(f"dt={dt!r}: a time step must be above 0 ms")
+def check_step(dt: float, task: Timed) -> float:
+    """Return `dt` as a float, or raise an InputError unless every period of `task` can hold a time step of `dt` ms."""
+    dt = number("dt", dt, "a time step must be above 0 ms", above=0)
     for name, duration in task.timing.items():
         shortest = duration[0] if isinstance(duration, tuple) else duration
         if 0 < shortest < dt:  # a period that may last 0 ms may as well have no step
             raise InputError(f"dt={dt:g} ms is longer than {name} can be ({shortest:g} ms); choose a smaller dt")
+    return dt

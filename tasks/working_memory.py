@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cordstasks.arguments import plain_fields
 from cordstasks.errors import InputError
 from cordstasks.tasks.abstract import AbstractBatch, AbstractTask, Schedule, Values, one_of
 from cordstasks.tasks.visual import FIXATE, Duration, check_duration
@@ -55,6 +56,7 @@ class ParametricWorkingMemoryTask(AbstractTask):
     differences: tuple[int, ...] = (8, 16, 24)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers()
@@ -130,6 +132,7 @@ class DelayedMatchToSampleTask(AbstractTask):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(strength=0)
@@ -201,11 +204,11 @@ class MemoryProTask(AbstractTask):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, duration in self.timing.items():
             check_duration(name, duration)
         self._check_numbers(strength=0)
-        places: Any = self.places
-        if not isinstance(places, Integral) or isinstance(places, bool) or int(places) < 0 or places == 1:
+        if self.places < 0 or self.places == 1:
             raise InputError(f"places={self.places!r}: give 0 for any angle, or a number of at least 2")
 
     @property

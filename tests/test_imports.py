@@ -16,8 +16,8 @@ MAPPED = ("stimuli", "tasks", "analysis")
 FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for folder in MAPPED}}
 
 # What a part may import of this package, itself apart; a part is a module or a package of modules.
-FOUNDATIONS = {"cordstasks", "errors", "files", "folders", "command", "registry"}
-STIMULI = {"errors", "stimuli"}
+FOUNDATIONS = {"cordstasks", "errors", "arguments", "files", "folders", "command", "registry"}
+STIMULI = {"errors", "arguments", "stimuli"}
 TASKS = STIMULI | {"tasks"}
 MODELS = {
     *FOUNDATIONS,
@@ -35,6 +35,7 @@ TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
+    "arguments": {"errors"},
     "files": {"errors"},
     "folders": {"errors", "files"},
     "command": {"errors"},
@@ -56,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
+    "arguments": set(),
     "files": set(),
     "folders": set(),
     "command": set(),

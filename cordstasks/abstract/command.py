@@ -19,7 +19,7 @@ from cordstasks.abstract.settings import (
     defaults,
     first_repeated,
 )
-from cordstasks.command import Parser, folder
+from cordstasks.command import Parser, named_path
 from cordstasks.errors import InputError, naming
 
 # what --quick changes, unless it is given
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         "task and connectivity; config.json has them.",
     )
     made.add_argument("--task", help=f"the task: {', '.join(tasks.abstract_names())}")
-    made.add_argument("--out", type=folder, help="the run's folder (default: the next runs/TASK-NNN)")
+    made.add_argument("--out", type=named_path, help="the run's folder (default: the next runs/TASK-NNN)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run: " + ", ".join(f"{v} {k}" for k, v in QUICK.items()))
     made.add_argument("--seeds", help="one a network: 0:32 for 0 to 31, or 3, or 0,2,5 (default 0:5)")

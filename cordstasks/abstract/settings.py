@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cordstasks import tasks
+from cordstasks.arguments import plain
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks.visual import check_step
 
@@ -115,9 +116,9 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        shared = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         own = {name: list(value) if isinstance(value, tuple) else value for name, value in (self.parameters or {}).items()}
-        return {**plain, "parameters": own}
+        return {**shared, "parameters": own}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Settings:
@@ -194,7 +195,7 @@ def checked_parameters(task: str, parameters: Mapping[str, Any] | None) -> dict[
     """
     if not (parameters is None or (isinstance(parameters, Mapping) and all(isinstance(name, str) for name in parameters))):
         raise InputError(f"parameters={parameters!r}: give names and values, such as {{'delay': 500}}")
-    own = {name: _plain(value) for name, value in (parameters or {}).items()}
+    own = {name: plain(value) for name, value in (parameters or {}).items()}
     tasks.get(task, **own)
     return own
 
@@ -202,12 +203,6 @@ def checked_parameters(task: str, parameters: Mapping[str, Any] | None) -> dict[
 def first_repeated(values: Sequence[Any]) -> int | None:
     """The place of the first value that stands earlier in `values` too; None if all differ."""
     return next((place for place, value in enumerate(values) if value in values[:place]), None)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _one_of(name: str, value: Any, *, known: Sequence[str]) -> str:
@@ -243,7 +238,7 @@ def _truth(name: str, value: Any) -> bool:
 
 
 def _seeds(name: str, value: Any) -> tuple[int, ...]:
-    given = _plain(list(value) if isinstance(value, range) else value)
+    given = plain(value)
     if not isinstance(given, tuple) or not given:
         raise InputError(f"{name}={value!r}: give one or more different seeds, such as 0:32")
     whole = tuple(_whole(name, seed, least=0) for seed in given)
@@ -253,7 +248,7 @@ def _seeds(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _shape(name: str, value: Any) -> tuple[int, int, int]:
-    given = _plain(value)
+    given = plain(value)
     if not isinstance(given, tuple) or len(given) != 3:
         raise InputError(f"{name}={value!r}: give channels, height and width, such as 4x5x5")
     channels, height, width = (_whole(name, part) for part in given)

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cordstasks.abstract.settings import Settings
 from cordstasks.connectivity import named
-from cordstasks.errors import InputError
 from cordstasks.rnn import RNN
 from cordstasks.runs import check_moments
 from cordstasks.stack import RNNStack
@@ -174,7 +172,7 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         """Scale down each network's gradient to its largest norm; whether it is finite, (network,)."""
-        squares = torch.zeros(len(self.stack), device=self.device)
+        squares = self.stack.bias.new_zeros(len(self.stack))
         for _, parameter in self.trained:
             assert parameter.grad is not None
             squares += parameter.grad.flatten(1).square().sum(1)
@@ -326,15 +324,11 @@ def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: RNNStack, task: AbstractTask, batches: Sequence[AbstractBatch], device: torch.device) -> list[float]:
-    """Scores of networks, each on its own trials, without private noise; NaN where its trials define none."""
+    """Scores of networks, each on its own trials, without private noise; NaN where the few trials have no score."""
     inputs, _, _ = side_by_side(batches, device)
     parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, for memory's sake
     outputs = torch.cat(parts, 1).cpu().numpy()
-    return [_score(task, mine[:, : b.inputs.shape[1]], b) for mine, b in zip(outputs, batches, strict=True)]
-
-
-def _score(task: AbstractTask, outputs: NDArray[np.float32], batch: AbstractBatch) -> float:
-    try:
-        return task.score(outputs, batch)
-    except InputError:  # by chance, few trials are all catch trials or have one target; that is no reason to stop a run
-        return math.nan
+    return [
+        task.score(mine[:, : b.inputs.shape[1]], b) if task.can_score(b) else math.nan
+        for mine, b in zip(outputs, batches, strict=True)
+    ]

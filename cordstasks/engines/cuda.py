@@ -80,7 +80,7 @@ class _Maker:
         generator = torch.Generator(drives[0].device).manual_seed(0)
         size = max(float(drive.abs().max()) for drive in drives) or 1.0  # a blank image may drive nothing
         start = [
-            torch.rand(drive.shape, generator=generator, device=drive.device)
+            torch.rand(drive.shape, generator=generator, device=drive.device, dtype=drive.dtype)
             .mul_(size)
             .contiguous(memory_format=torch.channels_last)
             for drive in drives

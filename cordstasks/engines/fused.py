@@ -168,10 +168,10 @@ class FusedSteps:
         self.total_bases = _cumulative([self.sizes[area] for area in self.summed])
         if self.bases[-1] * batch * BLOCK >= 2**31:
             raise ValueError("too many values for 32-bit addresses")
-        self.state = torch.zeros(self.bases[-1] * batch * BLOCK, device=device)
+        self.state = torch.zeros(self.bases[-1] * batch * BLOCK, device=device, dtype=torch.float32)
         self.buffers = [torch.zeros_like(self.state, dtype=wiring.dtype) for _ in range(2)]
-        self.drive = torch.zeros(self.drive_bases[-1] * BLOCK, device=device)
-        self.total = torch.zeros(max(1, self.total_bases[-1] * batch * BLOCK), device=device)
+        self.drive = torch.zeros(self.drive_bases[-1] * BLOCK, device=device, dtype=torch.float32)
+        self.total = torch.zeros(max(1, self.total_bases[-1] * batch * BLOCK), device=device, dtype=torch.float32)
         self.descriptors: dict[tuple[Tiling, int], tuple[Any, Any]] = {}
         bulk = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
         self.cut = list(cut or tilings(batch, sides, tf32=wiring.tf32, bulk=bulk))
@@ -290,7 +290,7 @@ class FusedSteps:
         tensors: tuple[Any, ...] = (
             torch.tensor(units, dtype=torch.int32, device=device),
             table.to(device),
-            torch.zeros(room, device=device),
+            torch.zeros(room, device=device, dtype=torch.float32),
             torch.zeros(max(1, slot), dtype=torch.int32, device=device),
         )
         return tensors, len(units)  # type: ignore[return-value]

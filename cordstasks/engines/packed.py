@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,9 +24,10 @@ class Packed(Portable):
         if precision not in _works:
             _works[precision] = False
             with contextlib.suppress(Exception):  # an undocumented operator may fail in any way; Portable is the answer
-                x = torch.linspace(-1, 1, 2 * 8 * 5 * 5).view(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
-                weight = torch.linspace(-1, 1, 16 * 8 * 9).view(16, 8, 3, 3)
-                add = torch.linspace(-9, 9, 2 * 16 * 9).view(2, 16, 3, 3).contiguous(memory_format=torch.channels_last)
+                ramp, last = partial(torch.linspace, dtype=torch.float32), torch.channels_last
+                x = ramp(-1, 1, 2 * 8 * 5 * 5).view(2, 8, 5, 5).contiguous(memory_format=last)
+                weight = ramp(-1, 1, 16 * 8 * 9).view(16, 8, 3, 3)
+                add = ramp(-9, 9, 2 * 16 * 9).view(2, 16, 3, 3).contiguous(memory_format=last)
                 plain, packed = (
                     engine.convolution(weight, 2)(x, add, relu=True) for engine in (Portable(precision), Packed(precision))
                 )

@@ -25,23 +25,26 @@ class FeedForward(nn.Module):
     def __init__(self, depth: int = 8, *, classes: int = 10, in_channels: int = 3) -> None:
         super().__init__()
         self.depth = arch.check_depth(depth)
-        self.stem = nn.Conv2d(in_channels, arch.STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
-        self.stem_bn = nn.BatchNorm2d(arch.STEM_CHANNELS)
-        self.inp_skip = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+        # float32, whatever the caller has made PyTorch's default
+        convolution = partial(nn.Conv2d, bias=False, dtype=torch.float32)
+        norm = partial(nn.BatchNorm2d, dtype=torch.float32)
+        self.stem = convolution(in_channels, arch.STEM_CHANNELS, 7, stride=2, padding=3)
+        self.stem_bn = norm(arch.STEM_CHANNELS)
+        self.inp_skip = convolution(64, 64, 3, padding=1)
         self.conv_inp, self.bn1 = nn.ModuleList(), nn.ModuleList()
         self.conv_rec, self.bn2 = nn.ModuleList(), nn.ModuleList()
         self.skip, self.skip_bn = nn.ModuleList(), nn.ModuleList()
         for area in range(depth):
             c_in, c_out = arch.CHANNELS_IN[area], arch.CHANNELS_OUT[area]
-            self.conv_inp.append(nn.Conv2d(c_in, c_out, 3, stride=arch.STRIDES[area], padding=1, bias=False))
-            self.conv_rec.append(nn.Conv2d(c_out, c_out, 3, padding=1, bias=False))
-            self.bn1.append(nn.BatchNorm2d(c_out))
-            self.bn2.append(nn.BatchNorm2d(c_out))
+            self.conv_inp.append(convolution(c_in, c_out, 3, stride=arch.STRIDES[area], padding=1))
+            self.conv_rec.append(convolution(c_out, c_out, 3, padding=1))
+            self.bn1.append(norm(c_out))
+            self.bn2.append(norm(c_out))
             if area % 2 and area > 1:
                 below = arch.CHANNELS_OUT[area - 2]
-                self.skip.append(nn.Conv2d(below, c_in, 1, stride=2, bias=False))
-                self.skip_bn.append(nn.BatchNorm2d(c_in))
-        self.readout = nn.Linear(arch.CHANNELS_OUT[depth - 1], classes)
+                self.skip.append(convolution(below, c_in, 1, stride=2))
+                self.skip_bn.append(norm(c_in))
+        self.readout = nn.Linear(arch.CHANNELS_OUT[depth - 1], classes, dtype=torch.float32)
 
     def areas(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Inputs u_l to Conv_inp and activities x_l of every area, for images (image, channel, height, width)."""

@@ -139,7 +139,7 @@ def trainable(folded: Folded, areas: list[Area], readout: nn.Linear) -> SteadyNe
 
 def flat_images(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
     """Normalised images (count, channel, S, S) of one level each: first nothing (zero), then random ones."""
-    levels = 5 * torch.rand(count, 1, 1, 1, generator=generator) - 2.5
+    levels = 5 * torch.rand(count, 1, 1, 1, generator=generator, dtype=torch.float32) - 2.5
     levels[0] = 0
     return levels.to(like).expand(count, *like.shape[1:])
 

@@ -41,7 +41,7 @@ class ImageSet:
         """At most `limit` images, taken evenly from the whole."""
         if limit is None or limit >= len(self):
             return self
-        pick = torch.linspace(0, len(self) - 1, limit).long()
+        pick = torch.linspace(0, len(self) - 1, limit, dtype=torch.float32).long()
         return ImageSet(self.images[pick], self.labels[pick], self.classes)
 
 

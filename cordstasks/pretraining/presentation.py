@@ -88,7 +88,7 @@ class Presentation:
         augmentation: Augmentation = AUGMENTATIONS["light"],
     ) -> None:
         self.image_size, self.classes, self.device, self.augmentation = image_size, classes, device, augmentation
-        self.mean, self.std = torch.tensor(mean, device=device), torch.tensor(std, device=device)
+        self.mean, self.std = (torch.tensor(values, device=device, dtype=torch.float32) for values in (mean, std))
 
     def test(self, images: Tensor) -> Tensor:
         """Normalised images (image, channel, S, S) of uint8 images (image, height, width, channel)."""
@@ -117,7 +117,7 @@ class Presentation:
         """
         x = self.augmented(images, generator)
         targets = F.one_hot(labels.to(self.device), self.classes).float()
-        draw = torch.rand(2, generator=generator)
+        draw = torch.rand(2, generator=generator, dtype=torch.float32)
         if progress < 1 - CLEAN and float(draw[0]) < self.augmentation.mixing:
             mix = mixed_up if float(draw[1]) < 0.5 else cut_and_mixed
             x, targets = mix(x, targets, generator)
@@ -141,20 +141,22 @@ def transforms(count: int, augmentation: Augmentation, generator: torch.Generato
     """Random affine maps (image, 2, 3) from output to input coordinates, in which a side runs from -1 to 1."""
 
     def spread(largest: float) -> Tensor:
-        return largest * (2 * torch.rand(count, generator=generator) - 1)
+        return largest * (2 * torch.rand(count, generator=generator, dtype=torch.float32) - 1)
 
-    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    flip = torch.where(torch.rand(count, generator=generator, dtype=torch.float32) < 0.5, -1.0, 1.0).float()
     angle = spread(math.radians(augmentation.rotation))
     zoom, stretch, shear = spread(augmentation.zoom).exp(), spread(augmentation.stretch).exp(), spread(augmentation.shear)
     x_shift, y_shift = spread(2 * augmentation.shift), spread(2 * augmentation.shift)
     rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(count, 2, 2)
-    scaled = torch.stack([flip * zoom * stretch, shear, torch.zeros(count), zoom / stretch], 1).view(count, 2, 2)
+    scaled = torch.stack([flip * zoom * stretch, shear, torch.zeros(count, dtype=torch.float32), zoom / stretch], 1).view(
+        count, 2, 2
+    )
     return torch.cat([rotation @ scaled, torch.stack([x_shift, y_shift], 1)[:, :, None]], 2)
 
 
 def recoloured(x: Tensor, colour: float, generator: torch.Generator) -> Tensor:
     """Normalised images (image, channel, height, width) with another brightness, contrast and saturation each."""
-    change = (colour * (2 * torch.rand(3, len(x), 1, 1, 1, generator=generator) - 1)).to(x.device)
+    change = (colour * (2 * torch.rand(3, len(x), 1, 1, 1, generator=generator, dtype=torch.float32) - 1)).to(x.device)
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * change[0].exp()
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -163,7 +165,7 @@ def recoloured(x: Tensor, colour: float, generator: torch.Generator) -> Tensor:
 
 def mixed_up(x: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Weighted means of each image, and of its target, with another one's."""
-    weight = float(torch.rand(1, generator=generator))
+    weight = float(torch.rand(1, generator=generator, dtype=torch.float32))
     order = torch.randperm(len(x), generator=generator).to(x.device)
     return torch.lerp(x[order], x, weight), torch.lerp(targets[order], targets, weight)
 
@@ -171,8 +173,8 @@ def mixed_up(x: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Te
 def cut_and_mixed(x: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Each image with a rectangle of another one, and targets weighted by area."""
     height, width = x.shape[-2:]
-    side = math.sqrt(float(torch.rand(1, generator=generator)))
-    y, x_place = (torch.rand(2, generator=generator) * torch.tensor([height, width])).int().tolist()
+    side = math.sqrt(float(torch.rand(1, generator=generator, dtype=torch.float32)))
+    y, x_place = (torch.rand(2, generator=generator, dtype=torch.float32) * torch.tensor([height, width])).int().tolist()
     rows = slice(max(0, round(y - side * height / 2)), round(y + side * height / 2))
     columns = slice(max(0, round(x_place - side * width / 2)), round(x_place + side * width / 2))
     order = torch.randperm(len(x), generator=generator).to(x.device)

@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="a small run of about three minutes, to see the whole way")
 
     size = made.add_argument_group("how much")
-    size.add_argument("--trials", type=int, default=None, help="training trials (default by task; rdm 960, each a movie)")
+    size.add_argument("--trials", type=int, default=None, help="training trials (default by task; rdm 480, each a movie)")
     size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (rdm 420)")
     size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (rdm 64)")
     size.add_argument("--steps", type=int, default=None, help="largest number of training batches (rdm 1000)")
@@ -54,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="AREA",
-        help="the front-end's areas that are read, from 0; those above are not simulated (default by task; rdm the last)",
+        help="the front-end's areas that are read, from 0; those above are not simulated (default by task; rdm 1, others the last)",
     )
     net.add_argument(
         "--side",
         type=int,
         default=None,
-        help="average the maps that are read to at most SIDE x SIDE (default by task; rdm keeps every unit)",
+        help="average the maps that are read to at most SIDE x SIDE (default by task; rdm 8, others keep every unit)",
     )
     net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool whole maps, as --side 1")
     net.add_argument(

@@ -86,8 +86,8 @@ def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace,
     if network is None:
         network, config["weights"] = named_weights(options.weights or options.frontend)
     frontend = _frontend(config, options, network, asked="areas" in given or options.resume)
-    config = {**config, "areas": list(frontend.areas)}
     task = task_of(config, frontend.image_size)
+    config = {**config, "areas": list(frontend.areas), "inputs": _inputs(config, frontend, task)}
     seeds = _seeds(config)
     dt = config["dt"]
     frontend.bin_steps(dt)
@@ -297,11 +297,20 @@ def _frontend(config: dict[str, Any], options: argparse.Namespace, network: Cord
     )
 
 
+def _inputs(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> int:
+    """How many inputs the recurrent network has: as asked, or as suits the way in which they are chosen."""
+    if config["inputs"] is None:
+        return min(TAUGHT_INPUTS if _is_taught(config, task) else INPUTS, frontend.units)
+    if config["inputs"] > frontend.units:
+        raise InputError(f"--inputs {config['inputs']}: the front-end has {frontend.units} features; give at most as many")
+    return int(config["inputs"])
+
+
 def model_of(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
     """The untrained model of a run's settings."""
     generator = torch.Generator().manual_seed(config["seed"])
     rnn = RNN(
-        min(TAUGHT_INPUTS if _is_taught(config, task) else INPUTS, frontend.units),
+        config["inputs"],
         config["units"],
         len(task.actions),
         dt=config["dt"],

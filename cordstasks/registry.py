@@ -58,6 +58,14 @@ _ENTRIES = (
         file_name="cordsnet-r8.safetensors",
     ),
     Entry(
+        name="cordsnet-r8-scratch",
+        description=(
+            "CordsNet-R8, 64 px, CIFAR-10 (ten classes), made from random weights by one command of cordstasks, with a "
+            "higher accuracy than cordsnet-r8; part of the package."
+        ),
+        file_name="cordsnet-r8-scratch.safetensors",
+    ),
+    Entry(
         name="cordsnet-r8-imagenet",
         description=(
             "CordsNet-R8, 224 px, ImageNet (1000 classes), published by Soo et al. (NeurIPS 2024). Its repository "

@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="a small run of about three minutes, to see the whole way")
 
     size = made.add_argument_group("how much")
-    size.add_argument("--trials", type=int, default=None, help="training trials (default by task; rdm 960, each a movie)")
+    size.add_argument("--trials", type=int, default=None, help="training trials (default by task; rdm 480, each a movie)")
     size.add_argument("--heldout", type=int, default=None, help="trials to test on, never trained on (rdm 420)")
     size.add_argument("--validation", type=int, default=None, help="trials to choose the best weights by (rdm 64)")
     size.add_argument("--steps", type=int, default=None, help="largest number of training batches (rdm 1000)")
@@ -54,15 +54,21 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="AREA",
-        help="the front-end's areas that are read, from 0; those above are not simulated (default by task; rdm the last)",
+        help="the front-end's areas that are read, from 0; those above are not simulated (default by task; rdm 1, others the last)",
     )
     net.add_argument(
         "--side",
         type=int,
         default=None,
-        help="average the maps that are read to at most SIDE x SIDE (default by task; rdm keeps every unit)",
+        help="average the maps that are read to at most SIDE x SIDE (default by task; rdm 8, others keep every unit)",
     )
     net.add_argument("--readout", default="flatten", help="flatten (keeps place, default) or pool whole maps, as --side 1")
+    net.add_argument(
+        "--inputs",
+        type=int,
+        default=None,
+        help="directions in feature space that the recurrent network is given (default by task and teacher)",
+    )
     net.add_argument("--units", type=int, default=512, help="recurrent units (default 512)")
     net.add_argument("--dt", type=float, default=20.0, help="the recurrent network's step in ms (default 20)")
     net.add_argument("--tau", type=float, default=100.0, help="its time constant in ms (default 100)")
@@ -106,8 +112,9 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("trials", "heldout", "validation", "steps", "units", "batch"):
         if config[name] < 1:
             raise InputError(f"--{name} {config[name]}: must be at least 1")
-    if config["side"] is not None and config["side"] < 1:
-        raise InputError(f"--side {config['side']}: must be at least 1")
+    for name in ("side", "inputs"):
+        if config[name] is not None and config[name] < 1:
+            raise InputError(f"--{name} {config[name]}: must be at least 1")
     if isinstance(config["areas"], int):
         config["areas"] = [config["areas"]]
     elif config["areas"] is not None:

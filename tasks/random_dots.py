@@ -47,7 +47,9 @@ class RandomDotsTask(VisualTask):
     stimulus: ClassVar[str] = "motion"
     stationary: ClassVar[bool] = True
     run_defaults: ClassVar[Mapping[str, Any]] = {
-        "trials": 960,  # each a movie of its own, which is what takes the time
+        "trials": 480,  # each a movie of its own, which is what takes the time
+        "areas": 1,  # early areas keep place and see motion, as those do that drive MT
+        "side": 8,
         "heldout": 420,
         "validation": 64,
         "steps": 1000,

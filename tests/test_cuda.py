@@ -281,6 +281,12 @@ class TestWholeStepsWithoutADevice:
             simulator.step(simulator.zero_state(batch), simulator.drives(images(batch, 32)))
             assert len(simulator._repeat.kept) <= SIZES_KEPT
 
+    def test_drives_of_zero_do_not_spoil_the_check(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        FakeCuda(monkeypatch)
+        engine = Cuda("tf32")
+        Simulator(CordsNet(2, image_size=32), engine=engine).spontaneous(steps=2)
+        assert engine.fused, engine.why_not_fused
+
     def test_a_kernel_that_is_wrong_is_not_used(self, random_network: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
         FakeCuda(monkeypatch)
         right = TorchSteps.product

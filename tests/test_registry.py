@@ -340,7 +340,7 @@ def test_packaged_weights_come_from_the_package(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_entry_can_be_got_and_checked() -> None:
-    assert registry.names() == ("cordsnet-r8", "cordsnet-r8-imagenet")
+    assert registry.names() == ("cordsnet-r8", "cordsnet-r8-scratch", "cordsnet-r8-imagenet")
     for name, entry in registry.REGISTRY.items():
         assert entry.name == name
         assert entry.packaged == (entry.url == "") == (entry.blob == "")

@@ -78,7 +78,7 @@ class _Maker:
     def _check(self, made: FusedSteps, shape: Shape, drives: Sequence[Tensor]) -> None:
         """Two fused steps, of which each reads another buffer, from any state, against two of cuDNN's."""
         generator = torch.Generator(drives[0].device).manual_seed(0)
-        size = max(float(drive.abs().max()) for drive in drives)
+        size = max(float(drive.abs().max()) for drive in drives) or 1.0  # a blank image may drive nothing
         start = [
             torch.rand(drive.shape, generator=generator, device=drive.device, dtype=drive.dtype)
             .mul_(size)

@@ -1,0 +1,67 @@
+"""Random-dot motion over seeds: accuracy by coherence, tuned units, and the controls of all seeds together.
+
+With cordstasks installed: ``python benchmarks/motion.py --seeds 0 1 2 --out motion``. Each seed is a run of
+``python -m cordstasks.train --task rdm`` in a folder of its own under ``--out``; what follows ``--`` is passed on to it,
+such as ``-- --areas 7 --side 2 --trials 960``. Runs that are finished are not run again, so the command can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from cordstasks.command import run_command
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of the runs (default 0 to 4)")
+    parser.add_argument("--out", type=Path, default=Path("motion"), help="folder of the runs (default motion)")
+    parser.add_argument("more", nargs="*", help="arguments of cordstasks.train, after --")
+    options = parser.parse_args()
+    print_table([run(seed, options) for seed in options.seeds])
+    return 0
+
+
+def run(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """The summary of one seed's run, which is carried out, or continued, if need be."""
+    from cordstasks import train
+
+    folder = options.out / f"seed-{seed}"
+    if not (folder / "summary.json").exists():
+        going = ["--resume"] if (folder / "config.json").exists() else ["--task", "rdm", "--seed", str(seed), *options.more]
+        train.main([*going, "--out", str(folder)])
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def print_table(summaries: list[dict[str, Any]]) -> None:
+    """A row for each seed, and their means; then the controls of all seeds together."""
+    from cordstasks.analysis import wilson_interval
+
+    levels = [row["coherence"] for row in summaries[0]["heldout"]["by_condition"]]
+    rows = []
+    for summary in summaries:
+        right = [100 * row["accuracy"] for row in summary["heldout"]["by_condition"]]
+        seconds = summary["seconds"]
+        rows.append([*right, 100 * summary["tuning"]["share"], seconds["bank"], seconds["train"], seconds["total"]])
+    names = [*(f"{100 * level:.1f} %" for level in levels), "tuned %", "front-end s", "training s", "in all s"]
+    print("seed".ljust(6) + "".join(name.rjust(13) for name in names))
+    for summary, row in zip(summaries, rows, strict=True):
+        print(str(summary["seed"]).ljust(6) + "".join(f"{value:13.1f}" for value in row))
+    print("mean".ljust(6) + "".join(f"{statistics.mean(column):13.1f}" for column in zip(*rows, strict=True)))
+    lowest = [summary["heldout"]["by_condition"][0] for summary in summaries]
+    pooled = {"zero coherence": lowest} if levels[0] == 0 else {}
+    pooled |= {name: [summary["controls"][name] for summary in summaries] for name in ("shuffled", "reversed")}
+    for name, parts in pooled.items():
+        trials = sum(part["trials"] for part in parts)
+        right = round(sum(part["trials"] * part["accuracy"] for part in parts))
+        low, high = wilson_interval(right, trials)
+        print(f"{name}: {right / trials:.1%} of {trials} trials ({low:.1%} to {high:.1%})")
+
+
+if __name__ == "__main__":
+    run_command(main)

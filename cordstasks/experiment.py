@@ -32,7 +32,7 @@ from cordstasks.tasks.visual import Duration
 from cordstasks.teacher import check_number, fit_teacher
 from cordstasks.training import TrainSettings, train, trial_set
 
-TAUGHT_INPUTS = 24  # directions in feature space that the recurrent network is given, chosen by a teacher
+TAUGHT_INPUTS = 48  # directions in feature space that the recurrent network is given, chosen by a teacher
 AVERAGE = 0.98  # by which weights fade in the running average that is kept, where few pictures make evaluations noisy
 INPUTS = 300  # or as many principal components
 SETS = ("training", "validation", "heldout", "controls")

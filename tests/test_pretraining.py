@@ -370,7 +370,8 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Matched:
 
 class TestMatching:
     def test_brings_areas_closer_to_the_cnn_on_other_images(self, matched: Matched) -> None:
-        x = prepare(32)(image_set(8, 32, seed=9).images)
+        generator = torch.Generator().manual_seed(9)
+        x = presentation(32).augmented(image_set(16, 32, seed=9).images, generator)  # as training shows them
         with torch.no_grad():
             target = matched.cnn.areas(x)[1]
         started = [initial_area(matched.folded, area) for area in range(2)]

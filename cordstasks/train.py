@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="AREA",
-        help="the front-end's areas that are read, from 0; those above are not simulated (default by task; rdm 1, others the last)",
+        help="the front-end's areas that are read, from 0; those above are not simulated (default: rdm 1, others the last)",
     )
     net.add_argument(
         "--side",

@@ -154,7 +154,7 @@ class TestRun:
         expected = {**SIZES, "set": PERIODS, "seed": SEED, "task": "rdm", "readout": "pool", "dt": 20.0, "tau": 100.0}
         assert {name: config[name] for name in expected} == expected
         assert config["environment"]["torch"] == torch.__version__
-        assert (config["areas"], config["side"]) == ([1], None)  # the last of a network of two
+        assert (config["areas"], config["side"]) == ([1], 8)  # the defaults of random dots
 
     def test_the_log_has_a_row_for_each_evaluation(self, finished: tuple[Path, str]):
         rows = RunFolder(finished[0]).log.read()
@@ -605,7 +605,7 @@ class TestBadInput:
         [
             ("--units 5", "--units 5: the run in {} has 16; leave it out, or use --out"),
             ("--areas 0", "--areas [0]: the run in {} has [1]; leave it out"),
-            ("--side 2", "--side 2: the run in {} has none; leave it out"),
+            ("--side 2", "--side 2: the run in {} has 8; leave it out"),
             ("--dt 10", "--dt 10.0: the run in {} has 20.0; leave it out"),
             ("--set motion=300", "--set {{'motion': 300}}: the run in {} has"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),

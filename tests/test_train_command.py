@@ -315,7 +315,7 @@ class TestAreas:
         out = tmp_path / "run"
         line, config, summary = self.run(place, deep, out, "--areas", "1", "--side", "2")
         assert line.endswith(", reads area 1, averaged to 2 x 2: 256 features")
-        assert (config["areas"], config["side"]) == ([1], 2)
+        assert (config["areas"], config["side"], config["inputs"]) == ([1], 2, 48)  # as a teacher chooses by default
         assert summary["read"] == {"areas": [1], "sides": [2], "features": 256}
         assert 0 < summary["bank"]["step_fraction"] < 0.7
         loaded = load_run(out, device="cpu", bank=place / "bank")
@@ -327,12 +327,13 @@ class TestAreas:
             assert (code, "this run is finished" in printed) == (0, True), err
 
     def test_several_areas(self, place: Path, deep: Path, tmp_path: Path):
-        line, config, summary = self.run(place, deep, tmp_path / "run", "--areas", "3", "0", "--labels-only")
+        more = ("--areas", "3", "0", "--labels-only", "--inputs", "299")
+        line, config, summary = self.run(place, deep, tmp_path / "run", *more)
         assert line.endswith(", reads areas 0 and 3: 6,144 features")
         assert config["areas"] == [0, 3]
         assert summary["bank"]["step_fraction"] == 1
         projection = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["model"]["projection"]
-        assert projection.shape == (6144, 300)
+        assert projection.shape == (6144, 299)
         assert min(float(part.abs().max()) for part in projection.split((4096, 2048))) > 0
 
     def test_a_stopped_run_goes_on_with_its_areas(
@@ -517,6 +518,8 @@ class TestBadInput:
             ("--areas", "argument --areas: expected at least one argument"),
             ("--areas V1", "argument --areas: invalid int value: 'V1'"),
             ("--side 0", "--side 0: must be at least 1"),
+            ("--inputs 0", "--inputs 0: must be at least 1"),
+            ("--inputs 65", "--inputs 65: the front-end has 64 features; give at most as many"),
             ("--side 2.5", "argument --side: invalid int value: '2.5'"),
             ("--dt 3", "--dt 3 ms: give a multiple of the front-end's step of 2 ms"),
             ("--dt nan", "--dt nan: must be a finite number"),

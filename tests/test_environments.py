@@ -198,10 +198,13 @@ class TestEveryEnvironment:
         environment.reset(seed=5)
         twin, stranger = copy.deepcopy(environment), copy.deepcopy(environment)
         stranger.seed(None)
-        for one in (environment, twin, stranger):
-            one.new_trial()
-        np.testing.assert_array_equal(np.asarray(twin.ob), np.asarray(environment.ob))
-        assert not np.array_equal(np.asarray(stranger.ob), np.asarray(environment.ob))
+        alike = []
+        for _ in range(6):  # two single trials may be the same by chance: eight places with three delays are few
+            for one in (environment, twin, stranger):
+                one.new_trial()
+            np.testing.assert_array_equal(np.asarray(twin.ob), np.asarray(environment.ob))
+            alike.append(np.array_equal(np.asarray(stranger.ob), np.asarray(environment.ob)))
+        assert not all(alike)
 
     @EVERY
     def test_the_right_action_is_to_fixate_and_then_to_answer(self, name: str):

@@ -23,10 +23,12 @@ from cordstasks.folders import LOCK, locked, new_folder, unfinished_folder
 from cordstasks.runs import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
+# It hears SIGINT even where the shell that started the tests ignores it, as for a job in the background.
 HOLDING = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from cordstasks.folders import locked
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with locked(Path(sys.argv[1]), "out"):
     print("locked", flush=True)
     time.sleep(600)
@@ -99,7 +101,7 @@ class TestLock:
     @pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM", "SIGINT"])
     def test_it_ends_with_the_process(self, tmp_path: Path, other: subprocess.Popen[str], sign: str):
         other.send_signal(getattr(signal, sign))
-        other.wait()
+        other.wait(timeout=60)
         with locked(tmp_path / "run", "out"):
             assert (tmp_path / "run" / LOCK).read_text().split()[0] == str(os.getpid())
         assert list((tmp_path / "run").iterdir()) == []

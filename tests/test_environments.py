@@ -168,8 +168,9 @@ class TestEveryEnvironment:
             again = stream(begin)
             np.testing.assert_array_equal(again[0], frames)
             assert again[1] == rewards
-        for begin in (lambda environment: environment.reset(seed=6), lambda environment: environment.reset()):
-            assert not np.array_equal(stream(begin)[0], frames)
+        assert not np.array_equal(stream(lambda environment: environment.reset(seed=6))[0], frames)
+        # without a seed a single stream may be the same by chance, where places and delays are few
+        assert not all(np.array_equal(stream(lambda environment: environment.reset())[0], frames) for _ in range(6))
 
     @EVERY
     def test_reset_without_a_seed_goes_on_with_the_next_trial(self, name: str):

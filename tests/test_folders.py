@@ -262,7 +262,7 @@ class TestCommands:
     def test_a_visual_run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.chdir(tmp_path)
         options = train.parser().parse_args(["--task", "rdm"])
-        recorded = {"areas": [0], "weights": {"path": "", "sha256": ""}, "environment": {}}
+        recorded = {"areas": [0], "inputs": 2, "weights": {"path": "", "sha256": ""}, "environment": {}}
         RunFolder(tmp_path / "run").start({**train.config_of(options), **recorded})
         with (
             locked(tmp_path / "run", "out"),

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from cordstasks import tasks
-from cordstasks.abstract.command import seeds
-from cordstasks.abstract.settings import CONNECTIVITIES, defaults
-from cordstasks.command import run_command
+from cordstasks.runs.abstract_command import seeds
+from cordstasks.training.abstract_settings import CONNECTIVITIES, defaults
+from cordstasks.utils.command_line import run_command
 
 
 def main() -> int:
@@ -33,9 +33,9 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace, out: Path) -> None:
-    from cordstasks.abstract.experiment import carry_out
-    from cordstasks.files import read_json
-    from cordstasks.runs import RunFolder
+    from cordstasks.runs.abstract import carry_out
+    from cordstasks.utils.files import read_json
+    from cordstasks.utils.run_folder import RunFolder
 
     print(f"{'task':<16} {'connectivity':<12} {'learned':>7} {'batches':>11} {'seconds':>7}  held-out score of each seed")
     learned = networks = 0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cordstasks.command import run_command
+from cordstasks.utils.command_line import run_command
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from cordstasks.cordsnet import CordsNet
-    from cordstasks.devices import resolve
+    from cordstasks.utils.devices import resolve
 
     device = resolve(options.device)
     precision = options.precision or ("tf32" if device.type == "cuda" else "float32")
@@ -154,7 +154,7 @@ def compare(network: CordsNet, batch: int, precision: str, options: argparse.Nam
     """Time everything for one batch size, in rounds until this time on the clock, and print it."""
     import torch
 
-    from cordstasks.simulator import Simulator
+    from cordstasks.cordsnet.simulator import Simulator
 
     device = network.device
     simulator = Simulator(network, precision=precision)
@@ -249,7 +249,7 @@ def measured(
 
 
 def report_steps(network: CordsNet, batch: int, seconds: dict[str, float], peak: float, size: int) -> None:
-    from cordstasks.simulator import multiply_accumulates
+    from cordstasks.cordsnet.simulator import multiply_accumulates
 
     side, channels = network.image_size, network.in_channels
     costs = multiply_accumulates(network.depth, image_size=side, in_channels=channels)

@@ -13,7 +13,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from cordstasks.command import run_command
+from cordstasks.utils.command_line import run_command
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cordstasks.command import run_command
+from cordstasks.utils.command_line import run_command
 
 if TYPE_CHECKING:
     import torch
@@ -43,9 +43,9 @@ def run(options: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from cordstasks.abstract.settings import defaults
-    from cordstasks.abstract.training import initial_network, masked_error, side_by_side
-    from cordstasks.stack import RNNStack
+    from cordstasks.rnn.stack import RNNStack
+    from cordstasks.training.abstract import initial_network, masked_error, side_by_side
+    from cordstasks.training.abstract_settings import defaults
 
     settings = defaults(
         options.task, options.connectivity, units=options.units, batch=options.batch, seeds=tuple(range(options.networks))

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from cordstasks.abstract.command import seeds
-from cordstasks.abstract.settings import ACTIVATIONS, CONNECTIVITIES, Settings, defaults, first_repeated
-from cordstasks.command import Parser, named_path, run_command
 from cordstasks.errors import InputError, unknown
+from cordstasks.runs.abstract_command import seeds
+from cordstasks.training.abstract_settings import ACTIVATIONS, CONNECTIVITIES, Settings, defaults, first_repeated
+from cordstasks.utils.command_line import Parser, named_path, run_command
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
     combinations = product(options.tasks, options.connectivities, options.activations)
     chosen = {combination: _settings(options, *combination) for combination in combinations}
-    from cordstasks.abstract.comparing import compare_networks  # late: it loads torch, which mistakes need not wait for
+    from cordstasks.experiments.comparison import compare_networks  # late: it loads torch, which mistakes need not wait for
 
     return compare_networks(options, chosen)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from cordstasks.components import block_factors, from_rows, inverse_root, leading, mean_of
 from cordstasks.errors import InputError
-from cordstasks.frontend import Features
-from cordstasks.rnn import RNN
+from cordstasks.frontend.components import block_factors, from_rows, inverse_root, leading, mean_of
+from cordstasks.frontend.frontend import Features
+from cordstasks.rnn.network import RNN
 
 __all__ = ["MultiAreaModel"]
 
@@ -75,7 +75,7 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
 
     If several areas were read, the features of each are first scaled by one factor to the same total variance, so that
     none outweighs the others by the number of its units or their rates; the factors are part of the projection. Of up to
-    2,048 units, or rows, components are exact; of more they come from `cordstasks.components.leading`.
+    2,048 units, or rows, components are exact; of more they come from `cordstasks.frontend.components.leading`.
 
     Parameters
     ----------

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cordstasks.errors import InputError
-from cordstasks.frontend import STEP_MS, WARMUP_MS, FrontEnd
+from cordstasks.frontend.frontend import STEP_MS, WARMUP_MS, FrontEnd
 from cordstasks.stimuli import Movie
-from cordstasks.tasks.environment import VisualEnvironment
-from cordstasks.tasks.visual import Trial
+from cordstasks.tasks.environments.visual import VisualEnvironment
+from cordstasks.tasks.visual.base import Trial
 
 __all__ = ["FrontEndObservation"]
 

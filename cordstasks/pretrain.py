@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from cordstasks.command import Parser, named_path, run_command
-from cordstasks.folders import locked
+from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.folders import locked
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cordstasks import registry
-from cordstasks.abstract import command as abstract
-from cordstasks.command import Parser, named_path, run_command
+from cordstasks.cordsnet import pretrained as registry
 from cordstasks.errors import InputError, naming
-from cordstasks.files import absolute
-from cordstasks.folders import unfinished_folder
+from cordstasks.runs import abstract_command as abstract
+from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.files import absolute
+from cordstasks.utils.folders import unfinished_folder
 
 # options that say where and whether, not what: they may differ when a run is resumed
 WHERE = ("out", "resume", "bank", "no_bank", "bank_limit", "weights", "quick", "stimuli_dir")
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.task is None and not options.resume:
         raise InputError("--task is missing; name one, such as --task rdm")
     config = config_of(options)
-    from cordstasks.experiment import run  # late: it loads torch, which --help and mistakes need not wait for
+    from cordstasks.runs.visual import run  # late: it loads torch, which --help and mistakes need not wait for
 
     # of a resumed run the task parameters that are not on the command line have proved right before
     with naming({"path=": "--out ", **{f"{name}=": f"--set {name}=" for name in config["set"]}}):

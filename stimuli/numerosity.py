@@ -9,13 +9,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from cordstasks.arguments import plain
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import _shapes
 from cordstasks.stimuli._checks import not_negative, positive, whole
 from cordstasks.stimuli._placement import in_line, scattered, spaced
 from cordstasks.stimuli.discs import discs
 from cordstasks.stimuli.display import Display
+from cordstasks.utils.arguments import plain
 
 CONTROLS = (
     "standard",

@@ -10,17 +10,17 @@ from inspect import signature
 from typing import Any, Literal, overload
 
 from cordstasks.errors import InputError, unknown
-from cordstasks.tasks.abstract import AbstractBatch, AbstractTask
-from cordstasks.tasks.catdog import CatDogTask
+from cordstasks.tasks.abstract.base import AbstractBatch, AbstractTask
+from cordstasks.tasks.abstract.decisions import ContextualDecisionTask, MultisensoryDecisionTask, PerceptualDecisionTask
+from cordstasks.tasks.abstract.working_memory import DelayedMatchToSampleTask, MemoryProTask, ParametricWorkingMemoryTask
 from cordstasks.tasks.checking import check_task
-from cordstasks.tasks.decisions import ContextualDecisionTask, MultisensoryDecisionTask, PerceptualDecisionTask
-from cordstasks.tasks.numerosity import NumerosityTask
-from cordstasks.tasks.random_dots import RandomDotsTask
-from cordstasks.tasks.registration import register
+from cordstasks.tasks.environments.registration import register
 from cordstasks.tasks.registry import forget, line_of, load_file, names, reason_of, register_task, registered, reserve
-from cordstasks.tasks.saccade import MemorySaccadeTask
-from cordstasks.tasks.visual import Decisions, Trial, TrialBatch, VisualTask
-from cordstasks.tasks.working_memory import DelayedMatchToSampleTask, MemoryProTask, ParametricWorkingMemoryTask
+from cordstasks.tasks.visual.base import Decisions, Trial, TrialBatch, VisualTask
+from cordstasks.tasks.visual.catdog import CatDogTask
+from cordstasks.tasks.visual.numerosity import NumerosityTask
+from cordstasks.tasks.visual.random_dots import RandomDotsTask
+from cordstasks.tasks.visual.saccade import MemorySaccadeTask
 
 __all__ = [
     "AbstractBatch",

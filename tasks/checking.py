@@ -19,7 +19,7 @@ import numpy as np
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import Display, Movie
 from cordstasks.tasks.registry import line_of, reason_of
-from cordstasks.tasks.visual import FIXATE, Condition, Trial, VisualTask, check_duration
+from cordstasks.tasks.visual.base import FIXATE, Condition, Trial, VisualTask, check_duration
 
 _SECONDS = 0.5  # after which no further trials are tried
 _LEAST = 3  # trials of each design that are tried however long they take, and tried twice

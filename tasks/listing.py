@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cordstasks.tasks.abstract import AbstractTask
-from cordstasks.tasks.visual import Condition, Duration, VisualTask
+from cordstasks.tasks.abstract.base import AbstractTask
+from cordstasks.tasks.visual.base import Condition, Duration, VisualTask
 
 _SHOWN = 8  # values of a condition, or of a parameter, that are listed
 _WIDTH = 110  # columns

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
-from cordstasks.files import writable_folder, write_bytes
-from cordstasks.tasks.abstract import AbstractTask
-from cordstasks.tasks.visual import Trial, VisualTask
+from cordstasks.tasks.abstract.base import AbstractTask
+from cordstasks.tasks.visual.base import Trial, VisualTask
+from cordstasks.utils.files import writable_folder, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def write_preview(task: VisualTask | AbstractTask, folder: Path, *, trials: int 
 
 def curves(task: AbstractTask, *, trials: int = 6, seed: int = 0) -> Figure:
     """Inputs, targets and mask of trials of an abstract task, each under its conditions and the right action."""
-    from cordstasks.analysis import abstract_figures
+    from cordstasks.analysis.figures import abstract as abstract_figures
 
     batch = task.sample(trials, seed=seed)
     titles = []

@@ -15,8 +15,8 @@ from types import CodeType
 from typing import TypeVar
 
 from cordstasks.errors import InputError
-from cordstasks.files import FileStamp, file_stamp
-from cordstasks.tasks.visual import VisualTask
+from cordstasks.tasks.visual.base import VisualTask
+from cordstasks.utils.files import FileStamp, file_stamp
 
 _TASKS: dict[str, type[VisualTask]] = {}
 _TAKEN: set[str] = set()  # ids of tasks that are not visual

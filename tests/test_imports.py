@@ -15,62 +15,40 @@ ROOT = Path(__file__).resolve().parents[1]
 MAPPED = ("stimuli", "tasks", "analysis")
 FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for folder in MAPPED}}
 
-# What a part may import of this package, itself apart; a part is a module or a package of modules.
-FOUNDATIONS = {"cordstasks", "errors", "arguments", "files", "folders", "command", "registry"}
-STIMULI = {"errors", "arguments", "stimuli"}
-TASKS = STIMULI | {"tasks"}
-MODELS = {
-    *FOUNDATIONS,
-    *STIMULI,
-    *("architecture", "engines", "devices", "cordsnet", "checkpoints", "simulator"),
-    *("bank", "histories", "frontend", "rnn", "components", "model"),
-    *("connectivity", "published", "recurrence", "stack"),
-}
-TRAINING_PARTS = (
-    *("teacher", "mixtures", "recombining", "training", "behaving", "runs", "reports", "experiment", "trained", "recorded"),
-    *("pretraining", "abstract"),
-)
-OBSERVATION = MODELS | TASKS | {"observation"}
-TRAINING = MODELS | TASKS | {"analysis", *TRAINING_PARTS}
+# Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
+MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
+LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
+COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
-    "arguments": {"errors"},
-    "files": {"errors"},
-    "folders": {"errors", "files"},
-    "command": {"errors"},
-    "registry": {"errors", "files"},
-    "stimuli": STIMULI,
-    "tasks": TASKS | {"command", "files", "analysis"},
-    "analysis": {"errors", "files", "analysis"},
-    **dict.fromkeys(MODELS - FOUNDATIONS - STIMULI, MODELS),
-    "teacher": MODELS | {"teacher"},
-    "mixtures": set(),
-    **dict.fromkeys(TRAINING_PARTS[2:], TRAINING),
-    "observation": OBSERVATION,
-    "train": TRAINING,
-    "pretrain": TRAINING,
-    "sweep": TRAINING,
-    "compare": TRAINING,
+    "utils": {"errors"},
+    "stimuli": {"errors", "utils"},
+    "analysis": {"errors", "utils"},
+    "tasks": {"errors", "utils", "stimuli", "analysis"},
+    "rnn": {"errors", "utils"},
+    "cordsnet": {"errors", "utils"},
+    "frontend": {"errors", "utils", "stimuli", "cordsnet"},
+    "model": {"errors", "utils", "rnn", "frontend"},
+    "observation": {"errors", "utils", "stimuli", "tasks", "frontend"},
+    "training": MODELS | {"tasks"},
+    "reports": MODELS | {"tasks", "analysis", "training"},
+    "runs": LEARNING - {"experiments"},
+    "experiments": LEARNING,
+    "pretraining": {"errors", "utils", "stimuli", "cordsnet"},
+    **dict.fromkeys(COMMANDS, LEARNING | {"pretraining"}),
 }
 # Outside packages that a part may import, beside the standard library; no entry: any.
 OUTSIDE: dict[str, set[str]] = {
     "cordstasks": set(),
     "errors": set(),
-    "arguments": set(),
-    "files": set(),
-    "folders": set(),
-    "command": set(),
-    "registry": {"tqdm"},
-    "bank": {"numpy"},
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl"},
-    "train": set(),
-    "pretrain": set(),
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"},
+    **dict.fromkeys(COMMANDS, set()),
 }
 # The only modules that may import these, wherever in them.
-ONLY_IN = {"neurogym": {"cordstasks.tasks.environment", "cordstasks.tasks.abstract_environment"}}
+ONLY_IN = {"neurogym": {"cordstasks.tasks.environments.visual", "cordstasks.tasks.environments.abstract"}}
 
 
 def part_of(module: str) -> str:
@@ -102,7 +80,7 @@ def problems(source: str, module: str, *, package: bool = False) -> list[str]:
         if top in MAPPED:
             found.append(f"{module}:{line}: {name}: write cordstasks.{top}")
         elif top == "cordstasks":
-            # `from cordstasks import x` may name a module or something that the package itself holds
+            # `from cordstasks import x` may name a layer or something that the package itself holds
             part = part_of(name) if part_of(name) in ALLOWED else "cordstasks"
             if part not in ALLOWED[own] | {own, "cordstasks"}:
                 found.append(f"{module}:{line}: {own} must not import {part}")
@@ -137,6 +115,43 @@ class TestSources:
         assert {part_of(name) for name in names} == set(ALLOWED)
 
 
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other, if only by way of others; an import within a function counts like any."""
+    remaining = {module: set(targets) for module, targets in edges.items()}
+    while True:  # take away what imports nothing that is left, and what nothing that is left imports
+        targets = set().union(*remaining.values()) if remaining else set()
+        ends = {module for module, to in remaining.items() if not to & remaining.keys() or module not in targets}
+        if not ends:
+            return [sorted(remaining)] if remaining else []
+        remaining = {module: to - ends for module, to in remaining.items() if module not in ends}
+
+
+def imported_modules() -> dict[str, set[str]]:
+    """The modules that each module of this package imports, wherever in its source."""
+    paths = dict(modules())
+    edges: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        edges[module] = set()
+        for _, name in imported(path.read_text(), module, package=path.name == "__init__.py"):
+            target = name if name in paths else name.rpartition(".")[0]
+            if target in paths and target not in (module, "cordstasks"):
+                edges[module].add(target)
+    return edges
+
+
+class TestCircles:
+    def test_there_are_none(self):
+        edges = imported_modules()
+        assert sum(map(len, edges.values())) > 300
+        assert circles(edges) == []
+
+    def test_they_would_be_found(self):
+        edges = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a"}}
+        assert circles(edges) == [["b", "c"]]
+        assert circles({"a": {"b"}, "b": set()}) == []
+        assert circles({}) == []
+
+
 class TestTheChecker:
     @pytest.mark.parametrize(
         ("module", "source", "problem"),
@@ -148,18 +163,18 @@ class TestTheChecker:
             ("cordstasks.stimuli.new", "from .. import rnn", "1: stimuli must not import rnn"),
             ("cordstasks.stimuli.new", "def f():\n    import cordstasks.rnn as r", "2: stimuli must not import rnn"),
             ("cordstasks.tasks.new", "import torch.nn", "1: tasks must not import torch"),
-            ("cordstasks.tasks.new", "import neurogym", "cordstasks.tasks.environment may import neurogym"),
+            ("cordstasks.tasks.new", "import neurogym", "cordstasks.tasks.environments.visual may import neurogym"),
             ("cordstasks.tasks.new", "import cordstasks.frontend", "1: tasks must not import frontend"),
             ("cordstasks.frontend", "\nfrom cordstasks.tasks import get", "2: frontend must not import tasks"),
-            ("cordstasks.rnn", "from cordstasks import experiment", "1: rnn must not import experiment"),
+            ("cordstasks.rnn", "from cordstasks import experiments", "1: rnn must not import experiments"),
             ("cordstasks.model", "from cordstasks.analysis import figures", "1: model must not import analysis"),
-            ("cordstasks.training", "from cordstasks.train import main", "1: training must not import train"),
+            ("cordstasks.training.visual", "from cordstasks.train import main", "1: training must not import train"),
             ("cordstasks.analysis.new", "from cordstasks.rnn import RNN", "1: analysis must not import rnn"),
             ("cordstasks.analysis.new", "from cordstasks.stimuli import Movie", "1: analysis must not import stimuli"),
             ("cordstasks.analysis.new", "import torch", "1: analysis must not import torch"),
-            ("cordstasks.files", "import cordstasks.registry", "1: files must not import registry"),
+            ("cordstasks.utils.files", "import cordstasks.cordsnet.pretrained", "1: utils must not import cordsnet"),
             ("cordstasks.train", "import torch", "1: train must not import torch"),
-            ("cordstasks.training", "import stimuli", "1: stimuli: write cordstasks.stimuli"),
+            ("cordstasks.training.visual", "import stimuli", "1: stimuli: write cordstasks.stimuli"),
             ("cordstasks.tasks.new", "from stimuli.movie import Movie", "write cordstasks.stimuli"),
             ("cordstasks.new", "", "say in this test what new may import"),
         ],
@@ -173,10 +188,10 @@ class TestTheChecker:
         [
             ("cordstasks.stimuli.new", "import math\nimport numpy as np\nfrom cordstasks.errors import InputError"),
             ("cordstasks.stimuli.new", "from . import movie\nfrom .movie import Movie"),
-            ("cordstasks.tasks.environment", "import neurogym\nfrom cordstasks.stimuli import Movie"),
-            ("cordstasks.runs", "from cordstasks import __version__\nimport torch"),
-            ("cordstasks.experiment", "from cordstasks import reports, tasks, analysis"),
-            ("cordstasks.train", "from cordstasks.experiment import run"),
+            ("cordstasks.tasks.environments.visual", "import neurogym\nfrom cordstasks.stimuli import Movie"),
+            ("cordstasks.utils.run_folder", "from cordstasks import __version__\nimport torch"),
+            ("cordstasks.runs.visual", "from cordstasks import reports, tasks, analysis"),
+            ("cordstasks.train", "from cordstasks.runs.visual import run"),
         ],
     )
     def test_it_lets_pass(self, module: str, source: str):
@@ -189,7 +204,6 @@ class TestTheChecker:
 
 
 HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL"}
-COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +211,7 @@ def loaded() -> dict[str, set[str]]:
     """Modules that are loaded after each statement of one interpreter."""
     statements = [
         "import cordstasks",
-        "import cordstasks.registry",
+        "import cordstasks.cordsnet.pretrained",
         "import cordstasks.stimuli",
         "import cordstasks.tasks",
         *(f"import cordstasks.{name}; cordstasks.{name}.parser().format_help()" for name in COMMANDS),
@@ -246,7 +260,7 @@ class TestWhatIsLoaded:
         assert len(loaded) == 20
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
-        assert "numpy" not in loaded["import cordstasks.registry"]
+        assert "numpy" not in loaded["import cordstasks.cordsnet.pretrained"]
 
     def test_the_folders_beside_the_package_are_its_parts(self, loaded: dict[str, set[str]]):
         assert loaded["places"] == {str(ROOT / folder / "__init__.py") for folder in ("stimuli", "tasks", "cordstasks")}

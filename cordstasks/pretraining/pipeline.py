@@ -19,21 +19,21 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cordstasks import __version__
-from cordstasks import architecture as arch
-from cordstasks.checkpoints import load, save
-from cordstasks.cordsnet import CordsNet, Preprocessing
-from cordstasks.devices import resolve
+from cordstasks.cordsnet import architecture as arch
+from cordstasks.cordsnet.checkpoints import load, save
+from cordstasks.cordsnet.network import CordsNet, Preprocessing
 from cordstasks.errors import InputError
-from cordstasks.files import Log, read_json, writable_folder, write_bytes, write_json
-from cordstasks.pretraining.cnn import FeedForward, fold
-from cordstasks.pretraining.cnn_stage import CnnSettings, accuracy, train_cnn
+from cordstasks.pretraining.data import ImageSet, read_folder
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
-from cordstasks.pretraining.equilibrium import EquilibriumSettings, SteadyNetwork, train_at_equilibrium, trainable
-from cordstasks.pretraining.images import ImageSet, read_folder
-from cordstasks.pretraining.matching import MatchSettings, assemble, match_areas
+from cordstasks.pretraining.feedforward import FeedForward, fold
 from cordstasks.pretraining.presentation import Presentation, augmentation_of
 from cordstasks.pretraining.protocol import check_frames, check_images
+from cordstasks.pretraining.stages.cnn import CnnSettings, accuracy, train_cnn
+from cordstasks.pretraining.stages.equilibrium import EquilibriumSettings, SteadyNetwork, train_at_equilibrium, trainable
+from cordstasks.pretraining.stages.match import MatchSettings, assemble, match_areas
 from cordstasks.stimuli import Display, RandomDots, discs, random_dots
+from cordstasks.utils.devices import resolve
+from cordstasks.utils.files import Log, read_json, writable_folder, write_bytes, write_json
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 # options that may differ between a run and its continuation

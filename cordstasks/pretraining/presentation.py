@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cordstasks.errors import unknown
-from cordstasks.pretraining.images import normalise
+from cordstasks.pretraining.data import normalise
 
 CLEAN = 0.1  # last fraction of a training without mixed images, so that it ends on images as they are
 

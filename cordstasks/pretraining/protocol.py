@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from cordstasks.cordsnet import CordsNet
-from cordstasks.pretraining.images import ImageSet
-from cordstasks.simulator import Simulator
+from cordstasks.cordsnet.network import CordsNet
+from cordstasks.cordsnet.simulator import Simulator
+from cordstasks.pretraining.data import ImageSet
 
 STEP_MS = 2
 

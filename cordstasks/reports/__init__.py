@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from cordstasks.errors import InputError
-from cordstasks.files import read_json
-from cordstasks.frontend import Features
+from cordstasks.frontend.frontend import Features
 from cordstasks.model import MultiAreaModel
-from cordstasks.runs import RunFolder, restoring
 from cordstasks.tasks import TrialBatch, VisualTask
-from cordstasks.training import TrialSet
+from cordstasks.training.visual import TrialSet
+from cordstasks.utils.files import read_json
+from cordstasks.utils.run_folder import RunFolder
+from cordstasks.utils.states import restoring
 
 __all__ = ["Material", "check", "make", "table"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks import analysis
-from cordstasks.behaving import Behaviour, behave
 from cordstasks.errors import InputError
-from cordstasks.tasks.visual import TrialBatch, steps_before
+from cordstasks.tasks.visual.base import TrialBatch, steps_before
+from cordstasks.training.evaluation import Behaviour, behave
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
-from cordstasks.behaving import Behaviour, behave
 from cordstasks.reports import common
-from cordstasks.tasks.visual import TrialBatch
+from cordstasks.tasks.visual.base import TrialBatch
+from cordstasks.training.evaluation import Behaviour, behave
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material

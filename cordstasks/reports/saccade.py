@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
-from cordstasks.analysis import tuning_figures
-from cordstasks.behaving import Behaviour
+from cordstasks.analysis.figures import tuning as tuning_figures
 from cordstasks.reports import common
+from cordstasks.training.evaluation import Behaviour
 
 if TYPE_CHECKING:
     from cordstasks.reports import Material

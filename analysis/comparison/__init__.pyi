@@ -1,0 +1,27 @@
+from .activity import Comparison, compare_activity, on_common_times
+from .architectures import architecture_table, closer_to
+from .canonical import Alignment, align, canonical_correlations, cross_validated_correlations, pairwise_correlations
+from .embedding import Embedding, cluster, embed
+from .permutation import PermutationNull, permutation_null
+from .shape import linear_cka, pairwise_distances, shape_distance
+
+__all__ = [
+    "Alignment",
+    "Comparison",
+    "Embedding",
+    "PermutationNull",
+    "align",
+    "architecture_table",
+    "canonical_correlations",
+    "closer_to",
+    "cluster",
+    "compare_activity",
+    "cross_validated_correlations",
+    "embed",
+    "linear_cka",
+    "on_common_times",
+    "pairwise_correlations",
+    "pairwise_distances",
+    "permutation_null",
+    "shape_distance",
+]

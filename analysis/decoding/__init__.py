@@ -1,0 +1,5 @@
+"""What can be read from recorded activity: linear decoders and population vectors."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

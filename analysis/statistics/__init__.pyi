@@ -1,0 +1,10 @@
+from .permutation import benjamini_hochberg
+from .proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
+
+__all__ = [
+    "accuracy_by_condition",
+    "benjamini_hochberg",
+    "chance_p_value",
+    "spearman",
+    "wilson_interval",
+]

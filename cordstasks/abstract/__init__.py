@@ -1,1 +1,0 @@
-"""Training many recurrent networks at once on abstract tasks."""

@@ -1,0 +1,155 @@
+"""Reading and writing CordsNet checkpoints: the published flat state dict, as ``.pth`` or as safetensors with a card."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from cordstasks.cordsnet import pretrained as registry
+from cordstasks.cordsnet.network import CordsNet, Preprocessing, norm_and_direction, norm_of
+from cordstasks.errors import InputError
+from cordstasks.utils.files import write_bytes
+from cordstasks.utils.states import save_state
+
+CARD = "cordstasks"  # key of the card in a safetensors file's metadata
+
+
+def load(name_or_path: str | os.PathLike[str], *, map_location: str | torch.device = "cpu") -> CordsNet:
+    """Load a pretrained CordsNet by its registry name, or from a file of the published or of this project's format.
+
+    Parameters
+    ----------
+    name_or_path : ``"cordsnet-r8"`` (shipped with cordstasks), ``"cordsnet-r8-imagenet"`` (the published checkpoint,
+        downloaded and verified on first use) or a ``.safetensors`` or ``.pth`` file.
+    map_location : device of the result.
+
+    Returns
+    -------
+    The network, in evaluation mode; its `card` holds what is known of the weights.
+
+    Raises
+    ------
+    InputError : an unknown name, or a file that is missing, damaged, of another architecture, or that holds code.
+    """
+    path = registry.locate(name_or_path)
+    tensors, card = _read(path)
+    network = _build(tensors, card, path)
+    network.card = {"weights": str(name_or_path), **card}
+    return network.to(map_location).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                metadata = file.metadata() or {}
+            card = json.loads(metadata.get(CARD, "{}"))
+            if not isinstance(card, dict):
+                raise ValueError("its card is not a dictionary")
+            return tensors, card
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"weights {path}: damaged or not a safetensors file ({error})") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of what it is about to refuse; one error is enough
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"weights {path}: refused, since reading it would run code or it is not a checkpoint; "
+            "save a plain state dict with torch.save(model.state_dict(), ...)"
+        ) from error
+    except Exception as error:  # what is damaged may fail in any way
+        raise InputError(f"weights {path}: truncated or not a torch checkpoint ({_one_line(error)})") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) and v.is_floating_point() for v in state.values()):
+        raise InputError(f"weights {path}: expected a flat dictionary of tensors of real numbers (a state dict)")
+    return {str(name): value.float() for name, value in state.items()}, {}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> CordsNet:
+    depth = len([name for name in tensors if re.fullmatch(r"conv_bias\.\d+", name)])
+    try:
+        in_channels = tensors["inp_conv.parametrizations.weight.original1"].shape[1]
+        classes = len(tensors["out_fc.bias"])
+        image_size = card.get("image_size", 4 * tensors["conv_bias.0"].shape[-1])
+        network = CordsNet(
+            depth,
+            classes=classes,
+            in_channels=in_channels,
+            image_size=image_size,
+            alpha=card.get("alpha", 0.2),
+            preprocessing=_preprocessing(card, in_channels, image_size),
+        )
+        network.load_state_dict(tensors)
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"weights {path}: not a CordsNet of 2, 4, 6 or 8 areas in the published format ({_one_line(error)})"
+        ) from error
+    return network
+
+
+def _preprocessing(card: dict[str, Any], in_channels: int, image_size: int) -> Preprocessing | None:
+    if "mean" in card:
+        made = Preprocessing(tuple(card["mean"]), tuple(card["std"]), card.get("resize"))
+        for name, values in (("mean", made.mean), ("std", made.std)):
+            if len(values) != in_channels or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"its card's {name} {values} is not a finite number for each of {in_channels} channels")
+        if min(made.std) <= 0 or not (made.resize is None or (isinstance(made.resize, int) and made.resize >= 1)):
+            raise ValueError(f"its card's std {made.std} and resize {made.resize} must be above 0")
+        return made
+    # published files are ImageNet's: the shorter side becomes 256 px for each 224 px of the crop
+    return Preprocessing(resize=round(image_size * 256 / 224)) if in_channels == 3 else None
+
+
+def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False) -> None:
+    """Write `network` to `path` (``.safetensors`` or ``.pth``), atomically.
+
+    With `half`, directions are stored as float16 and norms as float32, measured after rounding, so that the weights that
+    a reader builds are exactly the rounded ones.
+    """
+    path = Path(path)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        state = _halved(state)
+    if path.suffix == ".safetensors":
+        card = {
+            **network.card,
+            "depth": network.depth,
+            "image_size": network.image_size,
+            "alpha": network.alpha,
+            "mean": network.preprocessing.mean,
+            "std": network.preprocessing.std,
+            "resize": network.preprocessing.resize,
+        }
+        write_bytes(path, to_bytes(state, metadata={CARD: json.dumps(card)}))
+    elif path.suffix in {".pth", ".pt"}:
+        save_state(path, state)
+    else:
+        raise InputError(f"path {path}: choose a name that ends in .safetensors, .pth or .pt")
+
+
+def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    small = {}
+    for name, value in state.items():
+        if name.endswith("original0"):
+            direction = state[name[:-1] + "1"]
+            norm, rounded = norm_and_direction((value * direction / norm_of(direction)).half().float())
+            small[name], small[name[:-1] + "1"] = norm, rounded.half()
+        elif not name.endswith("original1"):
+            small[name] = value.half()
+    return small

@@ -1,0 +1,86 @@
+"""Features of trials over time, equal ones stored once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cordstasks.frontend.bank import Shard
+from cordstasks.frontend.histories import Accounts
+
+__all__ = ["Features", "joined"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of trials over time; equal feature vectors are stored once.
+
+    Attributes
+    ----------
+    rows : float16 (row, unit).
+    index : int64 (trial, time): a row for each step; -1 beyond a trial's end, where features are zero.
+    accounts : what the simulation cost.
+    blocks : units of each area that was read, in the order of their features; empty for features that are no areas'.
+    """
+
+    rows: Tensor
+    index: Tensor
+    accounts: Accounts
+    blocks: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def units(self) -> int:
+        """Features a time step."""
+        return self.rows.shape[1]
+
+    @property
+    def steps(self) -> int:
+        """Time steps of the longest trial."""
+        return self.index.shape[1]
+
+    def take(self, trials: Tensor | slice) -> Tensor:
+        """Features (trial, time, unit) of some trials, in float32.
+
+        `trials` are indices (trial,), a slice, or indices (trial, time) that name a trial for each of the first time steps.
+        """
+        if isinstance(trials, Tensor) and trials.ndim == 2:
+            index = self.index[trials, torch.arange(trials.shape[1], device=self.index.device)]
+        else:
+            index = self.index[trials]
+        chosen = self.rows[index.clamp_min(0)].float()
+        return chosen if bool((index >= 0).all()) else chosen * (index >= 0)[..., None]
+
+    def to(self, device: torch.device) -> Features:
+        """The same on another device."""
+        return replace(self, rows=self.rows.to(device), index=self.index.to(device))
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (unit,) over all steps of all trials, in float32."""
+        count = torch.bincount(self.index[self.index >= 0].flatten(), minlength=len(self.rows)).double()
+        weight = count / count.sum()
+        mean = torch.zeros(self.units, dtype=torch.float64, device=self.rows.device)
+        square = torch.zeros_like(mean)
+        for start in range(0, len(self.rows), 8192):
+            part, share = self.rows[start : start + 8192].double(), weight[start : start + 8192]
+            mean += share @ part
+            square += share @ part.square()
+        return mean.float(), (square - mean.square()).clamp_min(0).sqrt().float()
+
+
+def joined(shards: list[Shard], accounts: Accounts, blocks: tuple[int, ...]) -> Features:
+    """Features of all shards, in order; `blocks` are the units of each area that was read."""
+    steps = max(shard.index.shape[1] for shard in shards)
+    rows, indices, first = [], [], 0
+    for shard in shards:
+        index = np.full((len(shard.index), steps), -1, np.int64)
+        index[:, : shard.index.shape[1]] = np.where(shard.index >= 0, shard.index + first, -1)
+        rows.append(shard.rows)
+        indices.append(index)
+        first += len(shard.rows)
+    return Features(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(indices)), accounts, blocks)

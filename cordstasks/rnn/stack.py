@@ -1,0 +1,169 @@
+"""Many recurrent networks as one: weights stacked along a first axis, run and differentiated in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cordstasks.errors import InputError
+from cordstasks.rnn.network import RNN
+from cordstasks.rnn.recurrence import Dynamics, run
+
+__all__ = ["RNNStack"]
+
+TOGETHER = 8  # networks stepped at once on a CPU: their activity at one step stays in its cache
+
+
+class RNNStack(nn.Module):
+    """Networks of one kind and size side by side; it computes what each of them alone would, but faster.
+
+    Parameters and buffers have the names of `cordstasks.rnn.RNN`, with a first axis for the networks. Products with the
+    recurrent weights are dense, whatever the connectivity, which is fastest up to about a thousand units.
+
+    Parameters
+    ----------
+    networks : at least one; they are copied.
+
+    Raises
+    ------
+    InputError : no networks, or networks that differ in more than their weights.
+    """
+
+    input_weights: Tensor
+    bias: Tensor
+    output_weights: Tensor
+    output_bias: Tensor
+    initial_state: Tensor
+    alpha: Tensor
+
+    def __init__(self, networks: Sequence[RNN]) -> None:
+        super().__init__()
+        if not networks:
+            raise InputError("networks: give at least one")
+        first = networks[0]
+        shapes = {name: value.shape for name, value in first.state_dict().items()}
+        for network in networks[1:]:
+            if network.settings() != first.settings():
+                raise InputError(f"networks: {network.settings()} cannot be run beside {first.settings()}")
+            if {name: value.shape for name, value in network.state_dict().items()} != shapes or not _same(network, first):
+                raise InputError("networks: they must have the same sizes and time constants to be run side by side")
+        # the pattern is kept out of the registered modules: its own weights are no part of the stack
+        self._pattern = [deepcopy(first)]
+        states = [network.state_dict() for network in networks]
+        trained = {name for name, parameter in first.named_parameters() if parameter.requires_grad}
+        learnable = {name for name, _ in first.named_parameters()}
+        for name in shapes:
+            stacked = torch.stack([state[name] for state in states]).clone()
+            if name in learnable:
+                self.register_parameter(name, nn.Parameter(stacked, requires_grad=name in trained))
+            else:
+                self.register_buffer(name, stacked)
+
+    @property
+    def pattern(self) -> RNN:
+        """A network with the settings that all share; its weights have no meaning."""
+        return self._pattern[0]
+
+    def __len__(self) -> int:
+        return len(self.bias)
+
+    def network(self, index: int) -> RNN:
+        """One of the networks, as a copy on the CPU."""
+        copied = deepcopy(self.pattern).cpu()
+        copied.load_state_dict({name: value[index].detach().cpu() for name, value in self.state_dict().items()})
+        return copied
+
+    def networks(self) -> list[RNN]:
+        """All networks, as copies."""
+        return [self.network(index) for index in range(len(self))]
+
+    def subset(self, kept: Sequence[int]) -> RNNStack:
+        """A stack of copies of some of the networks."""
+        return RNNStack([self.network(index) for index in kept]).to(self.bias.device)
+
+    def recurrent(self) -> Tensor:
+        """Dense recurrent weights (network, unit to, unit from)."""
+        pattern = self.pattern
+        return pattern.kind.matrix({name: getattr(self, name) for name in pattern.recurrent_names})
+
+    def forward(
+        self,
+        inputs: Tensor | NDArray[Any],
+        *,
+        return_states: bool = False,
+        noise: Sequence[np.random.Generator] | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Run all networks, each on its own trials.
+
+        Parameters
+        ----------
+        inputs : (network, trial, time, channel), a tensor or an array of any type of number; no gradient is computed for it.
+        return_states : also return the rates.
+        noise : where the private noise of each network is drawn from; without, there is none.
+
+        Returns
+        -------
+        outputs (network, trial, time, channel), and with `return_states` also rates (network, trial, time, unit), after
+        each step.
+        """
+        inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
+        channels = self.input_weights.shape[2]
+        if inputs.ndim != 4 or inputs.shape[0] != len(self) or inputs.shape[3] != channels:
+            raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected ({len(self)}, trial, time, {channels})")
+        pattern = self.pattern
+        alpha = pattern.alpha if isinstance(pattern.alpha, float) else self.alpha[0]
+        dynamics = Dynamics(pattern.form, pattern.activation, alpha)
+        ones = inputs.new_ones(*inputs.shape[:3], 1)  # the bias is the weight of an input that is always one
+        by_time = torch.cat([inputs, ones], 3).permute(2, 0, 1, 3)
+        weights = torch.cat([self.recurrent(), self.input_weights, self.bias[..., None]], 2)
+        start = self._start(inputs)
+        outputs, rates = [], []
+        together = TOGETHER if inputs.device.type == "cpu" else len(self)
+        for first in range(0, len(self), together):
+            part = slice(first, first + together)
+            drawn = None if noise is None or not pattern.noise else self._noise(by_time[:, part], noise[part])
+            results = run(
+                dynamics, by_time[:, part], weights[part], self.output_weights[part], start[part].contiguous(), drawn
+            )
+            outputs.append(results[0] + self.output_bias[part, None])
+            if return_states:
+                rates.append(results[1])
+        joined = torch.cat(outputs, 1).permute(1, 2, 0, 3)
+        return (joined, torch.cat(rates, 1).permute(1, 2, 0, 3)) if return_states else joined
+
+    def _start(self, inputs: Tensor) -> Tensor:
+        shape = (len(self), inputs.shape[1], self.bias.shape[1])
+        if self.pattern.initial_state is None:
+            return inputs.new_zeros(shape)
+        state: Tensor = self.initial_state
+        return state[:, None].expand(shape)
+
+    def _noise(self, inputs: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Noise (time, network, trial, unit), drawn step by step so that a longer run begins like a shorter one."""
+        pattern = self.pattern
+        shape = (*inputs.shape[:3], self.bias.shape[1])
+        noise = np.empty(shape, np.float64 if inputs.dtype == torch.float64 else np.float32)
+
+        def draw(network: int) -> None:
+            generator = generators[network]
+            for block in noise[:, network]:
+                generator.standard_normal(out=block, dtype=block.dtype)
+
+        # NumPy draws without holding Python's lock, so that threads share the work
+        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+            list(pool.map(draw, range(shape[1])))
+        scale = pattern.noise * (2 / pattern.alpha) ** 0.5
+        return torch.from_numpy(noise).to(inputs.device).mul_(scale)
+
+
+def _same(one: RNN, other: RNN) -> bool:
+    if isinstance(one.alpha, float) or isinstance(other.alpha, float):
+        return bool(one.alpha == other.alpha)
+    return torch.equal(one.alpha, other.alpha)

@@ -1,0 +1,1 @@
+"""Runs: everything between the settings of a training and its finished folder."""

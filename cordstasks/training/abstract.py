@@ -1,0 +1,334 @@
+"""Training a stack of networks: each on its own trials and noise, through its own lessons, until it has learned its task."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cordstasks.rnn.connectivity import named
+from cordstasks.rnn.network import RNN
+from cordstasks.rnn.stack import RNNStack
+from cordstasks.tasks import AbstractBatch, AbstractTask
+from cordstasks.training.abstract_settings import Settings
+from cordstasks.utils.states import check_moments
+
+__all__ = ["Trainer", "evaluate", "initial_network"]
+
+BLOCK = 8  # batches of trials drawn at once, which costs little more than one
+DATA, NOISE, VALIDATION, HELDOUT = range(4)  # streams of a seed
+TRAINING, REACHED, UNFINISHED, DIVERGED = "training", "reached", "unfinished", "diverged"
+
+
+def initial_network(settings: Settings, seed: int) -> RNN:
+    """The untrained network of one seed."""
+    task = settings.abstract_task()
+    return RNN(
+        len(task.channels),
+        settings.units,
+        task.outputs,
+        dt=settings.dt,
+        tau=settings.tau,
+        noise=settings.noise,
+        activation=settings.activation,
+        gain=settings.gain,
+        generator=torch.Generator().manual_seed(seed),
+        connectivity=named(settings.connectivity, rank=settings.rank, density=settings.density, shape=settings.shape),
+        form=settings.form,
+        excitatory=settings.excitatory,
+        train_inputs=settings.train_inputs,
+        train_outputs=settings.train_outputs,
+    )
+
+
+@dataclass
+class Progress:
+    """Where one network stands.
+
+    Attributes
+    ----------
+    seed : its seed.
+    state : ``"training"``, ``"reached"`` (its goal), ``"unfinished"`` or ``"diverged"``.
+    lesson : number of the lesson that it is at.
+    step : batches that it has learned from.
+    score : of its last evaluation, on the lesson of that time.
+    best : its best score on the whole task.
+    best_step : batches until then.
+    """
+
+    seed: int
+    state: str = TRAINING
+    lesson: int = 0
+    step: int = 0
+    score: float = -math.inf
+    best: float = -math.inf
+    best_step: int = 0
+
+
+@dataclass
+class Trainer:
+    """Networks in training. All that is random follows from a network's seed and the number of the batch.
+
+    So a network comes out the same, up to rounding, whichever others train beside it, and an interrupted training needs no
+    state of any generator to go on.
+
+    Parameters
+    ----------
+    settings : what to train and how.
+    device : where.
+    """
+
+    settings: Settings
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        task = self.settings.abstract_task()
+        self.task, self.lessons = task, task.lessons()
+        # a little above what counts as learned, so that fresh trials confirm it
+        self.goal = self.settings.goal if self.settings.goal is not None else task.criterion + (1 - task.criterion) * 0.6
+        self.step, self.seconds = 0, 0.0
+        self.progress = [Progress(seed) for seed in self.settings.seeds]
+        self.best = RNNStack([initial_network(self.settings, seed) for seed in self.settings.seeds]).to(self.device)
+        self.active = list(range(len(self.progress)))
+        self._begin(self.best.subset(self.active))
+        self._blocks: dict[int, tuple[tuple[int, int], AbstractBatch]] = {}
+
+    def _begin(self, stack: RNNStack, moments: dict[str, dict[str, Tensor]] | None = None) -> None:
+        """Train this stack from here on."""
+        self.stack = stack.to(self.device)
+        self.trained = [(name, p) for name, p in self.stack.named_parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam([p for _, p in self.trained], lr=self.settings.learning_rate)
+        for name, parameter in self.trained:
+            if moments and name in moments:
+                self.optimiser.state[parameter] = dict(moments[name])
+
+    def _moments(self) -> dict[str, dict[str, Tensor]]:
+        return {name: dict(self.optimiser.state[p]) for name, p in self.trained if p in self.optimiser.state}
+
+    def _keep(self, places: Sequence[int]) -> None:
+        """Go on with the networks at these places of the stack only."""
+        if not places:
+            self.active = []
+            return
+        index = torch.tensor(places, device=self.device)
+        moments = {
+            name: {key: value.index_select(0, index) if value.ndim else value for key, value in state.items()}
+            for name, state in self._moments().items()
+        }
+        self.active = [self.active[place] for place in places]
+        self._begin(self.stack.subset(places), moments)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no network is in training any more."""
+        return not self.active
+
+    def run(self) -> Iterator[list[dict[str, Any]]]:
+        """Train until every network has stopped; yield, after each batch, the rows of the log if there was a test."""
+        while self.active:
+            began = time.monotonic()
+            losses = self._learn()
+            rows: list[dict[str, Any]] = []
+            if self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps:
+                rows = self._test(losses)
+            self.seconds += time.monotonic() - began
+            yield rows
+
+    def _learn(self) -> Tensor:
+        """One batch for each network; the losses (network,) of those that are still in training."""
+        batches = [self._batch(number) for number in self.active]
+        inputs, targets, mask = side_by_side(batches, self.device)
+        noise = [self._rng(number, NOISE, self.step) for number in self.active]
+        outputs = self.stack(inputs, noise=noise)
+        assert isinstance(outputs, Tensor)
+        losses = masked_error(outputs, targets, mask)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        good = self._clip() & losses.detach().isfinite()
+        self.step += 1
+        if not good.all():
+            for place in (~good).nonzero().flatten().tolist():
+                self.progress[self.active[place]].state = DIVERGED
+            kept = good.nonzero().flatten().tolist()
+            gradients = {name: p.grad for name, p in self.trained}
+            self._keep(kept)
+            losses = losses[good]
+            if not self.active:
+                return losses.detach()
+            for name, parameter in self.trained:
+                gradient = gradients[name]
+                assert gradient is not None
+                parameter.grad = gradient[good].clone()
+        self.optimiser.step()
+        for number in self.active:
+            self.progress[number].step = self.step
+        return losses.detach()
+
+    def _clip(self) -> Tensor:
+        """Scale down each network's gradient to its largest norm; whether it is finite, (network,)."""
+        squares = self.stack.bias.new_zeros(len(self.stack))
+        for _, parameter in self.trained:
+            assert parameter.grad is not None
+            squares += parameter.grad.flatten(1).square().sum(1)
+        norms = squares.sqrt()
+        scale = (self.settings.clip / (norms + 1e-12)).clamp(max=1)
+        for _, parameter in self.trained:
+            assert parameter.grad is not None
+            parameter.grad.mul_(scale.reshape(-1, *[1] * (parameter.ndim - 1)))
+        return norms.isfinite()
+
+    def _rng(self, number: int, stream: int, index: int) -> np.random.Generator:
+        return np.random.Generator(np.random.SFC64([self.progress[number].seed, stream, index]))
+
+    def _batch(self, number: int) -> AbstractBatch:
+        """The next batch of trials for a network, cut from a block drawn at its lesson."""
+        progress, size = self.progress[number], self.settings.batch
+        block, place = divmod(self.step, BLOCK)
+        key = (block, progress.lesson)
+        held = self._blocks.get(number)
+        if held is None or held[0] != key:
+            lesson = self.lessons[progress.lesson]
+            drawn = lesson.sample(BLOCK * size, seed=[progress.seed, DATA, *key], dt=self.settings.dt)
+            held = self._blocks[number] = (key, drawn)
+        return cut(held[1], slice(place * size, (place + 1) * size))
+
+    def _test(self, losses: Tensor) -> list[dict[str, Any]]:
+        """Score every network on fresh trials of its lesson; move it on, stop it, or neither."""
+        batches = [
+            self.lessons[self.progress[number].lesson].sample(
+                self.settings.validation, seed=[self.progress[number].seed, VALIDATION, self.step], dt=self.settings.dt
+            )
+            for number in self.active
+        ]
+        scores = evaluate(self.stack, self.task, batches, self.device)
+        rows, kept = [], []
+        for place, (number, score) in enumerate(zip(self.active, scores, strict=True)):
+            progress = self.progress[number]
+            progress.score = score
+            last = progress.lesson == len(self.lessons) - 1
+            rows.append(
+                {
+                    "step": self.step,
+                    "seed": progress.seed,
+                    "lesson": progress.lesson + 1,
+                    "loss": float(losses[place]),
+                    "score": score if math.isfinite(score) else None,
+                }
+            )
+            if last and score > progress.best:
+                progress.best, progress.best_step = score, self.step
+                self._remember(number, place)
+            if score >= self.goal and last:
+                progress.state = REACHED
+            elif self.step >= self.settings.steps:
+                progress.state = UNFINISHED
+                if not math.isfinite(progress.best):
+                    self._remember(number, place)
+            else:
+                kept.append(place)
+                progress.lesson += score >= self.goal
+        if len(kept) < len(self.active):
+            self._keep(kept)
+        return rows
+
+    @torch.no_grad()
+    def _remember(self, number: int, place: int) -> None:
+        for name, value in self.stack.state_dict().items():
+            self.best.state_dict()[name][number] = value[place]
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as tensors and plain values."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "active": list(self.active),
+            "progress": [vars(progress).copy() for progress in self.progress],
+            "best": self.best.state_dict(),
+            "networks": self.stack.state_dict(),
+            "moments": self._moments(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.progress = [Progress(**values) for values in state["progress"]]
+        self.best.load_state_dict(state["best"])
+        if [progress.seed for progress in self.progress] != list(self.settings.seeds):
+            raise ValueError("its networks are of other seeds")
+        self.active = list(state["active"])
+        if self.active:
+            stack = self.best.subset(self.active)
+            stack.load_state_dict(state["networks"])
+            self._begin(stack, state["moments"])
+            check_moments(self.optimiser)
+
+    def heldout(self) -> list[float | None]:
+        """Scores of the trained networks on trials that they have never met, without private noise; None if diverged."""
+        batches = [
+            self.task.sample(self.settings.heldout, seed=[seed, HELDOUT], dt=self.settings.dt)
+            for seed in self.settings.seeds
+        ]
+        scores = evaluate(self.best, self.task, batches, self.device)
+        return [
+            None if progress.state == DIVERGED or not math.isfinite(score) else score
+            for progress, score in zip(self.progress, scores, strict=True)
+        ]
+
+
+def cut(batch: AbstractBatch, rows: slice) -> AbstractBatch:
+    """Some of a batch's trials."""
+    return AbstractBatch(
+        batch.inputs[rows],
+        batch.targets[rows],
+        batch.mask[rows],
+        batch.answering[rows],
+        {name: values[rows] for name, values in batch.conditions.items()},
+        {name: ends[rows] for name, ends in batch.periods.items()},
+        batch.answers[rows],
+        batch.dt,
+    )
+
+
+def side_by_side(batches: Sequence[AbstractBatch], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets and mask of batches that may differ in length: (network, trial, time, ...), padded with zeros."""
+    length = max(batch.inputs.shape[1] for batch in batches)
+    joined = []
+    for arrays in zip(*((b.inputs, b.targets, b.mask) for b in batches), strict=True):
+        whole = np.zeros((len(arrays), arrays[0].shape[0], length, *arrays[0].shape[2:]), np.float32)
+        for row, array in enumerate(arrays):
+            whole[row, :, : array.shape[1]] = array
+        joined.append(torch.from_numpy(whole).to(device))
+    return joined[0], joined[1], joined[2]
+
+
+def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over the steps of `mask`, of each trial and then over trials: (network,).
+
+    A trial whose mask is zero throughout counts for nothing.
+
+    Parameters
+    ----------
+    outputs, targets : (network, trial, time, output).
+    mask : (network, trial, time).
+    """
+    total = mask.sum(2)
+    by_trial = ((outputs - targets).square().mean(3) * mask).sum(2) / total.clamp_min(1e-12)
+    return by_trial.sum(1) / (total > 0).sum(1).clamp_min(1)
+
+
+@torch.no_grad()
+def evaluate(stack: RNNStack, task: AbstractTask, batches: Sequence[AbstractBatch], device: torch.device) -> list[float]:
+    """Scores of networks, each on its own trials, without private noise; NaN where the few trials have no score."""
+    inputs, _, _ = side_by_side(batches, device)
+    parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, for memory's sake
+    outputs = torch.cat(parts, 1).cpu().numpy()
+    return [
+        task.score(mine[:, : b.inputs.shape[1]], b) if task.can_score(b) else math.nan
+        for mine, b in zip(outputs, batches, strict=True)
+    ]

@@ -1,0 +1,117 @@
+"""A teacher for tasks whose evidence is a stationary stream: how two answers' lagged covariances differ.
+
+A thousand movies are few for a recurrent network of hundreds of units: from labels alone it learns the movies by heart.
+What tells two opposite directions of motion apart, on average over time, is which features follow which. The difference
+between the two answers' lagged covariances of the training features is a quadratic decision variable with one estimated
+matrix, which generalises from such numbers; and it has a value at every moment, for any sequence of features. The
+recurrent network learns to reproduce its running value: knowledge distillation by regression on logits (Ba & Caruana,
+NeurIPS 2014; Hinton, Vinyals & Dean 2015). Nothing but the training trials and their answers enters it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cordstasks.errors import InputError
+from cordstasks.frontend.frontend import Features
+from cordstasks.model import principal_components, projected
+
+__all__ = ["Teacher", "check_number", "fit_teacher", "running_evidence"]
+
+LAGS_MS = (20.0, 40.0)
+COMPONENTS = 500  # most principal components, whitened, in which covariances are compared
+PER_TRIAL = 0.55  # components for each trial, where trials are few: a matrix of more would hold more noise than motion
+GAIN = 7.0  # standard deviation of the final log odds over training trials
+TYPICAL = 3.0  # the same of other sequences, about: a matrix says more on trials that it was estimated from
+FEWEST = 4  # training trials, to compare anything
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A quadratic decision variable on projected features.
+
+    Attributes
+    ----------
+    mean : (unit,), subtracted from features.
+    projection : (unit, input): onto the directions in which lagged covariances differ most between the two answers.
+    matrix : antisymmetric (input, input).
+    lags : in time steps.
+    """
+
+    mean: Tensor
+    projection: Tensor
+    matrix: Tensor
+    lags: tuple[int, ...]
+
+
+def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evidence: Tensor) -> Tensor:
+    """Log odds (trial, time) of the first answer against the second, summed up to each step.
+
+    Parameters
+    ----------
+    inputs : projected features (trial, time, input).
+    matrix : antisymmetric (input, input).
+    lags : in time steps.
+    evidence : bool (trial, time): steps that count.
+    """
+    turned = inputs @ matrix
+    momentary = inputs.new_zeros(inputs.shape[:2])
+    for lag in lags:
+        both = evidence[:, lag:] & evidence[:, :-lag]
+        momentary[:, lag:] += (turned[:, :-lag] * inputs[:, lag:]).sum(2) * both
+    return momentary.cumsum(1)
+
+
+def check_number(trials: int) -> None:
+    """Raise an InputError if so many training trials are too few to fit a teacher to."""
+    if trials < FEWEST:
+        raise _too_few(trials)
+
+
+def _too_few(trials: int) -> InputError:
+    return InputError(f"trials={trials}: too few to learn from; give hundreds")
+
+
+@torch.no_grad()
+def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: float, inputs: int = 24) -> Teacher:
+    """Fit a teacher to training trials.
+
+    Parameters
+    ----------
+    features : of the front-end.
+    first : bool (trial,), whether the first of the two answers is right.
+    evidence : bool (trial, time), steps from stimulus onset to the answer.
+    dt : duration of a time step in ms.
+    inputs : directions to keep.
+
+    Raises
+    ------
+    InputError : too few trials to compare anything.
+    """
+    lags = tuple(sorted({max(1, round(lag / dt)) for lag in LAGS_MS}))
+    enough = max(inputs, int(PER_TRIAL * len(features)))
+    components = min(COMPONENTS, enough, features.units, len(features.index[evidence].unique()) - 1)
+    if len(features) < FEWEST or components < 2:
+        raise _too_few(len(features))
+    mean, whitening = principal_components(features, evidence, components, whiten=True)
+    white = projected(features, mean, whitening)
+    sign = torch.where(first, 1.0, -1.0).to(whitening)
+    difference = whitening.new_zeros(components, components)
+    for start in range(0, len(features), 64):
+        part = slice(start, start + 64)
+        z = white.take(part) * evidence[part][..., None]
+        for lag in lags:
+            lagged = torch.einsum("n,nti,ntj->ij", sign[part], z[:, :-lag], z[:, lag:])
+            difference += lagged - lagged.T
+    kept = whitening.new_zeros(components, inputs)  # channels that few trials leave over stay silent
+    kept[:, :components] = torch.linalg.svd(difference)[0][:, :inputs]
+    projection, matrix = whitening @ kept, kept.T @ difference @ kept
+    seen = projected(features, mean, projection)
+    final = [
+        running_evidence(seen.take(part), matrix, lags, evidence[part])[:, -1]
+        for part in (slice(start, start + 64) for start in range(0, len(features), 64))
+    ]
+    return Teacher(mean, projection, matrix * (GAIN / torch.cat(final).std().clamp_min(1e-12)), lags)

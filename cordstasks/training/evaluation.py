@@ -1,0 +1,94 @@
+"""What a model does in a batch of trials: its choices, and the activity behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from cordstasks.errors import InputError
+from cordstasks.frontend.frontend import Features
+from cordstasks.model import MultiAreaModel
+from cordstasks.tasks import TrialBatch
+from cordstasks.training.visual import choices, run_model
+
+__all__ = ["Behaviour", "behave"]
+
+_ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may differ
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a model does in a batch of trials.
+
+    Attributes
+    ----------
+    logits : (trial, time, action).
+    rates : (trial, time, unit).
+    chosen : int64 (trial,), the action at the decision.
+    correct : bool (trial,).
+    times : (time,), the end of each step in ms, which is when its rates are those recorded.
+    chance : accuracy of the best guess that does not look: always the most frequent answer, or any of equally many.
+    """
+
+    logits: NDArray[np.float32]
+    rates: NDArray[np.float32]
+    chosen: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+    times: NDArray[np.float64]
+    chance: float
+
+    def window(self, start: float, end: float) -> slice:
+        """The steps that end after `start` and by `end`, in ms, the same for all trials.
+
+        Where periods differ between trials, use `within`.
+
+        Raises
+        ------
+        InputError
+            If no step ends there.
+        """
+        inside = np.flatnonzero((self.times > start + _ROUNDING) & (self.times <= end + _ROUNDING))
+        if not len(inside):
+            raise InputError(f"start={start:g}, end={end:g}: no step ends between these times (ms); give a wider window")
+        return slice(int(inside[0]), int(inside[-1]) + 1)
+
+    def within(self, start: ArrayLike, end: ArrayLike, *, whole: bool = False) -> NDArray[np.bool_]:
+        """The steps of each trial that end in a window of its own, after `start` and by `end`.
+
+        `cordstasks.analysis.tuning.window_mean` averages over them.
+
+        Parameters
+        ----------
+        start, end : float or (trial,)
+            In ms, such as the columns of ``batch.periods["delay"]``. NaN for a trial that has no such window.
+        whole : bool
+            Only steps that begin in the window, too: for what is an average over the step, as a front-end's features are,
+            and not the state at its end, as rates are.
+
+        Returns
+        -------
+        bool (trial, time)
+        """
+        shape = len(self.rates), 1
+        first, last = (np.broadcast_to(np.asarray(time, np.float64).reshape(-1, 1), shape) for time in (start, end))
+        begun = self.times - self.times[0] >= first - _ROUNDING if whole else self.times > first + _ROUNDING
+        inside: NDArray[np.bool_] = begun & (self.times <= last + _ROUNDING)  # which nothing is that is not a number
+        return inside
+
+
+def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behaviour:
+    """Run a batch of trials, without noise, on the model's `inputs` of them."""
+    logits, rates = run_model(model, inputs)
+    chosen = choices(logits, torch.from_numpy(batch.answering), batch.options).numpy()
+    frequent = np.bincount(batch.answers).max() / len(batch)
+    return Behaviour(
+        logits=logits.numpy(),
+        rates=rates.numpy(),
+        chosen=chosen,
+        correct=chosen == batch.answers,
+        times=np.arange(1, rates.shape[1] + 1, dtype=np.float64) * float(batch.dt),
+        chance=max(1 / len(batch.options), float(frequent)),
+    )

@@ -1,0 +1,1 @@
+"""Tools that know neither networks nor tasks: files, run folders, arguments, command lines."""

@@ -1,0 +1,166 @@
+"""Folders of runs: one for each run, however many start together; one process at a time in each; the last unfinished one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from cordstasks.errors import InputError
+from cordstasks.utils.files import no_writing
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["locked", "new_folder", "unfinished_folder"]
+
+LOCK = ".lock"
+LOCKED_BYTE = 1 << 30  # far beyond the file's content, since Windows lets no one read what is locked
+# what the system answers where another process has the lock, and where the file system has no locks
+TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
+
+def new_folder(task: str, parent: Path = Path("runs")) -> Path:
+    """Make the first free folder of parent/<task>-001, -002, ...; no two processes get the same one.
+
+    Raises
+    ------
+    WriteError
+        If no folder can be made there.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            path = parent / f"{task}-{number:03d}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+    except OSError as error:
+        raise no_writing(parent, "parent", error) from error
+    return path
+
+
+def unfinished_folder(task: str | None = None, parent: Path = Path("runs")) -> Path:
+    """The run, of `task` or of any, that has not come to its end and in whose folder a file was written last.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = []
+    for path in parent.iterdir() if parent.is_dir() else ():
+        asked = _is_run(path) if task is None else re.fullmatch(rf"{re.escape(task)}-\d+", path.name)
+        if asked and (path / "config.json").exists() and not (path / "summary.json").exists():
+            found.append((max(file.stat().st_mtime_ns for file in path.glob("[!.]*")), path))
+    if not found:
+        of = "" if task is None else f" of task {task}"
+        raise InputError(f"resume=True: {parent}/ holds no unfinished run{of}; name the run's folder with out=FOLDER")
+    return max(found)[1]
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder holds the settings of a task's training."""
+    try:
+        config = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and "task" in config
+
+
+@contextlib.contextmanager
+def locked(folder: Path, argument: str) -> Iterator[None]:
+    """Keep other processes from writing in `folder`, which is made if need be, until the block ends.
+
+    The lock is the operating system's, so it ends with the process, however that ends. On a file system that has no locks
+    (some network drives) there is none.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to write in.
+    argument : str
+        The parameter that gave it, for messages.
+
+    Raises
+    ------
+    InputError
+        If another process writes there; the message names it.
+    WriteError
+        If the folder cannot be made or written.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _opened(path)
+    except OSError as error:
+        raise no_writing(folder, argument, error) from error
+    if descriptor is None:
+        raise InputError(f"{argument}={folder}: {_holder(path)} is writing there; wait for its end, or use another folder")
+    try:
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
+        yield
+    finally:
+        # Windows removes no file that is open, and elsewhere none may be removed once another process can lock it
+        if sys.platform == "win32":
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if sys.platform != "win32":
+            os.close(descriptor)
+
+
+def _opened(path: Path) -> int | None:
+    """A descriptor of the lock file, locked; None if another process has it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _lock(descriptor):
+                os.close(descriptor)
+                return None
+            # who had the lock before removes the file, perhaps between our opening and our locking it
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file without waiting; False if another process has it."""
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in TAKEN:
+            return False
+        if error.errno not in UNSUPPORTED:
+            raise
+    return True
+
+
+def _holder(path: Path) -> str:
+    """The process that has a lock, in words."""
+    try:
+        number, host = path.read_text().split()
+    except (OSError, ValueError):  # it has not written its number, or the disk is full
+        return "another process"
+    return f"process {number}" if host == socket.gethostname() else f"process {number} on {host}"

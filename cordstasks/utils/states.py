@@ -1,0 +1,77 @@
+"""Checkpoints of a run: written whole or not at all, read as numbers only, and put to use with errors that name the file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cordstasks.errors import InputError
+from cordstasks.utils.files import write_bytes
+
+__all__ = ["check_moments", "read_state", "restore_optimiser", "restoring", "save_state"]
+
+
+def save_state(path: Path, state: Any) -> None:
+    """Write tensors and plain values as `torch.save` does, atomically.
+
+    Raises
+    ------
+    WriteError
+        If the disk is full, or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)  # into memory, since torch's own writing to a file does not say why it fails
+    write_bytes(path, content.getbuffer())
+
+
+def read_state(path: Path, device: torch.device) -> Any:
+    """What a checkpoint holds; None if there is none yet, and an InputError that names it if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # torch reads a tensor whose checksum is wrong as if nothing were amiss
+                raise zipfile.BadZipFile
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # what is damaged may fail in any way
+        raise InputError(f"{path}: damaged, or not a checkpoint of a run; remove it to start afresh") from error
+
+
+@contextlib.contextmanager
+def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[None]:
+    """While what a file of a run holds is put to use: what is missing or does not fit is an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: does not hold what this run needs ({reason}); {fix}") from error
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
+    """Let an Adam of the same settings go on from its `state`; what does not fit is an error here, not at its next step."""
+
+    def settings() -> list[dict[str, Any]]:
+        return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimiser.param_groups]
+
+    before = settings()
+    optimiser.load_state_dict(state)
+    if settings() != before:
+        raise ValueError("its optimiser has other settings")
+    check_moments(optimiser)
+
+
+def check_moments(optimiser: torch.optim.Optimizer) -> None:
+    """Raise an error unless an Adam has both moments of each parameter that it has met, in the parameter's shape."""
+    for parameter, kept in optimiser.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if kept[name].shape != parameter.shape:
+                raise ValueError(f"{name} of shape {tuple(kept[name].shape)} for a parameter of {tuple(parameter.shape)}")
+        float(kept["step"])

@@ -1,0 +1,164 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from cordstasks.analysis.figures import behaviour as behaviour_figures
+from cordstasks.analysis.psychophysics import behaviour
+from cordstasks.errors import InputError
+
+DISPLAYS = ["standard", "equal area", "equal circumference", "low density", "high density", "linear", "mixed shapes"]
+MORPHS = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def _numerosity(*columns):
+    rng = np.random.default_rng(0)
+    table = {"distance": rng.integers(0, 5, 900), "display": rng.choice(DISPLAYS, 900)}
+    return behaviour.performance_table({name: table[name] for name in columns}, rng.random(900) < 0.8)
+
+
+def _catdog(*, lines=False, guess=False):
+    rng = np.random.default_rng(1)
+    morph, line = rng.choice(MORPHS, 600), rng.integers(0, 4, 600)
+    chose = rng.random(600) < (0.5 if guess else 1 / (1 + np.exp(-12 * (morph - 0.45))))
+    fit = behaviour.fit_boundary(morph, chose, rng=rng, bootstrap=50)
+    rows = behaviour.performance_table({"morph": morph}, chose)
+    return rows, fit, behaviour.performance_table({"morph": morph, "line": line}, chose) if lines else ()
+
+
+def _saccade(*, by_place=False):
+    rng = np.random.default_rng(2)
+    place, delay = 45 * rng.integers(0, 8, 700), rng.choice([1500, 3000, 6000], 700)
+    angle = place + rng.standard_normal(700) * delay / 400
+    conditions = {"place": place, "delay": delay}
+    accuracies = behaviour.performance_table(conditions, np.abs(angle - place) < 15)
+    columns = conditions if by_place else {"delay": delay}
+    return accuracies, behaviour.angular_error_table(columns, angle, place, rng=rng, bootstrap=50)
+
+
+def _matrix(labels, seed=3):
+    rng = np.random.default_rng(seed)
+    answer = rng.integers(0, len(labels), 400)
+    choice = np.where(rng.random(400) < 0.7, answer, rng.integers(0, len(labels), 400))
+    return behaviour.confusions(np.array(labels)[answer], np.array(labels)[choice])
+
+
+def _boundary(**options):
+    rows, fit, lines = _catdog(**options)
+    return behaviour_figures.boundary(rows, fit, lines=lines)
+
+
+FIGURES = {
+    "distance": lambda: behaviour_figures.performance(_numerosity("distance"), "distance", chance=0.5),
+    "displays": lambda: behaviour_figures.performance(_numerosity("display"), "display", chance=0.5),
+    "distance by display": lambda: behaviour_figures.performance(
+        _numerosity("distance", "display"), "distance", lines="display", chance=0.5, x_label="distance in number"
+    ),
+    "display by distance": lambda: behaviour_figures.performance(
+        _numerosity("distance", "display"), "display", lines="distance", chance=0.5
+    ),
+    "boundary": _boundary,
+    "boundary with lines": lambda: _boundary(lines=True),
+    "boundary of guesses": lambda: _boundary(guess=True),
+    "confusions of numbers": lambda: behaviour_figures.confusion(_matrix([1, 2, 3, 4, 5]), condition="number"),
+    "confusions of places": lambda: behaviour_figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
+    "confusions of names": lambda: behaviour_figures.confusion(_matrix(["match", "nonmatch"])),
+    "place by delay": lambda: behaviour_figures.place_by_delay(*_saccade(), chance=1 / 8, trained=3000),
+    "places by delay": lambda: behaviour_figures.place_by_delay(*_saccade(by_place=True), chance=1 / 8),
+}
+
+
+def _drawn_texts(figure, monkeypatch):
+    """Return each text that is drawn, with its box; matplotlib also holds tick labels that it leaves out."""
+    texts = []
+    draw = Text.draw
+
+    def record(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            texts.append((self, self.get_window_extent(renderer)))
+        draw(self, renderer, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", record)
+        FigureCanvasAgg(figure).draw()
+    return texts
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_texts_are_large_apart_and_inside(name, monkeypatch):
+    figure = FIGURES[name]()
+    texts = _drawn_texts(figure, monkeypatch)
+    assert len(texts) > 5
+    for text, box in texts:
+        assert text.get_fontsize() >= 9
+        assert box.x0 >= -1, text
+        assert box.y0 >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y1 <= figure.bbox.y1 + 1, text
+    for (one, a), (other, b) in combinations(texts, 2):
+        if one.get_rotation() % 90 or other.get_rotation() % 90:
+            continue  # the boxes of slanted texts overlap where the texts do not
+        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
+        assert apart, f"{one.get_text()!r} lies over {other.get_text()!r}"
+
+
+def test_performance_has_a_line_for_each_kind():
+    rows = _numerosity("distance", "display")
+    axis = behaviour_figures.performance(rows, "distance", lines="display", chance=0.5).axes[0]
+    assert [container.get_label() for container in axis.containers] == sorted(DISPLAYS)
+    for container in axis.containers:
+        own = [row for row in rows if row["display"] == container.get_label()]
+        np.testing.assert_allclose(container.lines[0].get_ydata(), [row["accuracy"] for row in own])
+        # Shifted aside by less than half the way to the next distance.
+        assert np.abs(container.lines[0].get_xdata() - [row["distance"] for row in own]).max() < 0.5
+        ends = np.array([segment[:, 1] for segment in container.lines[2][0].get_segments()])
+        np.testing.assert_allclose(ends, [row["interval"] for row in own], atol=1e-12)
+    assert set(axis.lines[0].get_ydata()) == {0.5}
+
+
+def test_boundary_shows_choices_and_fit_in_percent():
+    rows, fit, _ = _catdog()
+    axis = behaviour_figures.boundary(rows, fit, second="dog").axes[0]
+    np.testing.assert_allclose(axis.containers[0].lines[0].get_xdata(), 100 * MORPHS)
+    np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [row["accuracy"] for row in rows])
+    curve = next(line for line in axis.lines if line.get_label() == "logistic fit")
+    np.testing.assert_allclose(curve.get_ydata(), fit.predict(curve.get_xdata() / 100))
+    marked = next(line for line in axis.lines if line.get_label().startswith("boundary"))
+    assert marked.get_xdata()[0] == pytest.approx(100 * fit.boundary)
+
+
+def test_confusions_are_in_their_places():
+    matrix = behaviour.confusions(["a", "a", "b", "c", "c"], ["a", "b", "b", "none", "c"])
+    axis = behaviour_figures.confusion(matrix).axes[0]
+    np.testing.assert_allclose(np.asarray(axis.images[0].get_array()), [[50, 50, 0, 0], [0, 100, 0, 0], [0, 0, 50, 50]])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "c", "none"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a (2)", "b (1)", "c (2)"]
+
+
+def test_place_by_delay_has_accuracies_and_errors():
+    accuracies, errors = _saccade()
+    left, right, _ = behaviour_figures.place_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
+    picture = np.asarray(left.images[0].get_array())
+    assert picture.shape == (3, 8)
+    for row in accuracies:
+        assert picture[[1500, 3000, 6000].index(row["delay"]), row["place"] // 45] == pytest.approx(100 * row["accuracy"])
+    drawn = right.containers[0]
+    np.testing.assert_allclose(drawn.lines[0].get_xydata(), [[row["delay"], row["median_absolute_error"]] for row in errors])
+    ends = np.array([segment[:, 1] for segment in drawn.lines[2][0].get_segments()])
+    np.testing.assert_allclose(ends, [row["interval"] for row in errors], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: behaviour_figures.performance([], "x", chance=0.5), "rows is empty"),
+        (lambda: behaviour_figures.performance(_numerosity("display"), "x", chance=0.5), "no column 'x'; they have display"),
+        (lambda: behaviour_figures.boundary(_numerosity("display"), _catdog()[1]), "rows have no column 'morph'"),
+        (lambda: behaviour_figures.place_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'place'"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,590 @@
+"""Training on made-up features: what is minimised, what is kept, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import math
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cordstasks import tasks
+from cordstasks.errors import InputError
+from cordstasks.frontend import Features
+from cordstasks.frontend.histories import Accounts
+from cordstasks.model import MultiAreaModel, principal_components
+from cordstasks.rnn import RNN
+from cordstasks.stimuli import Movie
+from cordstasks.tasks import TrialBatch
+from cordstasks.training import visual as training
+from cordstasks.training.distillation import TYPICAL, Teacher
+from cordstasks.training.mixing import Mixtures
+from cordstasks.training.visual import (
+    Readouts,
+    TrainSettings,
+    TrialSet,
+    choices,
+    masked_cross_entropy,
+    run_model,
+    taught_loss,
+    train,
+    trial_set,
+)
+from cordstasks.utils.run_folder import RunFolder, new_folder, unfinished_folder
+
+STEPS, UNITS, INPUTS, OUTPUTS = 7, 5, 4, 3
+CPU = torch.device("cpu")
+
+
+def separable(trials: int, seed: int) -> TrialSet:
+    """Trials whose answer, 1 or 2, is the sign of one feature at steps 2 to 4; it is due at the two last steps.
+
+    Every third trial is a step shorter.
+    """
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(1, OUTPUTS, trials)
+    features = rng.normal(size=(trials, STEPS, UNITS))
+    features[:, 2:5, 1] += 2.0 * (2 * answers[:, None] - 3)
+    index = np.arange(trials * STEPS).reshape(trials, STEPS)
+    targets, mask = np.zeros((trials, STEPS), np.int64), np.full((trials, STEPS), 0.1, np.float32)
+    for trial, answer in enumerate(answers):
+        last = STEPS - (trial % 3 == 0)
+        index[trial, last:], mask[trial, last:] = -1, 0
+        targets[trial, last - 2 : last], mask[trial, last - 2 : last] = answer, 1
+    batch = TrialBatch(
+        movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 140.0),) * trials,
+        dt=20.0,
+        targets=targets,
+        mask=mask,
+        conditions={"coherence": rng.choice([0.1, 0.2], trials), "side": answers},
+        periods={"motion": np.tile([40.0, 100.0], (trials, 1))},
+    )
+    rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
+    return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, tasks.get("rdm"))
+
+
+def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
+    rnn = RNN(INPUTS, units, OUTPUTS, noise=0.05, generator=torch.Generator().manual_seed(seed))
+    model = MultiAreaModel(rnn, UNITS)
+    model.normalise_by(*principal_components(SEEN.inputs, SEEN.evidence, INPUTS, whiten=True))
+    return model
+
+
+SEEN, UNSEEN = separable(40, seed=1), separable(26, seed=2)
+TRAINING, VALIDATION = (replace(seen, inputs=new_model().inputs(seen.inputs)) for seen in (SEEN, UNSEEN))
+SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, input_noise=0.1, evaluate_every=10, seed=3)
+
+
+def antisymmetric(seed: int) -> torch.Tensor:
+    square = torch.randn(INPUTS, INPUTS, generator=torch.Generator().manual_seed(seed))
+    return square - square.T
+
+
+TEACHER = Teacher(new_model().mean, new_model().projection, antisymmetric(0), (1, 2))
+TEACHERS = {"labels": None, "teacher": TEACHER}
+
+
+def run_of(path: Path, settings: TrainSettings = SETTINGS, **options: Any) -> tuple[dict[str, Any], MultiAreaModel]:
+    path.mkdir(exist_ok=True)
+    model = new_model()
+    return train(model, TRAINING, VALIDATION, settings, RunFolder(path), **options), model
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Every tensor and number in a checkpoint, by its place; leaves out the seconds, which differ from run to run."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() if key != "seconds" for k, v in flat(item, f"{name}/{key}").items()}
+    if isinstance(value, list):
+        return {k: v for place, item in enumerate(value) for k, v in flat(item, f"{name}/{place}").items()}
+    return {name: value}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for file in ("best.pt", "checkpoint.pt"):
+        first, second = (flat(torch.load(path / file, weights_only=True)) for path in (one, other))
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            same = torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
+            assert same, f"{file}{name}"
+    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+
+
+@pytest.fixture(scope="module", params=TEACHERS)
+def teacher(request: pytest.FixtureRequest) -> Teacher | None:
+    return TEACHERS[request.param]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, teacher: Teacher | None) -> Path:
+    path = tmp_path_factory.mktemp("uninterrupted")
+    run_of(path, teacher=teacher)
+    return path
+
+
+class TestTrialSet:
+    def six(self) -> TrialSet:
+        batch = TrialBatch(
+            movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 100.0),) * 6,
+            dt=20.0,
+            targets=np.array([[0, 0, 0, 0, 1]] * 3 + [[0, 0, 0, 0, 2]] * 3),
+            mask=np.ones((6, 5), np.float32),
+            conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
+            periods={
+                "motion": np.array([[20.0, 80], [30, 80], [20, 80], [20, 80], [20, 70], [20, 80]]),
+                "choice": np.array([[80.0, 100], [80, 100], [80, 100], [80, 100], [80, 100], [90, 100]]),
+            },
+        )
+        features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Accounts())
+        return trial_set(features, batch, CPU, tasks.get("rdm"))
+
+    def test_evidence_is_the_steps_that_begin_in_the_stimulus_period(self):
+        early, late = [False, True, True, True, False], [False, False, True, True, False]
+        assert self.six().evidence.tolist() == [early, late, early, early, early, early]
+        assert torch.equal(TRAINING.evidence, torch.tensor([2 <= step < 5 for step in range(STEPS)]).expand(40, STEPS))
+        assert (TRAINING.answering.sum(1) == 2).all()
+
+    def test_trials_of_the_same_periods_have_the_same_course_whatever_they_show(self):
+        course = self.six().course.tolist()
+        assert course[0] == course[2] == course[3]
+        assert len(set(course)) == 4
+        assert sorted(set(course)) == [0, 1, 2, 3]
+
+
+def log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
+
+
+class TestLoss:
+    LOGITS = np.random.default_rng(5).normal(size=(len(TRAINING), STEPS, OUTPUTS))
+
+    def test_cross_entropy_of_actions_against_loops(self):
+        acting, total = 0.0, 0.0
+        for trial in range(len(TRAINING)):
+            for step in range(STEPS):
+                weight = float(TRAINING.mask[trial, step])
+                acting -= weight * log_softmax(self.LOGITS[trial, step])[int(TRAINING.targets[trial, step])]
+                total += weight
+        ours = masked_cross_entropy(torch.from_numpy(self.LOGITS), TRAINING.targets, TRAINING.mask)
+        assert float(ours) == pytest.approx(acting / total, rel=1e-6)
+
+    def test_cross_entropy_of_probabilities(self):
+        soft = np.random.default_rng(6).dirichlet(np.ones(OUTPUTS), (len(TRAINING), STEPS))
+        mask = TRAINING.mask.numpy().astype(np.float64)
+        expected = -(mask * (soft * log_softmax(self.LOGITS)).sum(-1)).sum() / mask.sum()
+        ours = masked_cross_entropy(torch.from_numpy(self.LOGITS), torch.from_numpy(soft), TRAINING.mask.double())
+        assert float(ours) == pytest.approx(expected, rel=1e-9)
+
+    def test_following_a_teacher_against_loops(self):
+        odds = np.random.default_rng(7).normal(scale=4.0, size=(len(TRAINING), STEPS))
+        steps = (TRAINING.evidence | TRAINING.answering).numpy()
+        crossed, total, distances = 0.0, 0.0, []
+        for trial, step in np.ndindex(len(TRAINING), STEPS):
+            weight, z = float(TRAINING.mask[trial, step]), self.LOGITS[trial, step]
+            if TRAINING.targets[trial, step] == 0:
+                crossed -= weight * log_softmax(z)[0]
+            else:  # whatever the label says, the teacher's odds stand in for it
+                first = 1 / (1 + math.exp(-odds[trial, step]))
+                crossed -= weight * (first * log_softmax(z)[1] + (1 - first) * log_softmax(z)[2])
+            total += weight
+            if steps[trial, step]:
+                apart = abs(z[1] - z[2] - odds[trial, step])
+                distances.append(apart**2 / (2 * TYPICAL) if apart < TYPICAL else apart - TYPICAL / 2)
+        tensors = [torch.from_numpy(array) for array in (self.LOGITS, odds)]
+        ours = taught_loss(*tensors, TRAINING.targets, TRAINING.mask.double(), torch.from_numpy(steps))
+        assert float(ours) == pytest.approx(crossed / total + np.mean(distances), rel=1e-6)
+
+
+class TestChoices:
+    def test_the_mean_over_the_steps_that_count_decides_and_fixating_is_no_choice(self):
+        logits = torch.tensor(
+            [
+                [[9.0, 0, 5], [9, 3, 0], [9, 3, 1]],  # the first step would say 2
+                [[0.0, 0, 0], [0, 4, 0], [0, 1, 6]],  # the sum of the two last says 2
+                [[0.0, 7, 8], [0, 0, 9], [0, 0, 9]],  # only the first counts
+            ]
+        )
+        answering = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
+        assert choices(logits, answering, (1, 2)).tolist() == [1, 2, 2]
+
+
+class TestModel:
+    def test_features_are_projected_with_what_was_given(self):
+        model, rng = MultiAreaModel(RNN(INPUTS, 11, OUTPUTS), UNITS), np.random.default_rng(3)
+        mean, projection = rng.normal(size=UNITS), rng.normal(size=(UNITS, INPUTS))
+        model.normalise_by(torch.from_numpy(mean), torch.from_numpy(projection))
+        inputs = model.inputs(UNSEEN.inputs)
+        rows = UNSEEN.inputs.rows.numpy().astype(np.float64)
+        np.testing.assert_allclose(inputs.rows.numpy(), (rows - mean) @ projection, rtol=1e-4, atol=1e-5)
+        assert inputs.units == INPUTS
+        assert torch.equal(inputs.index, UNSEEN.inputs.index)
+
+    def test_many_rows_are_projected_in_parts(self, monkeypatch: pytest.MonkeyPatch):
+        whole = new_model().inputs(UNSEEN.inputs).rows
+        monkeypatch.setattr("cordstasks.model.ROWS", 13)
+        torch.testing.assert_close(new_model().inputs(UNSEEN.inputs).rows, whole, rtol=1e-5, atol=1e-6)
+
+    def test_the_statistics_are_saved_with_the_weights(self):
+        saved = new_model().state_dict()
+        assert torch.equal(saved["mean"], new_model().mean)
+        assert saved["projection"].abs().sum() > 0
+        assert saved["projection"].shape == (UNITS, INPUTS)
+
+    def test_run_model_is_the_model_without_noise_in_batches(self):
+        model = new_model()
+        logits, rates = run_model(model, VALIDATION.inputs, batch=7)
+        expected = model(VALIDATION.inputs.take(slice(None)))
+        torch.testing.assert_close(logits, expected[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(rates, expected[1], rtol=1e-5, atol=1e-6)
+        assert not logits.requires_grad
+
+
+def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The inputs of every call of the recurrent network from now on."""
+    seen, forward = [], RNN.forward
+
+    def noted(rnn: RNN, inputs: torch.Tensor, **options: Any) -> Any:
+        seen.append(inputs)
+        return forward(rnn, inputs, **options)
+
+    monkeypatch.setattr(RNN, "forward", noted)
+    return seen
+
+
+def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
+    model = new_model()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    mixtures = None
+    if settings.mix:
+        answers = TRAINING.answers if teacher is None else None
+        mixtures = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course, answers)
+    return training._step(
+        model, Readouts(11, {}, {}), TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings
+    )
+
+
+class TestTraining:
+    def test_it_learns(self, tmp_path: Path):
+        logits, _ = run_model(new_model(), VALIDATION.inputs)
+        before = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
+        settings = replace(SETTINGS, steps=300, batch=16)
+        result, model = run_of(tmp_path, settings)
+        logits, _ = run_model(model, VALIDATION.inputs)
+        after = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
+        assert after >= 0.96 > before
+        loss = float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask))
+        assert result["best_validation_loss"] == pytest.approx(loss, rel=1e-6)
+
+    def test_the_best_weights_are_kept_and_the_last_ones_too(self, tmp_path: Path):
+        # so fast that it becomes worse again
+        result, model = run_of(tmp_path, replace(SETTINGS, steps=80, learning_rate=0.3))
+        rows = RunFolder(tmp_path).log.read()
+        losses = {row["step"]: row["validation_loss"] for row in rows}
+        assert list(losses) == [10, 20, 30, 40, 50, 60, 70, 80]
+        assert result["best_step"] == min(losses, key=losses.__getitem__) < 80
+        assert result["best_validation_loss"] == min(losses.values())
+        best, last = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("best", "checkpoint"))
+        assert best["step"] == result["best_step"]
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, best["model"][name])
+        assert not torch.equal(best["model"]["rnn.bias"], last["model"]["rnn.bias"])
+        last_model = new_model()
+        last_model.load_state_dict(last["model"])
+        logits, _ = run_model(last_model, VALIDATION.inputs)
+        assert float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask)) == pytest.approx(
+            losses[80], rel=1e-6
+        )
+
+    def test_it_stops_early(self, tmp_path: Path, teacher: Teacher | None):
+        result, _ = run_of(tmp_path, replace(SETTINGS, steps=1000, learning_rate=0.3, patience=2), teacher=teacher)
+        losses = [row["validation_loss"] for row in RunFolder(tmp_path).log.read()]
+        assert result["steps"] == result["best_step"] + 20 == 10 * len(losses) < 1000
+        assert min(losses) == losses[-3]
+
+    def test_the_log_holds_the_mean_loss_of_the_batches_since(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        losses, step = [], training._step
+
+        def noted(*arguments: Any) -> float:
+            losses.append(step(*arguments))
+            return losses[-1]
+
+        monkeypatch.setattr(training, "_step", noted)
+        run_of(tmp_path)
+        rows = RunFolder(tmp_path).log.read()
+        assert [row["step"] for row in rows] == [10, 20, 30, 40, 48]
+        for row, first in zip(rows, (0, 10, 20, 30, 40), strict=True):
+            assert row["loss"] == pytest.approx(np.mean(losses[first : row["step"]]), rel=1e-6)
+
+    def test_the_learning_rate_falls_to_a_twentieth(self):
+        settings = TrainSettings(steps=100, learning_rate=0.02)
+        rates = [training._learning_rate(step, settings) for step in (0, 50, 100)]
+        assert rates == pytest.approx([0.02, 0.02 * 0.525, 0.001])
+
+    def test_gradients_are_clipped(self):
+        settings = replace(SETTINGS, clip=1e-3)
+        model = new_model()
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+        training._step(
+            model, Readouts(11, {}, {}), TRAINING, None, None, optimiser, torch.Generator().manual_seed(0), settings
+        )
+        norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
+        assert norm == pytest.approx(1e-3, rel=1e-3)
+
+    def test_auxiliary_targets_reach_the_recurrent_weights(self, tmp_path: Path):
+        told = torch.full(TRAINING.targets.shape, -1)
+        told[:, 2:5] = (TRAINING.answers - 1)[:, None]
+        seen = replace(
+            TRAINING, auxiliary={"side": told}, mask=torch.zeros_like(TRAINING.mask).index_fill_(1, torch.tensor([0]), 1)
+        )
+
+        def apart(auxiliary: float) -> float:
+            """How well one unit tells the answers apart after training, on average."""
+            model, path = new_model(), tmp_path / str(auxiliary)
+            path.mkdir()
+            train(
+                model,
+                seen,
+                VALIDATION,
+                replace(SETTINGS, steps=150, evaluate_every=150, auxiliary=auxiliary),
+                RunFolder(path),
+            )
+            rates = run_model(model, VALIDATION.inputs)[1][:, 4]
+            means = [rates[VALIDATION.answers == answer].mean(0) for answer in (1, 2)]
+            return float((means[0] - means[1]).norm() / rates.std(0).norm())
+
+        # no action but fixating is ever asked for
+        assert apart(1.0) > 1.1 * apart(0.0)
+
+    def test_what_is_kept_is_a_running_average_of_the_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        weights, step = [], training._step
+
+        def noted(model: MultiAreaModel, *rest: Any) -> float:
+            loss = step(model, *rest)
+            weights.append(model.rnn.output_weights.detach().clone())
+            return loss
+
+        monkeypatch.setattr(training, "_step", noted)
+        _, model = run_of(tmp_path, replace(SETTINGS, steps=4, evaluate_every=4, average=0.5))
+        expected = weights[0]
+        for later in weights[1:]:
+            expected = 0.5 * expected + 0.5 * later
+        torch.testing.assert_close(model.rnn.output_weights.detach(), expected)
+        assert not torch.allclose(expected, weights[-1])
+
+    def test_an_interruption_changes_no_running_average(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        settings, step, counted = replace(SETTINGS, average=0.9), training._step, []
+        run_of(tmp_path / "whole", settings)
+
+        def interrupted(*arguments: Any) -> float:
+            counted.append(1)
+            if len(counted) == 27:
+                signal.raise_signal(signal.SIGINT)
+            return step(*arguments)
+
+        monkeypatch.setattr(training, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / "cut", settings)
+        run_of(tmp_path / "cut", settings)
+        assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+    def test_likeness_stands_in_for_classes(self):
+        rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
+        likeness = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
+        readouts = Readouts(5, {"place": 3}, {"place": likeness})
+        torch.nn.init.normal_(readouts.readouts["place"].weight)
+        logits = readouts.readouts["place"](rates).log_softmax(2)
+        expected = [
+            -(likeness[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
+        ]
+        assert float(readouts(rates, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+        assert float(readouts(rates, {"place": torch.full((3, 2), -1)})) == 0
+
+    @pytest.mark.parametrize("noise", [0.0, 0.4])
+    def test_trials_that_are_not_mixed_are_noisy(self, monkeypatch: pytest.MonkeyPatch, noise: float):
+        seen = inputs_of(monkeypatch)
+        step_once(replace(SETTINGS, input_noise=noise, batch=4000), None)
+        pick = torch.randint(len(TRAINING), (4000,), generator=torch.Generator().manual_seed(0))
+        added = seen[0] - TRAINING.inputs.take(pick)
+        torch.testing.assert_close(added.std((0, 1)), torch.full((INPUTS,), noise), rtol=0.03, atol=0)
+
+    def test_with_a_teacher_the_running_evidence_of_the_mixture_is_taught(self, monkeypatch: pytest.MonkeyPatch):
+        seen, taught = inputs_of(monkeypatch), []
+
+        def noted(*arguments: torch.Tensor) -> torch.Tensor:
+            taught.append(arguments)
+            return taught_loss(*arguments)
+
+        monkeypatch.setattr(training, "taught_loss", noted)
+        settings = replace(SETTINGS, input_noise=5.0, mix=True, batch=50)
+        loss = step_once(settings, TEACHER)
+        generator = torch.Generator().manual_seed(0)
+        pick = torch.randint(len(TRAINING), (50,), generator=generator)
+        mixed = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course).draw(pick, generator)
+        logits, odds, targets, mask, steps = taught[0]
+        assert torch.equal(seen[0], mixed)  # without noise
+        assert not torch.equal(seen[0], TRAINING.inputs.take(pick))
+        inputs, matrix = seen[0].double(), TEACHER.matrix.double()
+        for trial, of in enumerate(pick.tolist()):
+            total = 0.0
+            for step in range(STEPS):
+                for lag in TEACHER.lags:
+                    if step >= lag and TRAINING.evidence[of, step] and TRAINING.evidence[of, step - lag]:
+                        total += float(inputs[trial, step - lag] @ matrix @ inputs[trial, step])
+                assert float(odds[trial, step]) == pytest.approx(total, rel=1e-3, abs=1e-3)
+        assert torch.equal(targets, TRAINING.targets[pick])
+        assert torch.equal(mask, TRAINING.mask[pick])
+        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.answering[pick])
+        assert loss == float(taught_loss(logits, odds, targets, mask, steps).detach())
+
+    def test_without_a_teacher_only_trials_of_one_answer_are_mixed(self, monkeypatch: pytest.MonkeyPatch):
+        seen = inputs_of(monkeypatch)
+        step_once(replace(SETTINGS, mix=True, batch=50), None)
+        generator = torch.Generator().manual_seed(0)
+        pick = torch.randint(len(TRAINING), (50,), generator=generator)
+        inputs = TRAINING.inputs.take(slice(None))
+        assert torch.equal(seen[0], Mixtures.of(inputs, TRAINING.course, TRAINING.answers).draw(pick, generator))
+
+    def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
+        run_of(tmp_path / "again", teacher=teacher)
+        assert_same_run(tmp_path / "again", uninterrupted)
+        run_of(tmp_path / "other", replace(SETTINGS, seed=4), teacher=teacher)
+        with pytest.raises(AssertionError):
+            assert_same_run(tmp_path / "other", uninterrupted)
+
+    @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+    def test_a_loss_that_is_no_number_ends_it_with_a_mend(self, tmp_path: Path, teacher: Teacher | None):
+        message = r"learning_rate=1e\+30: the loss became (nan|inf) at batch \d+; choose a smaller"
+        with pytest.raises(InputError, match=message):
+            run_of(tmp_path, replace(SETTINGS, learning_rate=1e30), teacher=teacher)
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("batch", [0, 9, 10, 31, 47])
+    def test_a_resumed_run_ends_as_the_uninterrupted_one(
+        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, monkeypatch: pytest.MonkeyPatch, batch: int
+    ):
+        calls, step = [], training._step
+
+        def interrupted(*arguments: Any) -> float:
+            if len(calls) == batch:
+                signal.raise_signal(signal.SIGINT)
+            calls.append(1)
+            return step(*arguments)
+
+        before = signal.getsignal(signal.SIGINT)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "_step", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run_of(tmp_path, teacher=teacher)
+        assert signal.getsignal(signal.SIGINT) is before
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == batch + 1
+        run_of(tmp_path, teacher=teacher)
+        assert_same_run(tmp_path, uninterrupted)
+
+    @pytest.mark.parametrize("save_seconds", [0.0, 1e9])
+    def test_a_run_that_just_ends_is_continued_from_its_last_checkpoint(
+        self,
+        tmp_path: Path,
+        uninterrupted: Path,
+        teacher: Teacher | None,
+        monkeypatch: pytest.MonkeyPatch,
+        save_seconds: float,
+    ):
+        class Killed(BaseException):
+            pass
+
+        # twice, and each time between writing the best weights and the log's row, so that files disagree
+        for row in (30, 40):
+            write = training.RunFolder.save
+
+            def dying(folder: RunFolder, name: str, state: Any, row: int = row, write: Any = write) -> None:
+                write(folder, name, state)
+                if name == "best.pt" and state["step"] >= row:
+                    raise Killed
+
+            with monkeypatch.context() as patch:
+                patch.setattr(training.RunFolder, "save", dying)
+                with pytest.raises(Killed):
+                    run_of(tmp_path, teacher=teacher, save_seconds=save_seconds)
+        run_of(tmp_path, teacher=teacher)
+        assert_same_run(tmp_path, uninterrupted)
+
+    def test_a_second_ctrl_c_does_not_wait(
+        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, monkeypatch: pytest.MonkeyPatch
+    ):
+        calls, step = [], training._step
+
+        def interrupted(*arguments: Any) -> float:
+            calls.append(1)
+            if len(calls) == 15:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            return step(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "_step", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run_of(tmp_path, teacher=teacher, save_seconds=0.0)
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == 14
+        run_of(tmp_path, teacher=teacher)
+        assert_same_run(tmp_path, uninterrupted)
+
+    def test_a_finished_run_is_not_trained_on(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
+        run_of(tmp_path, teacher=teacher)
+        result, model = run_of(tmp_path, teacher=teacher)
+        assert result["steps"] == SETTINGS.steps
+        assert_same_run(tmp_path, uninterrupted)
+        best = torch.load(uninterrupted / "best.pt", weights_only=True)["model"]
+        assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
+
+
+class TestRunFolder:
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+    def test_a_damaged_checkpoint_is_named(self, tmp_path: Path, share: float):
+        folder = RunFolder(tmp_path)
+        folder.save("checkpoint.pt", {"model": new_model().state_dict()})
+        content = (tmp_path / "checkpoint.pt").read_bytes()
+        (tmp_path / "checkpoint.pt").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match=r"checkpoint\.pt: damaged, or not a checkpoint of a run; remove it"):
+            folder.load("checkpoint.pt", CPU)
+
+    def test_a_checkpoint_that_is_another_thing_is_named(self, tmp_path: Path):
+        (tmp_path / "checkpoint.pt").write_text("my notes")
+        with pytest.raises(InputError, match=r"checkpoint\.pt: damaged, or not a checkpoint of a run"):
+            RunFolder(tmp_path).load("checkpoint.pt", CPU)
+        assert (tmp_path / "checkpoint.pt").read_text() == "my notes"
+
+    def test_a_row_cut_short_is_left_out(self, tmp_path: Path):
+        log = RunFolder(tmp_path).log
+        for step in (10, 20, 30):
+            log.write({"step": step})
+        log.path.write_text(log.path.read_text()[:-5])
+        assert log.read() == [{"step": 10}, {"step": 20}]
+        log.keep(10)
+        assert log.path.read_text() == '{"step": 10}\n'
+
+    def test_it_does_not_start_twice(self, tmp_path: Path):
+        folder = RunFolder(tmp_path / "run")
+        folder.start({"seed": 1})
+        with pytest.raises(InputError, match=r"path=.*run: holds another run; .* continue it with resume=True"):
+            folder.start({"seed": 2})
+        assert folder.config() == {"seed": 1}
+
+    def test_damaged_settings_are_named(self, tmp_path: Path):
+        (tmp_path / "config.json").write_text('{"seed": ')
+        with pytest.raises(InputError, match=r"config\.json: cannot be read"):
+            RunFolder(tmp_path).config()
+
+    def test_the_next_and_the_last_unfinished(self, tmp_path: Path):
+        with pytest.raises(InputError, match=r"resume=True: .* holds no unfinished run of task rdm; name the run's folder"):
+            unfinished_folder("rdm", tmp_path)
+        assert new_folder("rdm", tmp_path) == tmp_path / "rdm-001"
+        for number in (1, 2, 3, 5):
+            RunFolder(tmp_path / f"rdm-00{number}").start({})
+        (tmp_path / "rdm-005" / "summary.json").write_text("{}")
+        assert new_folder("rdm", tmp_path) == tmp_path / "rdm-004"
+        assert unfinished_folder("rdm", tmp_path) == tmp_path / "rdm-003"

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cordstasks.analysis.figures import abstract as abstract_figures
-from cordstasks.analysis.figures.general import save
+from cordstasks.analysis import figures as draw
 from cordstasks.errors import InputError
 from cordstasks.rnn.network import RNN
 from cordstasks.rnn.stack import RNNStack
@@ -186,7 +185,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
     task, settings = trainer.task, trainer.settings
     log = [row for row in folder.log.rows("seed", "step", "lesson") if "score" in row]
     if log:
-        figure = abstract_figures.learning_curves(
+        figure = draw.learning_curves(
             [row["seed"] for row in log],
             [row["step"] for row in log],
             [np.nan if row["score"] is None else row["score"] for row in log],
@@ -195,7 +194,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
             criterion=task.criterion,
             title=f"{task.id}, {settings.connectivity}",
         )
-        save(figure, folder.path / "learning.png")
+        draw.save(figure, folder.path / "learning.png")
     fit = [place for place, score in enumerate(scores) if score is not None]
     if not fit:
         return
@@ -205,7 +204,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
     outputs = stack(torch.from_numpy(batch.inputs)[None])
     assert isinstance(outputs, torch.Tensor)
     lengths = batch.lengths
-    figure = abstract_figures.example_trials(
+    figure = draw.example_trials(
         [array[:n] for array, n in zip(batch.inputs, lengths, strict=True)],
         [array[:n] for array, n in zip(outputs[0].numpy(), lengths, strict=True)],
         [np.where((m > 0)[:n, None], t[:n], np.nan) for t, m, n in zip(batch.targets, batch.mask, lengths, strict=True)],
@@ -213,7 +212,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
         dt=settings.dt,
         title=f"{task.id}, {settings.connectivity}, seed {settings.seeds[place]}",
     )
-    save(figure, folder.path / "trials.png")
+    draw.save(figure, folder.path / "trials.png")
 
 
 def table(path: Path) -> str:

@@ -25,9 +25,9 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = Parser(
         prog="python -m cordstasks.compare",
-        description="Train networks of several connectivities on abstract or visual tasks, align their trajectories on one set "
-        "of trials without noise, and compare them by shape distances and canonical correlations, as in Soo et al. (2024), "
-        "figure 1C. Run the same command again to continue one that was stopped.",
+        description="Train networks of several connectivities on abstract or visual tasks, align their trajectories on one "
+        "set of trials without noise, and compare them by shape distances and canonical correlations, as in Soo et al. "
+        "(2024), figure 1C. Run the same command again to continue one that was stopped.",
     )
     made.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"default: {' '.join(TASKS)}")
     made.add_argument("--connectivities", nargs="+", default=list(CONNECTIVITIES), metavar="KIND", help="default: all four")

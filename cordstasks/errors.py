@@ -1,4 +1,4 @@
-"""What a user can mend: errors that a command prints as one line, without a traceback."""
+"""Errors that a user can fix: errors that a command prints as one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-# what the system says of a place that may be written, but has no room left or is broken
+# errors of the system for a location that may be written but is full or broken
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class InputError(ValueError):
-    """An argument, file or folder that cannot be used; the message names it, its value and the mend."""
+    """An argument, file or folder that cannot be used; the message names it, its value and the fix."""
 
 
 class WriteError(InputError):
-    """A file that cannot be written, for want of room or of permission; the message names it.
+    """A file that cannot be written because of missing space or permission; the message names it.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class WriteError(InputError):
 
 
 class Note(UserWarning):
-    """What a user should know although the work goes on; the message names the argument or file."""
+    """A warning: what a user should know while the work continues; the message names the argument or file."""
 
 
 def reworded(message: str, names: Mapping[str, str]) -> str:
-    """Write a message with other names of its arguments.
+    """Replace the names of the arguments in a message.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def reworded(message: str, names: Mapping[str, str]) -> str:
         Such as ``"path=runs/a: holds another run; continue it with resume=True"``.
     names : mapping of str to str
         What stands for what, such as ``{"path=": "--out ", "resume=True": "--resume"}``. A name counts at the message's
-        beginning and after a space or a bracket; what follows ``--set`` is a task's parameter and stays.
+        beginning and after a space or a bracket; a name after ``--set`` is a task's parameter and is not changed.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def reworded(message: str, names: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def naming(names: Mapping[str, str]) -> Iterator[None]:
-    """Let an InputError from inside name arguments as the caller of this block knows them, see `reworded`.
+    """Give the arguments in an InputError from this block the names that the caller uses, see `reworded`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The multi-area model: features of the frozen front-end, normalised, feed a recurrent network that is trained."""
+"""The multi-area model: normalised features of the frozen front-end are the input of a trained recurrent network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXACT = 2048  # most units, or else rows, of which the whole covariance matrix i
 
 
 class MultiAreaModel(nn.Module):
-    """What is trained on top of a `cordstasks.frontend.FrontEnd`.
+    """The trained model on top of a `cordstasks.frontend.FrontEnd`.
 
     Features z are normalised with statistics of the training trials, which are stored with the model:
     ``u = P^T (z - mean)``. The recurrent network's input weights act on u, so that its weights on the features are
@@ -55,7 +55,7 @@ class MultiAreaModel(nn.Module):
     def forward(self, inputs: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Logits of the actions (trial, time, action) and rates (trial, time, unit) for inputs (trial, time, input).
 
-        Noise is drawn from `generator`; without one there is none.
+        Noise is drawn from `generator`; without a generator there is no noise.
         """
         outputs = self.rnn(inputs, return_states=True, generator=generator)
         assert isinstance(outputs, tuple)
@@ -63,7 +63,7 @@ class MultiAreaModel(nn.Module):
 
 
 def projected(features: Features, mean: Tensor, projection: Tensor) -> Features:
-    """Features less their `mean` (unit,), in float32, on the directions of a `projection` (unit, input)."""
+    """Features minus their `mean` (unit,), in float32, projected on the directions of a `projection` (unit, input)."""
     parts = [
         (features.rows[start : start + ROWS].float() - mean) @ projection for start in range(0, len(features.rows), ROWS)
     ]

@@ -1,4 +1,4 @@
-"""Environments whose observations are features: what an agent's visual areas make of the screen."""
+"""Environments whose observations are features: the activity of an agent's visual areas."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
     computes for the whole trial and what a network of `cordstasks.train` is given. Each trial begins in the state that the
     front-end reaches after 200 ms of the trial's first frame.
 
-    The front-end is deterministic: a history of frames that was seen before is looked up and not simulated again, so that
-    trials cost little once their pictures are known.
+    The front-end is deterministic: a history of frames that was seen before is looked up and not simulated again. Trials
+    therefore cost little if their pictures have been seen before.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
         return self._observation(), float(reward), terminated, truncated, info
 
     def _observation(self) -> Vector:
-        """Features over the step that begins now, after whatever steps of this trial were not seen yet."""
+        """Features over the step that begins now, after the steps of this trial that were not seen yet."""
         screen = self._screen
         if screen.visual_trial is not self._trial or screen.t_ind < self._seen:
             self._begin(screen.visual_trial)
@@ -123,7 +123,7 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
         self._seen += 1
         if self._recall():
             return
-        state = [r.clone(memory_format=torch.preserve_format) for r in self._state]  # what is remembered stays
+        state = [r.clone(memory_format=torch.preserve_format) for r in self._state]  # the remembered state must not change
         totals = [torch.zeros_like(state[area]) for area in self.frontend.areas]
         for index, steps in runs:
             drives = self._driven(names[index], movie.frames[index])
@@ -146,7 +146,7 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
             self._known.popitem(last=False)
 
     def _driven(self, name: bytes, image: NDArray[np.uint8]) -> list[Tensor]:
-        """What an image adds at every step; of the last few images it is kept."""
+        """What an image adds at every step; it is kept for the last few images."""
         if name not in self._drives:
             self._drives[name] = self.frontend.simulator.drives(self.frontend.network.preprocess(image[None]))
             if len(self._drives) > 8:

@@ -1,4 +1,4 @@
-"""Trained networks side by side: the same noise-free trials through all of them, and how alike their trajectories are."""
+"""Comparison of trained networks: all get the same noise-free trials, and their trajectories are compared."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Prepared:
 
 
 def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) -> int:
-    """Carry out what ``python -m cordstasks.compare`` asks for.
+    """Do what ``python -m cordstasks.compare`` does.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, AnySetti
 
 
 def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings], prepared: _Prepared, began: float) -> int:
-    """Train and compare, in a folder that no other process writes."""
+    """Train and compare in a folder that is locked for other processes."""
     found: dict[str, Any] = {}
     try:
         with tqdm(chosen, desc="training", unit="batch of networks") as bar:
@@ -93,7 +93,7 @@ def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings], 
         for task in options.tasks:
             try:
                 found[task] = _compare(options, task, prepared)
-            except InputError as error:  # the other tasks have been trained too, and are compared all the same
+            except InputError as error:  # the other tasks have been trained too, and are still compared
                 found[task] = {"problem": str(error), "closer_to_full": []}
                 print(f"\n{task}: not compared: {error}")
     except KeyboardInterrupt as stop:
@@ -109,7 +109,7 @@ def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings], 
 
 
 def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) -> _Prepared:
-    """Find whatever can be wrong before hours of training rather than after them."""
+    """Find all errors before hours of training instead of after them."""
     device = resolve(options.device)
     trials: dict[str, CommonTrials] = {}
     groups: dict[Kind, Group] = {}
@@ -135,7 +135,7 @@ def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) ->
 
 
 def _common(settings: AnySettings, count: int) -> CommonTrials:
-    """The trials that all networks of a task are shown."""
+    """The trials that all networks of a task get."""
     if isinstance(settings, AbstractSettings):
         return common_trials(settings.abstract_task(), count, dt=settings.dt)
     return common_visual_trials(settings, load(settings.frontend).image_size, count)
@@ -150,7 +150,7 @@ def _group(options: argparse.Namespace, kind: Kind, settings: AnySettings) -> Gr
 
 
 def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> dict[str, Any]:
-    """Compare the networks that learned one task; write its figures; return the summary's part."""
+    """Compare the networks that learned one task; write the figures; return this part of the summary."""
     task, trials = tasks.get(task_id), prepared.trials[task_id]
     folder = options.out / task.id
     writable_folder(folder, "out")
@@ -206,7 +206,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
     closer = _closer(comparison, labels)
     undrawn = _figures(comparison, activities, labels, folder)
     if undrawn:
-        print(f"not drawn in trajectories.png, for want of a second dimension: {'; '.join(undrawn)}")
+        print(f"not drawn in trajectories.png, because there is no second dimension: {'; '.join(undrawn)}")
     return {
         "networks": counts,
         "conditions": len(trials),
@@ -235,7 +235,7 @@ def _write_conditions(path: Path, conditions: dict[str, NDArray[Any]]) -> None:
 
 
 def _figures(comparison: analysis.Comparison, activities: list[NDArray[Any]], labels: list[str], folder: Path) -> list[str]:
-    """Draw what can be drawn; the pairs of networks that have too few dimensions for their trajectories."""
+    """Draw what can be drawn; return the pairs of networks that have too few dimensions for their trajectories."""
     figures = analysis.figures
     figures.save(figures.distance_matrix(comparison.distances, labels, names=comparison.names), folder / "distances.png")
     if len(activities) > 3:
@@ -251,7 +251,7 @@ def _figures(comparison: analysis.Comparison, activities: list[NDArray[Any]], la
         alignment = analysis.align(first, second, components="auto")
         title = f"{comparison.names[reference]} and {comparison.names[other]}"
         shown = comparison.correlations[reference, other][:2], comparison.null_correlations[:, reference, other, :2].mean(0)
-        # where one component holds nearly all variance of a network, there is no second to draw
+        # if one component holds nearly all variance of a network, there is no second component to draw
         if min(len(alignment.correlations), len(shown[0])) < 2 or not np.isfinite(shown).all():
             undrawn.append(title)
             continue
@@ -260,12 +260,12 @@ def _figures(comparison: analysis.Comparison, activities: list[NDArray[Any]], la
         figure = figures.aligned_trajectories(alignments, len(activities[0]), held_out=held_out)
         figures.save(figure, folder / "trajectories.png")
     else:
-        (folder / "trajectories.png").unlink(missing_ok=True)  # of an earlier command, with other networks
+        (folder / "trajectories.png").unlink(missing_ok=True)  # from an earlier command with other networks
     return undrawn
 
 
 def _answers(found: dict[str, Any]) -> str:
-    """The paper's question, task by task; nothing where it was not asked."""
+    """The answer to the paper's question, task by task; empty if the question was not requested."""
     if not any(result["closer_to_full"] for result in found.values()):
         return ""
     lines = ["\nconvolutional networks' distance to full ones, less that of others (negative: closer), 95 % interval"]

@@ -1,4 +1,4 @@
-"""Networks of one kind that a comparison trains, or finds trained, and the trials that all of them are shown."""
+"""Networks of one kind that a comparison trains or finds already trained, and the trials that all of them get."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ __all__ = [
     "rates_of",
 ]
 
-DRAWN = 2000  # trials that common conditions are picked from
+DRAWN = 2000  # trials from which common conditions are selected
 SEED = 20240
 REMOVE = "remove the folder, and its networks are trained again"
 
 
 @dataclass(frozen=True, eq=False)
 class CommonTrials:
-    """Trials without noise that all networks of a task are shown.
+    """Trials without noise that all networks of a task get.
 
     Attributes
     ----------
@@ -89,9 +89,9 @@ class Trained:
 
 
 def common_trials(task: tasks.AbstractTask, count: int, *, dt: float) -> CommonTrials:
-    """Trials of an abstract task without noise, no two alike, all with the same timing.
+    """Trials of an abstract task without noise, all different and all with the same timing.
 
-    Durations that vary between trials are held at their middle.
+    Durations that vary between trials are fixed at their midpoint.
     """
     fixed: dict[str, Any] = {"noise": 0.0, "catch": 0.0}
     for period, duration in task.timing.items():
@@ -106,7 +106,7 @@ def common_trials(task: tasks.AbstractTask, count: int, *, dt: float) -> CommonT
 
 
 def common_visual_trials(settings: VisualSettings, image_size: int, count: int) -> CommonTrials:
-    """Trials of a visual task that no network was trained on, all with the most frequent timing."""
+    """Trials of a visual task on which no network was trained, all with the most frequent timing."""
     task = visual.task_of(settings, image_size)
     batch = task.for_testing().sample(max(settings.heldout, 4 * count), seed=SEED, dt=settings.dt)
     timing = np.column_stack([np.nan_to_num(batch.periods[name], nan=-1) for name in batch.periods])
@@ -118,7 +118,7 @@ def common_visual_trials(settings: VisualSettings, image_size: int, count: int) 
 
 
 class Group(ABC):
-    """Networks of one task, connectivity and activation, one for each seed.
+    """Networks of one task, connectivity and activation, one per seed.
 
     Parameters
     ----------
@@ -133,30 +133,30 @@ class Group(ABC):
 
     @abstractmethod
     def check_earlier(self) -> None:
-        """Check the networks that an earlier command left, whole or half-trained, as far as files can tell."""
+        """Check the networks of an earlier command, finished or not, as far as possible from the files."""
 
     @abstractmethod
     def train(self, device: torch.device) -> None:
-        """Train what is not trained yet."""
+        """Train the networks that are not trained yet."""
 
     @abstractmethod
     def trained(self, trials: CommonTrials) -> list[Trained]:
-        """The trained networks, and what they do in the common trials."""
+        """The trained networks, and their activity in the common trials."""
 
     @abstractmethod
     def parameters(self) -> int:
-        """Trained numbers in each network."""
+        """Number of trained parameters per network."""
 
 
 def _check_folder(run: RunFolder, settings: AbstractSettings | VisualSettings) -> bool:
-    """Whether a folder holds a run of these settings; one of others, or a summary without a run, is an error."""
+    """Whether a folder holds a run of these settings; a run of other settings, or a summary without a run, is an error."""
     if not run.begun:
         if run.finished:
             raise InputError(f"{run.path}: has a summary but no config.json; remove the folder, and they are trained again")
         return False
     earlier = recorded_settings(run, type(settings))
     if isinstance(earlier, VisualSettings) and isinstance(settings, VisualSettings):
-        settings = replace(settings, areas=earlier.areas, inputs=earlier.inputs)  # which the front-end has completed
+        settings = replace(settings, areas=earlier.areas, inputs=earlier.inputs)  # which the front-end has filled in
     if earlier != settings:
         raise InputError(f"out={run.path.parent.parent}: {run.path} holds networks of other settings; use another folder")
     return True

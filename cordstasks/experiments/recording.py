@@ -1,4 +1,4 @@
-"""A recording to compare networks with, and everything about it that can be wrong, found before anything is trained."""
+"""A recording with which networks are compared, and the checks of it that run before anything is trained."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cordstasks.errors import InputError
 
 __all__ = ["Recording", "read_recording"]
 
-LARGEST, SMALLEST = 1e100, 1e-100  # beyond these, squares of what is computed are no numbers any more
+LARGEST, SMALLEST = 1e100, 1e-100  # beyond these, squares overflow or underflow
 FOLDS = 5  # of conditions, as `analysis.compare_activity` has by default
-HELD = 0.99  # share of the variance that components "auto" hold
+HELD = 0.99  # fraction of the variance that components "auto" hold
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Activity that was measured on the conditions of a task.
+    """Activity that was measured under the conditions of a task.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ def read_recording(path: Path, conditions: int, times: int, *, alpha: float) -> 
     with _about(path):
         array = _opened(path)
         _check_shape(array, conditions, times, alpha)
-        with np.errstate(over="ignore"):  # what float64 cannot hold becomes infinite, and is refused
+        with np.errstate(over="ignore"):  # numbers too large for float64 become infinite and are refused
             rates = np.array(array, dtype=np.float64)
         _check_finite(rates)
         epsilon = float(np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps)
@@ -89,7 +89,7 @@ def read_recording(path: Path, conditions: int, times: int, *, alpha: float) -> 
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Put the file's name before what is complained of within."""
+    """Put the file's name before error messages from this block."""
     try:
         yield
     except InputError as error:
@@ -110,7 +110,7 @@ def _opened(path: Path) -> NDArray[Any]:
         else:
             what = "is not a .npy file; give an array (condition, time, neuron) saved by numpy.save"
         raise InputError(what) from error
-    if not isinstance(array, np.ndarray):  # an archive of several, which numpy.load opens too
+    if not isinstance(array, np.ndarray):  # an archive of several arrays, which numpy.load also opens
         array.close()
         raise InputError("is an archive of arrays (.npz); give one array (condition, time, neuron) saved by numpy.save")
     if array.dtype.kind not in "iuf":
@@ -152,7 +152,7 @@ def _check_finite(rates: NDArray[np.float64]) -> None:
 
 
 def _check_dimensions(rates: NDArray[np.float64], epsilon: float) -> float:
-    """Refuse what varies along one dimension, up to the rounding of its type; the share of variance of the first."""
+    """Refuse activity that varies along one dimension only, up to rounding; return the first one's fraction of variance."""
     flat = rates.reshape(-1, rates.shape[2])
     sizes = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)
     rounding = max(0.5 * epsilon * float(np.linalg.norm(flat)), np.finfo(np.float64).eps * max(flat.shape) * sizes[0])
@@ -163,8 +163,8 @@ def _check_dimensions(rates: NDArray[np.float64], epsilon: float) -> float:
 
 
 def _check_folds(rates: NDArray[np.float64], epsilon: float) -> None:
-    """Refuse what varies in so few conditions that nothing may be left when those of one fold are held out."""
-    # where most conditions do not vary, the median is where they stand
+    """Refuse activity that varies in too few conditions, so that nothing may vary when one fold is held out."""
+    # if most conditions do not vary, the median is their value
     away = np.abs(rates - np.median(rates, axis=(0, 1))) > 8 * epsilon * np.abs(rates).max(axis=(0, 1))
     varying = int(away.any(axis=(1, 2)).sum())
     needed = -(-len(rates) // min(FOLDS, len(rates))) + 1
@@ -176,7 +176,7 @@ def _check_folds(rates: NDArray[np.float64], epsilon: float) -> None:
 
 
 def _try(rates: NDArray[np.float64], alpha: float) -> None:
-    """Compare it with itself, which finds whatever else it would be refused for after training."""
+    """Compare the recording with itself, which finds all other errors that would otherwise appear after training."""
     try:
         analysis.compare_activity([rates, rates], ["recording"] * 2, alpha=alpha, permutations=1, progress=False)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What a sweep trains: every combination of the lists in a TOML file. This module needs no torch."""
+"""The jobs of a sweep: every combination of the lists in a TOML file. This module does not need torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# lists in the file, and the setting that each is of
+# lists in the file, and the setting to which each belongs
 LISTS = {
     "tasks": "task",
     "connectivities": "connectivity",
@@ -39,7 +39,7 @@ TABLE, PARAMETERS = "settings", "task_parameters"
 
 @dataclass(frozen=True)
 class Job:
-    """One combination, all seeds of which are trained in one pass.
+    """One combination. All its seeds are trained in one pass.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def read_sweep(path: Path) -> list[Job]:
 
 
 def expand(content: Mapping[str, Any]) -> list[Job]:
-    """The jobs of a file's content; a combination that comes twice is one job.
+    """The jobs of a file's content; a combination that is given twice is one job.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def expand(content: Mapping[str, Any]) -> list[Job]:
     Raises
     ------
     InputError
-        As `read_sweep`; the message begins with the place in the file.
+        As `read_sweep`; the message begins with the position in the file.
     """
     _known_names(content)
     lists = {field: _list(name, content[name], field) for name, field in LISTS.items() if name in content}
@@ -109,7 +109,7 @@ def expand(content: Mapping[str, Any]) -> list[Job]:
     for places in product(*(range(len(values)) for values in lists.values())):
         chosen = {name: values[place] for (name, values), place in zip(lists.items(), places, strict=True)}
         task, connectivity = chosen.pop("task"), chosen.pop("connectivity", fixed.get("connectivity", "full"))
-        # these vary only where they matter
+        # these vary only for the connectivities that have them
         chosen = {name: value for name, value in chosen.items() if ONLY_FOR.get(name, connectivity) == connectivity}
         given = {**fixed, **chosen, "seeds": seeds, "parameters": parameters.get(task, {})}
         given.pop("connectivity", None)
@@ -151,7 +151,7 @@ def _table(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def _list(name: str, values: Any, field: str) -> list[Any]:
-    """The values of one list, each possible by itself and no two alike."""
+    """The values of one list; each is possible by itself, and all are different."""
     if not isinstance(values, list) or not values:
         raise InputError(f"{name} = {values!r}: give a list of at least one value")
     kept = []
@@ -165,14 +165,14 @@ def _list(name: str, values: Any, field: str) -> list[Any]:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """One setting, which for a task must be the name of an abstract one."""
+    """One setting; a task must be the name of an abstract task."""
     if name == "task" and value not in tasks.abstract_names():
         raise unknown("task", value, tasks.abstract_names())
     return AbstractSettings.checked(name, value)
 
 
 def _fixed(table: Any) -> dict[str, Any]:
-    """The settings that are the same for all."""
+    """The settings that are the same for all jobs."""
     fixed = {}
     for name, value in _table(TABLE, table).items():
         if name in (*LISTS, "seeds") and name not in _singles():
@@ -185,7 +185,7 @@ def _fixed(table: Any) -> dict[str, Any]:
 
 
 def _used(lists: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> None:
-    """Refuse what matters to one connectivity only, where the sweep has no such networks."""
+    """Refuse a setting of one connectivity if the sweep has no such networks."""
     kinds = lists.get("connectivity", [fixed.get("connectivity", "full")])
     for name, kind in ONLY_FOR.items():
         if kind in kinds or not (name in lists or name in fixed):
@@ -213,7 +213,7 @@ def _parameters(table: Any, swept: list[str]) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _at(place: str) -> Iterator[None]:
-    """Put the place in the file before what is complained of within."""
+    """Put the position in the file before error messages from this block."""
     try:
         yield
     except InputError as error:
@@ -221,7 +221,7 @@ def _at(place: str) -> Iterator[None]:
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
-    """Seeds from a number of them, or a list."""
+    """Seeds from their number, or from a list."""
     if isinstance(value, list):
         return tuple(AbstractSettings.checked("seeds", value))
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -1,4 +1,4 @@
-"""Carrying out a sweep: jobs in parallel processes, a table that grows, and going on where it was stopped."""
+"""Running a sweep: jobs in parallel processes, a table that grows, and continuing where it was stopped."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run_sweep(
     figures: bool = True,
     progress: bool | None = None,
 ) -> int:
-    """Train what is not yet trained and keep the table of results; returns a command's exit status.
+    """Train what is not trained yet and update the table of results; returns a command's exit status.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def run_sweep(
                     _log(folder, name, whole)
                 rows[name] = _rows(by_name[name], summary, problem)
                 _write(folder, jobs, rows)
-        except BrokenExecutor:  # a process was killed, most often for want of memory
+        except BrokenExecutor:  # a process was killed, usually because memory ran out
             _log(folder, "a process of the sweep", traceback.format_exc())
             ended = True
     print(_table(jobs, rows))
@@ -151,7 +151,7 @@ def run_sweep(
 
 
 def _finished_rows(jobs: list[Job], folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of the jobs that came to their end before; one whose summary is damaged is gone through again."""
+    """The rows of the jobs that finished before; a job whose summary is damaged is run again."""
     rows = {}
     for job in jobs:
         run = RunFolder(folder / job.name)
@@ -168,7 +168,7 @@ def _results(parallel: joblib.Parallel, calls: Iterable[Any]) -> Iterator[Outcom
 
 
 def _work(job: Job, folder: str, figures: bool, threads: int | None, device: str) -> Outcome:
-    """Train one job, in whatever process; what goes wrong with it is told and does not stop the others."""
+    """Train one job, in any process; its errors are reported and do not stop the others."""
     import torch
 
     if threads is not None:
@@ -177,14 +177,14 @@ def _work(job: Job, folder: str, figures: bool, threads: int | None, device: str
     try:
         resume = (run.path / "config.json").exists()
         return job.name, carry_out(job.settings, run, resolve(device), resume=resume, figures=figures), "", ""
-    except WriteError:  # no fault of this job's, and the next would meet it too
+    except WriteError:  # not the job's fault, and the next job would fail too
         raise
-    except Exception as error:  # one bad job must not cost the sweep
+    except Exception as error:  # one failed job must not stop the sweep
         return job.name, None, f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc()
 
 
 def _log(folder: Path, name: str, problem: str) -> None:
-    """Append the traceback of what failed to the sweep's log."""
+    """Append the traceback of a failed job to the sweep's log."""
     try:
         with (folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {name}\n{problem.rstrip()}\n\n")
@@ -221,7 +221,7 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
 
 
 def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[dict[str, Any]]:
-    """One row for each network of a job."""
+    """One row per network of a job."""
     settings = job.settings
     shared = {
         "job": job.name,
@@ -247,7 +247,7 @@ def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[d
 
 
 def _write(folder: Path, jobs: list[Job], rows: dict[str, list[dict[str, Any]]]) -> None:
-    """The table so far, whole or not at all, in the order of the jobs."""
+    """Write the table so far, completely or not at all, in the order of the jobs."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -281,7 +281,7 @@ def _value(cell: str) -> Any:
 
 
 def _table(jobs: list[Job], rows: dict[str, list[dict[str, Any]]]) -> str:
-    """Networks that learned their task, and the median score, for each task and connectivity."""
+    """Number of networks that learned their task, and the median score, per task and connectivity."""
     lines = ["", f"{'task':<16} {'connectivity':<12} {'networks':>8} {'learned':>8} {'diverged':>8} {'failed':>6}  median"]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for job in jobs:

@@ -1,4 +1,4 @@
-"""What the reports of all tasks share: the trained model's behaviour, its learning curve, and what it was shown."""
+"""What the reports of all tasks have in common: the trained model's behaviour, its learning curve, and its movies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cordstasks.reports import Material
 
 FEW = 12  # a condition with more values than these is not tabulated
-WINDOW_MS = 500.0  # end of the delay in which memory is looked for
+WINDOW_MS = 500.0  # end of the delay, in which memory is measured
 AT_THE_END = f"the last {WINDOW_MS:g} ms of each trial's delay, or all of a shorter one"
 _COLUMNS = ("trials", "accuracy", "interval")  # of every table by condition
 Booleans = NDArray[np.bool_]
@@ -38,11 +38,11 @@ class Omissions:
         self.reasons: dict[str, str] = {}
 
     def note(self, what: str, why: str) -> None:
-        """Say that `what` is left out."""
+        """Note that `what` is left out."""
         self.reasons[what] = why
 
     def attempt(self, what: str, compute: Callable[[], T]) -> T | None:
-        """What `compute` returns; None, and a note, where the analysis refuses the trials that there are."""
+        """What `compute` returns; None, and a note, if the analysis refuses the trials."""
         try:
             return compute()
         except InputError as error:
@@ -52,7 +52,7 @@ class Omissions:
 
 @dataclass(frozen=True)
 class Aligned:
-    """Activity of some trials in time from an event, as far as all of them go; from `aligned`.
+    """Activity of some trials, in time from an event, as long as all of them last; from `aligned`.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Aligned:
 def aligned(
     seen: Behaviour, batch: TrialBatch, trials: NDArray[np.intp], *, event: str, until: str, names: Iterable[str]
 ) -> Aligned:
-    """Rates of `trials` about the onset of the period `event`, up to the earliest end of the period `until`."""
+    """Rates of `trials` around the onset of the period `event`, up to the earliest end of the period `until`."""
     onset, end = batch.periods[event][trials, 0], batch.periods[until][trials, 1]
     first = np.array([steps_before(time, batch.dt) for time in onset])
     last = np.array([steps_before(time, batch.dt) for time in end])
@@ -83,7 +83,7 @@ def aligned(
 
 
 def end_of(seen: Behaviour, period: NDArray[np.float64], width: ArrayLike, *, whole: bool = False) -> Booleans:
-    """Steps (trial, time) in the last `width` ms, one for all or one a trial, of each trial's own period (trial, 2).
+    """Steps (trial, time) in the last `width` ms, one for all or one per trial, of each trial's own period (trial, 2).
 
     All of a period that is shorter, and the last step where `width` is shorter than a step. No step of a trial that lacks
     the period. See `Behaviour.within` for `whole`.
@@ -100,7 +100,7 @@ def delays(
 ) -> tuple[NDArray[np.intp], Booleans]:
     """The trials (trial,) that have a delay, and the steps (trial, time) at the end of each; see `AT_THE_END`.
 
-    Notes the others as left out of `what`.
+    Notes the other trials as left out of `what`.
     """
     batch = material.heldout
     lacking = np.full((len(batch), 2), np.nan)
@@ -122,14 +122,14 @@ def behaviour(material: Material) -> Behaviour:
 
 
 def fixation_kept(logits: NDArray[np.float32], batch: TrialBatch) -> float:
-    """Share of trials in which fixating is preferred at every step before the decision."""
+    """Fraction of trials in which fixating is preferred at every step before the decision."""
     deciding = batch.answering
     before = (batch.mask > 0) & (np.arange(deciding.shape[1]) < deciding.argmax(1)[:, None])
     return float(((logits.argmax(2) == 0) | ~before).all(1).mean())
 
 
 def heldout(material: Material, seen: Behaviour, by: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary's ``"heldout"``: accuracy in all and by the conditions `by` {name: (trial,)}."""
+    """The summary's ``"heldout"``: accuracy in all trials and by the conditions `by` {name: (trial,)}."""
     right, trials = int(seen.correct.sum()), len(seen.correct)
     low, high = analysis.wilson_interval(right, trials)
     return {
@@ -144,7 +144,7 @@ def heldout(material: Material, seen: Behaviour, by: Mapping[str, Any]) -> dict[
 
 
 def tables(batch: TrialBatch, correct: NDArray[np.bool_]) -> dict[str, list[dict[str, Any]]]:
-    """Accuracy by each condition of few values by itself; one named like a column of a table is marked as a condition."""
+    """Accuracy by each condition with few values; a condition named like a column of a table is marked as a condition."""
     columns = {f"{name} (condition)" if name in _COLUMNS else name: values for name, values in batch.conditions.items()}
     return {
         name: analysis.behaviour.performance_table({name: values}, correct)
@@ -176,7 +176,7 @@ def learning_figure(material: Material, chance: float) -> None:
 def period_sheet(batch: TrialBatch, trials: Sequence[int], labels: Sequence[str], path: Path) -> None:
     """Write what the network saw in some trials: a picture from the middle of each period.
 
-    A trial that lacks a period leaves its place dark.
+    If a trial lacks a period, its panel stays dark.
     """
     names = list(batch.periods)
     movies = [batch.movies[trial] for trial in trials]
@@ -208,7 +208,7 @@ def _text(value: Any) -> str:
 
 
 def closing(summary: dict[str, Any], folder: Path) -> list[str]:
-    """The last lines of every table: what is left out, score, chance, seconds, and the files that there are."""
+    """The last lines of every table: what is left out, score, chance, seconds, and the files."""
     score, seconds = summary["heldout"], summary["seconds"]
     low, high = score["interval"]
     written = ["summary.json", *sorted(path.name for path in folder.glob("*.png")), "best.pt"]

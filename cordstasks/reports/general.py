@@ -1,4 +1,4 @@
-"""Report on a task that has none of its own: accuracy by every condition, confusions, units that tell answers apart."""
+"""Report on a task that has no report of its own: accuracy by every condition, confusions, selectivity for the answer."""
 
 from __future__ import annotations
 

@@ -90,14 +90,14 @@ def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> d
 
 
 def _pictures(material: Material, trials: NDArray[np.intp]) -> NDArray[Any]:
-    """What each trial's sample was, known from its pixels, so that equal pictures stay in one half of the trials."""
+    """The picture of each trial's sample, identified by its pixels; equal pictures then stay in one half of the trials."""
     batch = material.heldout
     middles = batch.periods["sample"].mean(1)
     return np.array([crc32(batch.movies[trial].rgb([middles[trial]]).tobytes()) for trial in trials])
 
 
 def _axes(rates: NDArray[Any], number: NDArray[Any], omitted: common.Omissions) -> dict[str, float] | None:
-    """Median share of variance that Gaussians explain on a linear and on a logarithmic axis of number."""
+    """Median fraction of variance that Gaussians explain on a linear and on a logarithmic axis of number."""
     if not rates.shape[1]:
         omitted.note("fits of Gaussians to tuning to number", "no unit is tuned")
         return None

@@ -1,4 +1,4 @@
-"""Report on random-dot motion: psychometric function, controls that a cheating network fails, tuning of the units."""
+"""Report on random-dot motion: psychometric function, controls that only a motion-sensitive network passes, tuning."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def report(material: Material) -> dict[str, Any]:
 
 
 def _psychometrics(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any]:
-    """Fits of accuracy and of choices, where the choice is between two directions; write their figure."""
+    """Fits of accuracy and of choices if the choice is between two directions; write their figure."""
     task, batch, rng = material.task, material.heldout, material.rng
     if len(task.actions) != 3:
         why = f"they are of the choice between two directions, and there are {len(task.actions) - 1}"
@@ -88,7 +88,7 @@ def _psychometrics(material: Material, seen: Behaviour, omitted: common.Omission
 
 
 def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> dict[str, Any] | None:
-    """Tuning of the units in the second half of the motion, when evidence has come in; write its figure."""
+    """Tuning of the units in the second half of the motion, when evidence has accumulated; write its figure."""
     batch, figures = material.heldout, analysis.figures
     coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
     motion = batch.periods["motion"]
@@ -166,13 +166,13 @@ def beside(
 
 
 def _sheet(batch: TrialBatch, frame: float, path: Path) -> None:
-    """What the network saw: trials of rising coherence from fixation, by way of each one's motion, to choice."""
+    """What the network saw: trials of rising coherence, from fixation through the motion of each trial to the choice."""
     coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
     levels = np.unique(coherence)
     levels = levels[np.unique(np.linspace(0, len(levels) - 1, SHEET_TRIALS).round().astype(int))]
     trials = [int(np.flatnonzero(coherence == level)[0]) for level in levels]
     motion = batch.periods["motion"][trials]
-    # a run of frames in which dots of one set come back every third
+    # a series of frames in which dots of one set appear in every third frame
     after = frame * (np.arange(SHEET_TIMES - 2) + 0.5)
     after = after[after < (motion[:, 1] - motion[:, 0]).min()]
     images = np.stack(

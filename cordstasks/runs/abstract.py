@@ -28,7 +28,7 @@ __all__ = ["carry_out", "load_networks", "read_summary", "table"]
 SAVE_SECONDS = 10.0
 WEIGHTS = "networks.pt"
 SUMMARY_FIX = "remove it, and --resume makes it again"
-NETWORK = ("seed", "state", "learned", "score", "steps")  # what a summary must say of each network
+NETWORK = ("seed", "state", "learned", "score", "steps")  # what a summary must contain for each network
 
 
 def carry_out(
@@ -60,7 +60,7 @@ def _carry_out(
     bar: tqdm[Any] | None,
     figures: bool,
 ) -> dict[str, Any]:
-    """The run itself, in a folder that no other process writes."""
+    """The run itself, in a folder that is locked for other processes."""
     began = time.monotonic()
     device = device or torch.device("cpu")
     machine = environment(device)

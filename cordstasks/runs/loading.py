@@ -1,4 +1,4 @@
-"""A run, loaded again: what it was trained on, what it trained, and what came out."""
+"""Loading a run: its task, its trained model or networks, and its results."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class TrainedRun:
     path: Path
 
     def heldout(self) -> TrialBatch:
-        """The held-out trials that the summary is about."""
+        """The held-out trials on which the summary is based."""
         return heldout_trials(self.settings, self.task)
 
     def features(self, batch: TrialBatch) -> Features:
-        """What the front-end makes of a batch of trials."""
+        """The front-end's features of a batch of trials."""
         return self.frontend.features(batch.movies, dt=batch.dt)
 
     def behaviour(self, batch: TrialBatch) -> Behaviour:
-        """What the model does in a batch of trials, sampled at the run's time step."""
+        """The model's behaviour in a batch of trials, sampled at the run's time step."""
         if batch.dt != self.settings.dt:
             raise InputError(f"batch: its steps last {batch.dt:g} ms, those of the model {self.settings.dt:g} ms")
         return behave(self.model, self.model.inputs(self.features(batch).to(self.frontend.device)), batch)
@@ -74,7 +74,7 @@ class TrainedRun:
 
 @dataclass(frozen=True)
 class TrainedNetworks:
-    """Recurrent networks that were trained on an abstract task, one for each seed.
+    """Recurrent networks that were trained on an abstract task, one per seed.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class TrainedNetworks:
     path: Path
 
     def learned(self) -> list[RNN]:
-        """The networks that have learned their task, by the summary."""
+        """The networks that have learned their task, according to the summary."""
         rows = self.summary.get("networks", [])
         return [network for network, row in zip(self.networks, rows, strict=False) if row["learned"]]
 
@@ -109,7 +109,7 @@ def load_run(
     device: str = "auto",
     bank: Path | str | bool | None = None,
 ) -> TrainedRun | TrainedNetworks:
-    """Load what ``python -m cordstasks.train`` or `cordstasks.runs.train` has trained.
+    """Load a run of ``python -m cordstasks.train`` or `cordstasks.runs.train`.
 
     Parameters
     ----------

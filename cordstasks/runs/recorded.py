@@ -1,4 +1,4 @@
-"""What a run folder says of its run, checked before it is believed: its settings, and which weights its front-end has."""
+"""What a run folder records of its run, checked on reading: its settings, and the weights of its front-end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Settings)
 
 
 def recorded_settings(folder: RunFolder, kind: type[T]) -> T:
-    """The settings of the run that a folder holds, every one of them there and what it may be.
+    """The settings of the run in a folder, checked: all are there and have allowed values.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def recorded_settings(folder: RunFolder, kind: type[T]) -> T:
 
 
 def recorded_weights(folder: RunFolder) -> dict[str, Any]:
-    """What config.json says of the front-end's weights, see `weights_record`."""
+    """What config.json records of the front-end's weights, see `weights_record`."""
     record, path = folder.config().get("weights"), folder.path / "config.json"
     if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in ("path", "sha256")):
         raise InputError(
@@ -85,7 +85,7 @@ def named_weights(name: str | os.PathLike[str]) -> tuple[CordsNet, dict[str, Any
 def recorded_network(
     folder: RunFolder, frontend: str, given: str | os.PathLike[str] | CordsNet | None
 ) -> tuple[CordsNet, dict[str, Any]]:
-    """The front-end's network of a run that has begun, and its record: the weights that it was begun with, and no others.
+    """The front-end's network of a run that has begun, and its record: the weights with which it was begun, and no others.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def recorded_network(
 
 
 def _difference(network: CordsNet, record: Mapping[str, Any]) -> str:
-    """In what a network is not the one of a record, as the end of a sentence; empty if it is."""
+    """The differences between a network and a record, as the end of a sentence; empty if there are none."""
     own = weights_record(network, record["path"])
     if own["sha256"] != record["sha256"]:
         return f"holds other weights (sha256 {own['sha256']})"

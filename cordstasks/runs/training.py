@@ -1,4 +1,4 @@
-"""Train on a task of either family: what ``python -m cordstasks.train`` does, as a function."""
+"""Train on a visual or an abstract task: what ``python -m cordstasks.train`` does, as a function."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def train(
         If there is no such task, a setting is not possible, the folder holds another run or cannot be written, or the
         weights are not those that a resumed run was begun with.
     KeyboardInterrupt
-        After Ctrl-C; with ``resume=True`` the run goes on from its last checkpoint.
+        After Ctrl-C; ``resume=True`` continues the run from its last checkpoint.
     """
     execution = visual.Execution(device, weights, bank, bank_limit)
     folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
@@ -98,7 +98,7 @@ def carry_out(
     monkey: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> RunFolder:
-    """Carry out, or continue, a run of either family, see `train`; returns its folder."""
+    """Carry out or continue a run of either family, see `train`; returns its folder."""
     if resume:
         folder = RunFolder(Path(out) if out is not None else unfinished_folder(task))
         is_abstract = family_of(folder.path) == AbstractSettings.FAMILY
@@ -128,7 +128,7 @@ def carry_out(
 
 
 def _animals(path: str | os.PathLike[str], task: str) -> list[Observer]:
-    """The animals of a table; read before anything is computed."""
+    """The animals of a table; the table is read before anything is computed."""
     if task != "rdm":
         raise InputError(f"monkey={path}: goes with task rdm, not {task}; leave it out")
     with naming({"path=": "monkey="}):
@@ -144,7 +144,7 @@ def _observer_line(row: Mapping[str, Any]) -> str:
 
 
 def _settled(task: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, with relative paths made absolute, so that a run goes on and loads from any working directory."""
+    """The settings with absolute paths, so that a run can be continued and loaded from any working directory."""
     given = dict(settings)
     if task is not None:
         given["task"] = absolute(task) if str(task).endswith(".py") else task
@@ -177,11 +177,11 @@ def _visual(
     else:
         settings = VisualSettings.new(**{**given, "quick": quick})
     prepared = None
-    if not folder.begun:  # a run that cannot be is refused before it has a folder
+    if not folder.begun:  # an impossible run is refused before it has a folder
         prepared = visual.prepare(settings, folder, execution, chosen=frozenset(given))
     if not folder.finished:
         with folder.lock():
-            if not folder.finished:  # another process may have finished it meanwhile
+            if not folder.finished:  # another process may have finished it in the meantime
                 folder.tidy()
                 visual.carry_out(prepared or visual.prepare(settings, folder, execution), folder, verbose=verbose)
                 resume = False

@@ -1,4 +1,4 @@
-"""Runs of visual tasks, from movies to summary: sample trials, see them through the front-end, train, test, report."""
+"""Runs of visual tasks, from movies to summary: sample trials, compute their features, train, test, report."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that can be wrong with a run has been found once this exists, and nothing has been simulated.
+    """A checked run: all its errors have been found, and nothing has been simulated yet.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Prepared:
 def prepare(
     settings: VisualSettings, folder: RunFolder, execution: Execution, *, chosen: frozenset[str] = frozenset()
 ) -> Prepared:
-    """Load weights, and sample the trials of a run, checking whatever can be checked before hours of computing.
+    """Load weights and sample the trials of a run, and check all that can be checked before hours of computing.
 
     Parameters
     ----------
@@ -238,20 +238,20 @@ def _heading(prepared: Prepared, folder: RunFolder) -> str:
 
 
 def _choose_inputs(settings: VisualSettings, model: MultiAreaModel, seen: TrialSet, *, stationary: bool) -> Teacher | None:
-    """Fit the projection of features onto the recurrent network's inputs, and the teacher if there is to be one."""
+    """Fit the projection of features onto the recurrent network's inputs, and the teacher if the settings have one."""
     if settings.teacher:
         teacher = fit_teacher(seen.inputs, seen.answers == 1, seen.evidence, settings)
         model.normalise_by(teacher.mean, teacher.projection)
         return teacher
     assert settings.inputs is not None
     steps = seen.evidence if stationary else seen.inputs.index >= 0
-    # slow streams of small signals need every direction; pictures are told apart best by the large ones
+    # streams of small signals need every direction; large components discriminate pictures best
     model.normalise_by(*principal_components(seen.inputs, steps, settings.inputs, whiten=settings.whiten))
     return None
 
 
 def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
-    """What the front-end cost, for the summary."""
+    """The cost of the front-end, for the summary."""
     cost = [trials.inputs.accounts for trials in sets.values()]
     return {
         "steps_asked": sum(each.asked for each in cost),
@@ -269,7 +269,7 @@ def _seeds(settings: VisualSettings) -> dict[str, int]:
 
 
 def heldout_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
-    """The trials that a run of these settings is tested on."""
+    """The trials on which a run of these settings is tested."""
     return task.for_testing().sample(settings.heldout, seed=_seeds(settings)["heldout"], dt=settings.dt)
 
 
@@ -302,7 +302,7 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
         kind, fits = "a list of names", isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     elif isinstance(own, tuple):
         kind, fits = "a list of numbers", numbers
-    elif own is None or isinstance(own, str):  # only the task knows what it may be
+    elif own is None or isinstance(own, str):  # only the task knows the allowed values
         return
     else:
         kind, fits = "a number", number(value) or value is None
@@ -322,7 +322,7 @@ def frontend_of(settings: VisualSettings, network: CordsNet, execution: Executio
     execution : Execution
         Where it is carried out.
     exactly : bool
-        Whether the areas must be there; otherwise they are a task's default, which a small network need not have, so that
+        Whether the areas must exist; otherwise they are a task's default, which a small network may lack, so that
         its last area stands in.
     """
     areas, last = settings.areas, network.depth - 1

@@ -21,7 +21,7 @@ from cordstasks.utils.states import check_moments
 
 __all__ = ["Trainer", "evaluate", "untrained"]
 
-BLOCK = 8  # batches of trials drawn at once, which costs little more than one
+BLOCK = 8  # batches of trials drawn at once; this costs little more than one batch
 DATA, NOISE, VALIDATION, HELDOUT = range(4)  # streams of a seed
 TRAINING, REACHED, UNFINISHED, DIVERGED = "training", "reached", "unfinished", "diverged"
 
@@ -34,7 +34,7 @@ def untrained(settings: AbstractSettings, seed: int) -> RNN:
 
 @dataclass
 class Progress:
-    """Where one network stands.
+    """The training state of one network.
 
     Attributes
     ----------
@@ -58,10 +58,10 @@ class Progress:
 
 @dataclass
 class Trainer:
-    """Networks in training. All that is random follows from a network's seed and the number of the batch.
+    """Networks in training. All random numbers follow from a network's seed and the number of the batch.
 
-    So a network comes out the same, up to rounding, whichever others train beside it, and an interrupted training needs no
-    state of any generator to go on.
+    So the result of a network is the same, up to rounding, whichever others train in the same stack, and an interrupted
+    training needs no state of a generator to continue.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Trainer:
     def __post_init__(self) -> None:
         task = self.settings.abstract_task()
         self.task, self.lessons = task, task.lessons()
-        # a little above what counts as learned, so that fresh trials confirm it
+        # a little above the criterion for learned, so that fresh trials confirm it
         self.goal = self.settings.goal if self.settings.goal is not None else task.criterion + (1 - task.criterion) * 0.6
         self.step, self.seconds = 0, 0.0
         self.progress = [Progress(seed) for seed in self.settings.seeds]
@@ -85,7 +85,7 @@ class Trainer:
         self._blocks: dict[int, tuple[tuple[int, int], AbstractBatch]] = {}
 
     def _begin(self, stack: RNNStack, moments: dict[str, dict[str, Tensor]] | None = None) -> None:
-        """Train this stack from here on."""
+        """Continue with this stack."""
         self.stack = stack.to(self.device)
         self.trained = [(name, p) for name, p in self.stack.named_parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam([p for _, p in self.trained], lr=self.settings.learning_rate)
@@ -97,7 +97,7 @@ class Trainer:
         return {name: dict(self.optimiser.state[p]) for name, p in self.trained if p in self.optimiser.state}
 
     def _keep(self, places: Sequence[int]) -> None:
-        """Go on with the networks at these places of the stack only."""
+        """Continue only with the networks at these indices of the stack."""
         if not places:
             self.active = []
             return
@@ -115,7 +115,7 @@ class Trainer:
         return not self.active
 
     def run(self) -> Iterator[list[dict[str, Any]]]:
-        """Train until every network has stopped; yield, after each batch, the rows of the log if there was a test."""
+        """Train until every network has stopped; after each batch, yield the rows of the log if there was a test."""
         while self.active:
             began = time.monotonic()
             losses = self._learn()
@@ -156,7 +156,7 @@ class Trainer:
         return losses.detach()
 
     def _clip(self) -> Tensor:
-        """Scale down each network's gradient to its largest norm; whether it is finite, (network,)."""
+        """Clip each network's gradient to the largest norm; return whether it is finite, (network,)."""
         squares = self.stack.bias.new_zeros(len(self.stack))
         for _, parameter in self.trained:
             assert parameter.grad is not None
@@ -240,7 +240,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from the result of `state`."""
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.progress = [Progress(**values) for values in state["progress"]]
         self.best.load_state_dict(state["best"])
@@ -254,7 +254,7 @@ class Trainer:
             check_moments(self.optimiser)
 
     def heldout(self) -> list[float | None]:
-        """Scores of the trained networks on trials that they have never met, without private noise; None if diverged."""
+        """Scores of the trained networks on trials that they have never seen, without private noise; None if diverged."""
         batches = [
             self.task.sample(self.settings.heldout, seed=[seed, HELDOUT], dt=self.settings.dt)
             for seed in self.settings.seeds
@@ -293,9 +293,9 @@ def side_by_side(batches: Sequence[AbstractBatch], device: torch.device) -> tupl
 
 
 def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over the steps of `mask`, of each trial and then over trials: (network,).
+    """Mean squared error over the steps of `mask` of each trial, averaged over trials: (network,).
 
-    A trial whose mask is zero throughout counts for nothing.
+    A trial whose mask is zero throughout has no weight.
 
     Parameters
     ----------
@@ -309,9 +309,9 @@ def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: RNNStack, task: AbstractTask, batches: Sequence[AbstractBatch], device: torch.device) -> list[float]:
-    """Scores of networks, each on its own trials, without private noise; NaN where the few trials have no score."""
+    """Scores of networks, each on its own trials, without private noise; NaN if these trials have no score."""
     inputs, _, _ = side_by_side(batches, device)
-    parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, for memory's sake
+    parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, to limit memory
     outputs = torch.cat(parts, 1).cpu().numpy()
     return [
         task.score(mine[:, : b.inputs.shape[1]], b) if task.can_score(b) else math.nan

@@ -1,11 +1,11 @@
-"""A teacher for tasks whose evidence is a stationary stream: how two answers' lagged covariances differ.
+"""A teacher for tasks with a stationary stream of evidence: the difference between two answers' lagged covariances.
 
-A thousand movies are few for a recurrent network of hundreds of units: from labels alone it learns the movies by heart.
-What tells two opposite directions of motion apart, on average over time, is which features follow which. The difference
-between the two answers' lagged covariances of the training features is a quadratic decision variable with one estimated
-matrix, which generalises from such numbers; and it has a value at every moment, for any sequence of features. The
-recurrent network learns to reproduce its running value: knowledge distillation by regression on logits (Ba & Caruana,
-NeurIPS 2014; Hinton, Vinyals & Dean 2015). Nothing but the training trials and their answers enters it.
+A thousand movies are few for a recurrent network of hundreds of units: with labels alone, it overfits. On average over
+time, two opposite directions of motion differ in which features follow which others. The difference between the two
+answers' lagged covariances of the training features is a matrix. It defines a quadratic decision variable, which
+generalises from few movies and has a value at every moment, for any sequence of features. The recurrent network learns to
+reproduce its running value: knowledge distillation by regression on logits (Ba & Caruana,
+NeurIPS 2014; Hinton, Vinyals & Dean 2015). The teacher uses only the training trials and their answers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cordstasks.training.settings import VisualSettings
 
 __all__ = ["Teacher", "check_number", "fit_teacher", "running_evidence"]
 
-FEWEST = 4  # training trials, to compare anything
+FEWEST = 4  # training trials that a comparison needs
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evid
 
 
 def check_number(trials: int) -> None:
-    """Raise an InputError if so many training trials are too few to fit a teacher to."""
+    """Raise an InputError if there are too few training trials to fit a teacher."""
     if trials < FEWEST:
         raise _too_few(trials)
 
@@ -89,7 +89,7 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, settings: V
     assert settings.inputs is not None
     inputs = settings.inputs
     lags = tuple(sorted({max(1, round(lag / settings.dt)) for lag in settings.lags_ms}))
-    # a matrix of more components than trials allow would hold more noise than motion
+    # with more components than trials, the matrix would hold more noise than motion
     enough = max(inputs, int(settings.components_per_trial * len(features)))
     components = min(settings.components, enough, features.units, len(features.index[evidence].unique()) - 1)
     if len(features) < FEWEST or components < 2:
@@ -104,7 +104,7 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, settings: V
         for lag in lags:
             lagged = torch.einsum("n,nti,ntj->ij", sign[part], z[:, :-lag], z[:, lag:])
             difference += lagged - lagged.T
-    kept = whitening.new_zeros(components, inputs)  # channels that few trials leave over stay silent
+    kept = whitening.new_zeros(components, inputs)  # with few trials, the remaining channels stay silent
     kept[:, :components] = torch.linalg.svd(difference)[0][:, :inputs]
     projection, matrix = whitening @ kept, kept.T @ difference @ kept
     seen = projected(features, mean, projection)

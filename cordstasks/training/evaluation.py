@@ -1,4 +1,4 @@
-"""What a model does in a batch of trials: its choices, and the activity behind them."""
+"""A model's behaviour in a batch of trials: its choices and its activity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may d
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a model does in a batch of trials.
+    """A model's behaviour in a batch of trials.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Behaviour:
     def window(self, start: float, end: float) -> slice:
         """The steps that end after `start` and by `end`, in ms, the same for all trials.
 
-        Where periods differ between trials, use `within`.
+        If periods differ between trials, use `within`.
 
         Raises
         ------
@@ -75,12 +75,12 @@ class Behaviour:
         shape = len(self.rates), 1
         first, last = (np.broadcast_to(np.asarray(time, np.float64).reshape(-1, 1), shape) for time in (start, end))
         begun = self.times - self.times[0] >= first - _ROUNDING if whole else self.times > first + _ROUNDING
-        inside: NDArray[np.bool_] = begun & (self.times <= last + _ROUNDING)  # which nothing is that is not a number
+        inside: NDArray[np.bool_] = begun & (self.times <= last + _ROUNDING)  # False for NaN
         return inside
 
 
 def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behaviour:
-    """Run a batch of trials, without noise, on the model's `inputs` of them."""
+    """Run the model without noise on its `inputs` of a batch of trials."""
     logits, rates = run_model(model, inputs)
     chosen = choices(logits, torch.from_numpy(batch.answering), batch.options).numpy()
     frequent = np.bincount(batch.answers).max() / len(batch)

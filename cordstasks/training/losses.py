@@ -1,4 +1,4 @@
-"""Losses of visual training: masked cross-entropy, auxiliary heads, and following a teacher."""
+"""Losses of visual training: masked cross-entropy, auxiliary heads, and the teacher's running evidence."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class AuxiliaryHeads(nn.Module):
 
 
 def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, steps: Tensor, *, typical: float) -> Tensor:
-    """Loss of following a teacher.
+    """Loss of reproducing a teacher's running evidence.
 
     Parameters
     ----------
@@ -67,6 +67,6 @@ def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, ste
     answer = torch.stack([torch.zeros_like(first), first, 1 - first], 2)
     fixate = F.one_hot(torch.zeros_like(targets), 3).to(answer.dtype)
     soft = torch.where((targets == 0)[..., None], fixate, answer)
-    # linear beyond what is typical, or the few trials that the matrix overfits would outweigh all others
+    # linear for large errors; otherwise the few trials that the matrix overfits would dominate
     distance = F.smooth_l1_loss((logits[..., 1] - logits[..., 2])[steps], odds[steps], beta=typical)
     return masked_cross_entropy(logits, soft, mask) + distance

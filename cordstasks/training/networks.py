@@ -46,7 +46,7 @@ def initial_network(settings: NetworkSettings, inputs: int, outputs: int, *, see
 
 
 def trained_parameters(network: RNN) -> int:
-    """How many numbers training sets in one network; of a sparse one, those inside its mask."""
+    """Number of trained parameters in one network; in a sparse network, only those inside its mask."""
     total = 0
     for name, parameter in network.named_parameters():
         masked = name == "recurrent_weights" and "recurrent_mask" in network.recurrent_names

@@ -1,8 +1,9 @@
 """More trials than were simulated: the sample of one trial with the test of another.
 
-The front-end has one stable state a frame, so a while after a sample has gone it is where it was before. A test that comes
-then is seen alike after any sample, and a trial's beginning and another trial's end make a third trial, whose answer follows
-from what was shown. N trials hold N squared of these, so that a network cannot learn by heart which pairs match.
+The front-end has one steady state per frame, so some time after a sample it is back in the state before the sample. Its
+response to a later test is then the same after any sample. The beginning of one trial and the end of another therefore make
+a third trial, whose answer follows from what was shown. N trials give N squared of these, so a network cannot memorise which
+pairs match.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from cordstasks.tasks import TrialBatch
 
 __all__ = ["Recombination"]
 
-RETURNED_MS = 300.0  # after a sample, when what the front-end still holds of it is within the error of settled states
+RETURNED_MS = 300.0  # after a sample, when its trace in the front-end is within the error of settled states
 
 
 @dataclass(frozen=True)
 class Recombination:
-    """What is known of trials that compare a test with a sample.
+    """The structure of trials that compare a test with a sample.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class Recombination:
         onset, end = batch.periods[compared].T / batch.dt
         whole = np.abs(onset - onset.round()) < 1e-9
         free = whole & (batch.periods[compared][:, 0] - batch.periods["sample"][:, 1] >= RETURNED_MS - 1e-9)
-        step = np.floor(onset + 1e-9).astype(np.int64)  # as trials are put on the grid: the first that the test is in
+        step = np.floor(onset + 1e-9).astype(np.int64)  # as on the grid of trials: the first step with the test
         rows = np.arange(len(batch))
         sample, test = (batch.auxiliary[name][rows, step] for name in ("sample", "shown"))
         match = sample == test
@@ -60,7 +61,7 @@ class Recombination:
     def partners(self, pick: Tensor, generator: torch.Generator) -> Tensor:
         """For each of the trials `pick` (trial,), one whose test follows its sample: in half of them a match.
 
-        A trial that must stay as it is, or that has no possible partner, is its own.
+        A trial that must stay as it is, or that has no possible partner, is its own partner.
         """
         same = self.sample[pick, None] == self.test
         match = torch.rand(len(pick), generator=generator, device=pick.device, dtype=torch.float32) < 0.5
@@ -76,7 +77,7 @@ class Recombination:
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Trials `pick` up to their tests, followed by the tests of the trials `partner`, and nothing after that.
 
-        Steps at which no trial goes on are left out.
+        Steps after the end of all trials are left out.
 
         Parameters
         ----------

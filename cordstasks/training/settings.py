@@ -1,7 +1,7 @@
-"""What determines trained networks: the settings of visual and of abstract runs, with their flags.
+"""The settings of visual and abstract runs, which determine the trained networks, and their flags.
 
 This module needs no torch, so that commands can check arguments at once. ``config.json`` of a run holds every setting, so
-that it alone repeats the run, also after a default has changed.
+that this file alone repeats the run, even after a default has changed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["AbstractSettings", "NetworkSettings", "VisualSettings", "first_repea
 CONNECTIVITIES = ("full", "lowrank", "sparse", "conv")
 ACTIVATIONS = ("relu", "tanh", "softplus")
 FORMS = ("rate", "current")
-# settings that matter to one connectivity only
+# settings that only one connectivity has
 ONLY_FOR = {"rank": "lowrank", "density": "sparse", "shape": "conv"}
-MOST_SEEDS = 100_000  # networks of one stack; a longer range is a slip, and would only fill the memory
+MOST_SEEDS = 100_000  # networks of one stack; a longer range is a mistake and would only fill the memory
 
 _ABOVE = {"wanted": "a finite number above 0", "above": 0.0}
 _FROM_ZERO = {"wanted": "a finite number of at least 0", "least": 0.0}
@@ -56,7 +56,7 @@ def maps_for(units: int) -> tuple[int, int, int]:
 
 
 def first_repeated(values: Sequence[Any]) -> int | None:
-    """The index of the first value that stands earlier in `values` too; None if all differ."""
+    """The index of the first value that also occurs earlier in `values`; None if all differ."""
     return next((place for place, value in enumerate(values) if value in values[:place]), None)
 
 
@@ -65,7 +65,7 @@ def seeds_of_text(text: str) -> tuple[int, ...]:
     try:
         if ":" in text:
             first, last = (int(part) for part in text.split(":"))
-            if last - first > MOST_SEEDS:  # before so many numbers fill the memory
+            if last - first > MOST_SEEDS:  # checked before the numbers fill the memory
                 raise InputError(f"--seeds {text}: are {last - first} networks; give at most {MOST_SEEDS}")
             if last <= first:
                 raise ValueError
@@ -143,7 +143,7 @@ class NetworkSettings(Settings):
         if self.excitatory is not None:
             if self.activation == "tanh":
                 raise InputError("activation='tanh': Dale's law (excitatory) needs rates of at least 0; choose relu")
-            # the kinds are channels where weights are shared, else units
+            # the types are those of channels if weights are shared, otherwise of units
             kinds = self.shape[0] if self.connectivity == "conv" and self.shape is not None else self.units
             if not 0 < round(self.excitatory * kinds) < kinds:
                 raise InputError(
@@ -151,7 +151,7 @@ class NetworkSettings(Settings):
                 )
 
     def _check_task(self) -> None:
-        """Raise an InputError unless the task is there and can have the parameters."""
+        """Raise an InputError unless the task exists and can have the parameters."""
 
     @staticmethod
     def check_used(given: Mapping[str, Any]) -> None:
@@ -238,8 +238,8 @@ ABSTRACT_QUICK = {"steps": 300, "heldout": 200, "validation": 100}  # what --qui
 class VisualSettings(NetworkSettings):
     """A multi-area model trained on a visual task: AdamW, masked cross-entropy, the best of its evaluations kept.
 
-    `new` fills in what a task does better with. Where trials have auxiliary targets, linear heads on the recurrent units
-    learn these too; they are no part of the trained model.
+    `new` fills in the defaults of the task. If trials have auxiliary targets, linear auxiliary heads on the recurrent units
+    learn these too. The heads are not part of the trained model.
     """
 
     FAMILY: ClassVar[str] = "visual"
@@ -384,12 +384,12 @@ class VisualSettings(NetworkSettings):
 
     @property
     def seed_of_trials(self) -> int:
-        """The seed that the movies follow from."""
+        """The seed from which the movies are drawn."""
         return self.seed if self.trials_seed is None else self.trials_seed
 
     @classmethod
     def new(cls, task: str, *, quick: bool = False, **given: Any) -> VisualSettings:
-        """The settings of a new run, with what the task does better with.
+        """The settings of a new run, with the defaults of the task.
 
         Parameters
         ----------
@@ -423,7 +423,7 @@ class VisualSettings(NetworkSettings):
         return cls(task, **{**rules, **chosen.run_defaults, **small, **given, "parameters": parameters})
 
     def with_inputs(self, features: int, *, chosen: bool) -> VisualSettings:
-        """These settings with a number of inputs that a front-end of so many features can give.
+        """These settings with a number of inputs that a front-end with this number of features can give.
 
         Parameters
         ----------
@@ -443,5 +443,5 @@ class VisualSettings(NetworkSettings):
         return dataclasses.replace(self, inputs=min(inputs, features))
 
 
-INPUTS_TAUGHT = 48  # directions in feature space that the recurrent network is given, chosen by a teacher
+INPUTS_TAUGHT = 48  # directions in feature space that are the recurrent network's inputs, selected by a teacher
 INPUTS = 300  # or as many principal components

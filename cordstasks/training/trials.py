@@ -56,7 +56,7 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: V
     time_ms = torch.arange(inputs.steps, dtype=torch.float32) * batch.dt
     onset, end = torch.from_numpy(batch.periods[task.stimulus]).T[..., None]
     answering = torch.from_numpy(batch.answering)
-    # a step's features average over it, so the step that begins at onset is the first to hold evidence
+    # features are averages over a step, so the step that begins at onset is the first with evidence
     evidence = (time_ms >= onset) & (time_ms < end)
     return TrialSet(
         inputs=inputs.to(device),

@@ -86,7 +86,7 @@ def train(
         "seconds": 0.0,
         "total": 0.0,
     }
-    state = folder.load("checkpoint.pt", torch.device("cpu"))  # each part goes where what it is loaded into is
+    state = folder.load("checkpoint.pt", torch.device("cpu"))  # each part is then moved to the device of its target
     if state is not None:
         with restoring(folder.path / "checkpoint.pt"):
             model.load_state_dict(state["model"])
@@ -96,7 +96,7 @@ def train(
             restore_optimiser(optimiser, state["optimiser"])
             generator.set_state(state["generator"].cpu())
             progress = {**state["progress"], **{name: type(v)(state["progress"][name]) for name, v in progress.items()}}
-        load_best(copy.deepcopy(model), folder, device, needed=progress["best_step"] > 0)  # now, not after hours of training
+        load_best(copy.deepcopy(model), folder, device, needed=progress["best_step"] > 0)  # now, not after training
     folder.log.keep(progress["step"])
     folder.log.note_gaps(progress["step"], every=settings.evaluate_every, end=settings.steps)
     began = time.monotonic() - progress["seconds"]
@@ -165,7 +165,7 @@ def _step(
     generator: torch.Generator,
     settings: VisualSettings,
 ) -> float:
-    """Train on one batch; returns the loss of the actions, without that of auxiliary targets."""
+    """Train on one batch; returns the loss of the actions, without the loss of the auxiliary targets."""
     device = trials.targets.device
     pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
     targets, mask, evidence = trials.targets[pick], trials.mask[pick], trials.evidence[pick]

@@ -1,4 +1,4 @@
-"""Arguments as they are documented: NumPy's numbers, arrays and lists become Python's numbers and tuples, or are refused."""
+"""Arguments as they are documented: NumPy numbers, arrays and lists become Python numbers and tuples, or are refused."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def plain(value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite real number; True and False are none."""
+    """Whether `value` is a finite real number; True and False are not."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # a whole number with hundreds of digits
         return False
 
 
 def whole(name: str, value: Any, *, least: int = 1, asked: str = "") -> int:
-    """Return `value` as an int, or raise an InputError where it is not a whole number of at least `least`.
+    """Return `value` as an int, or raise an InputError if it is not a whole number of at least `least`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def number(
     most: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """Return `value` as a float, or raise an InputError where it is not a finite number within bounds.
+    """Return `value` as a float, or raise an InputError if it is not a finite number within bounds.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def number(
 
 
 def seed_of(seed: Any, *, otherwise: str = "; the same number gives the same again") -> int:
-    """Return a seed as an int, or raise an InputError, which ends with `otherwise`."""
+    """Return a seed as an int, or raise an InputError that ends with `otherwise`."""
     given = plain(seed)
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < LARGEST_SEED:
         raise InputError(f"seed={shown(seed)}: give a whole number of at least 0{otherwise}")
@@ -103,7 +103,7 @@ def seeds_of(seed: Any) -> int | list[int]:
 
 
 def plain_fields(settings: Any, *, check_floats: bool = True, **asked: str) -> None:
-    """Give the fields of a frozen dataclass the types that it declares, in place; for its ``__post_init__``.
+    """Convert the fields of a frozen dataclass to their declared types, in place; for its ``__post_init__``.
 
     What stands for a declared type is turned into it: a list or an array of numbers into a tuple, a NumPy number into an
     int or a float, a path into text.
@@ -142,12 +142,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-# of all that may be a number or a pair of them
+# for a field that may be a number or a pair of numbers
 _DURATION = "a duration in ms, or (shortest, longest)"
 
 
 class _Unfit(ValueError):
-    """What a field asks for instead of a value."""
+    """What a field accepts, as the fix in an error."""
 
 
 @lru_cache(maxsize=256)
@@ -156,7 +156,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    """The types that a hint allows."""
+    """The types that a type hint allows."""
     if get_origin(hint) in (Union, UnionType):
         return tuple(option for part in get_args(hint) for option in _options(part))
     return (hint,)
@@ -181,7 +181,7 @@ def _fitted(value: Any, options: tuple[Any, ...], *, part: bool = False) -> Any:
         return os.fspath(given)
     if bool in options and isinstance(given, int) and given in (0, 1):
         return bool(given)
-    # An array of whole numbers is often one of floats; a single float where a whole number is asked for is a mistake.
+    # An array of whole numbers often has type float; a single float instead of a whole number is a mistake.
     if int in options and is_number(given) and (isinstance(given, int) or (part and given == int(given))):
         return int(given)
     if float in options and is_number(given):

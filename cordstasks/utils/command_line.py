@@ -1,4 +1,4 @@
-"""How commands end: a user's mistake is one line and exit status 2; Ctrl-C is a clean stop."""
+"""How commands end: a user's error gives one line and exit status 2; Ctrl-C gives a clean stop."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any, NoReturn
 from cordstasks.errors import FULL, InputError, Note, naming, reworded
 from cordstasks.utils.interrupt import Interrupted
 
-# how a running command writes parameters that the library's errors name, see `cordstasks.errors.reworded`
+# the running command's names of the parameters in the library's errors, see `cordstasks.errors.reworded`
 _FLAGS: ContextVar[dict[str, str] | None] = ContextVar("flags", default=None)
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are InputErrors, so that they too end as one line.
+    """An ArgumentParser whose errors are InputErrors, so that they are also printed as one line.
 
-    Within `run_command` it also tells the flags that it reads, so that errors of the library, which name parameters, are
-    printed with the flags that set these.
+    Within `run_command` it also records its flags. Errors of the library, which name parameters, are then printed with the
+    flags that set these parameters.
     """
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _flags(self) -> dict[str, str]:
-        """What stands for parameters in an error that is printed, see `cordstasks.errors.reworded`."""
+        """The names of parameters in printed errors, see `cordstasks.errors.reworded`."""
         flags = {}
         for action in self._actions:
             flag = max(action.option_strings, key=len, default="")
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def named_path(text: str) -> Path:
-    """A path that a flag names, for `argparse`; "" would silently be the working directory."""
+    """The path given with a flag, for `argparse`; "" would silently be the working directory."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a file or folder, or leave the flag out")
     return Path(text)
@@ -71,13 +71,13 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
-    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+    except BrokenPipeError:  # the reader of our output has ended, as in `... | head`
         sys.stderr.close()
         status = 1
     except OSError as error:
-        if error.filename is not None or error.errno not in FULL:  # then not what was printed
+        if error.filename is not None or error.errno not in FULL:  # then the error is not from printing
             raise
-        sys.stdout = None  # or Python tries it again as it ends
+        sys.stdout = None  # otherwise Python tries to write again at exit
         print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
         status = 1
     except Interrupted as stop:
@@ -92,7 +92,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
 
 
 def _short(usual: Callable[..., None]) -> Callable[..., None]:
-    """A `warnings.showwarning` that prints notes without the place in the code that they come from."""
+    """A `warnings.showwarning` that prints notes without their location in the code."""
 
     def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
         if issubclass(category, Note):

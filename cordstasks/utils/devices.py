@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Devices on which to compute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve(name: str) -> torch.device:
-    """The device of that name; ``"auto"`` is CUDA if there is one, else the CPU.
+    """The device with this name; ``"auto"`` is CUDA if available, otherwise the CPU.
 
     Raises
     ------

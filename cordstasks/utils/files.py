@@ -1,4 +1,4 @@
-"""Writing files so that an interruption leaves either the old one or the new one, never half of one."""
+"""Writing files so that an interruption leaves either the old file or the new file, never an incomplete one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FileStamp = tuple[int, int, int, int]
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """The path from the root, which still names its file in another working directory; ``~`` is the user's home."""
+    """The absolute path, which names the same file in any working directory; ``~`` is the user's home."""
     return os.path.abspath(os.path.expanduser(os.fspath(path)))
 
 
 def file_stamp(path: str | os.PathLike[str]) -> FileStamp | None:
-    """What differs once a file was written to or replaced, even by a copy that keeps its time; None if there is none."""
+    """A value that changes when a file is written or replaced, even by a copy with the same time; None without a file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -34,7 +34,7 @@ def file_stamp(path: str | os.PathLike[str]) -> FileStamp | None:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path` in one step.
+    """Yield a temporary path beside `path`; if the block ends without error, it replaces `path` in one step.
 
     Libraries that write files in compiled code may hide that the disk is full, or not notice it; let these write into
     memory, and use `write_bytes`.
@@ -46,13 +46,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        temporary.touch(exist_ok=False)  # with the permissions that the user's umask gives, unlike tempfile's
+        temporary.touch(exist_ok=False)  # with the permissions of the user's umask, unlike those of tempfile
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno is None:  # no error of the system's
+        if error.errno is None:  # not an error of the system
             raise
         raise unwritable(path, error) from error
     finally:
@@ -100,7 +100,7 @@ def read_json(path: Path) -> Any:
 
 
 def writable_folder(path: Path, argument: str) -> Path:
-    """Make the folder `path` if need be and check that files can be written in it.
+    """Make the folder `path` if it does not exist, and check that files can be written in it.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Log:
         self.path = path
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row, the whole of it or nothing.
+        """Append one row, completely or not at all.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class Log:
             with self.path.open("ab", buffering=0) as stream:
                 end = stream.seek(0, os.SEEK_END)
                 try:
-                    if stream.write(line) != len(line):  # the system writes what still has room
+                    if stream.write(line) != len(line):  # the system writes only what fits
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 except BaseException:
                     with contextlib.suppress(OSError):
@@ -158,7 +158,7 @@ class Log:
             raise unwritable(self.path, error) from error
 
     def read(self) -> list[dict[str, Any]]:
-        """Every whole row; what an interruption or damage has left of others is left out."""
+        """Every complete row; rows that are incomplete after an interruption or damage are left out."""
         rows = []
         if self.path.exists():
             try:
@@ -171,7 +171,7 @@ class Log:
         return [row for row in rows if isinstance(row, dict)]
 
     def rows(self, *keys: str) -> list[dict[str, Any]]:
-        """The rows that have a finite number for each of these keys."""
+        """The rows with a finite number for each of these keys."""
 
         def number(value: Any) -> bool:
             return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
@@ -179,12 +179,12 @@ class Log:
         return [row for row in self.read() if all(number(row.get(key)) for key in keys)]
 
     def keep(self, last: int, key: str = "step") -> None:
-        """Drop the rows whose `key` lies beyond `last`, or is no number."""
+        """Drop the rows whose `key` is larger than `last` or not a number."""
         rows = [row for row in self.read() if isinstance(row.get(key, 0), (int, float)) and row.get(key, 0) <= last]
         write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def note_gaps(self, step: int, *, every: int, end: int) -> None:
-        """Say so, in one line, if rows are missing that were there at `step`: one `every` so many steps and at the `end`."""
+        """Print one line if rows up to `step` are missing; there is one row per `every` steps and one at the `end`."""
         expected = {*range(every, step + 1, every), *([step] if step == end else [])}
         gaps = sorted(expected - {row["step"] for row in self.rows("step")})
         if gaps:

@@ -1,4 +1,4 @@
-"""Folders of runs: one for each run, however many start together; one process at a time in each; the last unfinished one."""
+"""Folders of runs: one per run, also if several start together; one writing process per folder; the last unfinished."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ else:
 __all__ = ["family_of", "locked", "new_folder", "unfinished_folder"]
 
 LOCK = ".lock"
-TRAINED = ("visual", "abstract")  # families of what `cordstasks.train` trains
-LOCKED_BYTE = 1 << 30  # far beyond the file's content, since Windows lets no one read what is locked
-# what the system answers where another process has the lock, and where the file system has no locks
+TRAINED = ("visual", "abstract")  # families of runs of `cordstasks.train`
+LOCKED_BYTE = 1 << 30  # far beyond the file's content, since a locked byte cannot be read on Windows
+# the system's errors if another process has the lock, and if the file system has no locks
 TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
@@ -52,7 +52,7 @@ def new_folder(task: str, parent: Path = Path("runs")) -> Path:
 
 
 def unfinished_folder(task: str | None = None, parent: Path = Path("runs")) -> Path:
-    """The run, of `task` or of any, that has not come to its end and in whose folder a file was written last.
+    """The unfinished run, of `task` or of any task, in whose folder a file was written last.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def unfinished_folder(task: str | None = None, parent: Path = Path("runs")) -> P
 
 
 def family_of(folder: Path) -> str | None:
-    """The family of the run that a folder holds, such as ``"visual"`` or ``"abstract"``; None if it holds none."""
+    """The family of the run in a folder, such as ``"visual"`` or ``"abstract"``; None if there is no run."""
     try:
         family = json.loads((folder / "config.json").read_text())["family"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -81,10 +81,10 @@ def family_of(folder: Path) -> str | None:
 
 @contextlib.contextmanager
 def locked(folder: Path, argument: str) -> Iterator[None]:
-    """Keep other processes from writing in `folder`, which is made if need be, until the block ends.
+    """Prevent other processes from writing in `folder` until the block ends; the folder is made if it does not exist.
 
-    The lock is the operating system's, so it ends with the process, however that ends. On a file system that has no locks
-    (some network drives) there is none.
+    The lock belongs to the operating system, so it ends with the process in all cases. On a file system without locks
+    (some network drives) the folder is not locked.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def locked(folder: Path, argument: str) -> Iterator[None]:
     if descriptor is None:
         raise InputError(f"{argument}={folder}: {_holder(path)} is writing there; wait for its end, or use another folder")
     try:
-        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+        with contextlib.suppress(OSError):  # the lock also works on a full disk
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
         yield
     finally:
-        # Windows removes no file that is open, and elsewhere none may be removed once another process can lock it
+        # Windows cannot remove an open file; other systems must remove it before another process can lock it
         if sys.platform == "win32":
             os.close(descriptor)
         with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def _opened(path: Path) -> int | None:
             if not _lock(descriptor):
                 os.close(descriptor)
                 return None
-            # who had the lock before removes the file, perhaps between our opening and our locking it
+            # the previous owner of the lock removes the file, perhaps after we opened it and before we lock it
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                     return descriptor
@@ -159,7 +159,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """The process that has a lock, in words."""
+    """A description of the process that has a lock."""
     try:
         number, host = path.read_text().split()
     except (OSError, ValueError):  # it has not written its number, or the disk is full

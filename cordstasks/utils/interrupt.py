@@ -1,4 +1,4 @@
-"""Ctrl-C: work stops between steps, never within one, and the command says how to go on."""
+"""Ctrl-C: work stops between steps, never within a step, and the command prints how to continue."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def stop_between_steps() -> Iterator[list[int]]:
-    """While open, the first Ctrl-C fills the list instead of interrupting, so that a step is never cut in two.
+    """While open, the first Ctrl-C fills the list instead of interrupting, so that no step is interrupted.
 
-    The second does not wait. In a thread other than the main one, where signals do not arrive, nothing changes.
+    The second Ctrl-C interrupts at once. In threads other than the main thread, which get no signals, nothing changes.
 
     Yields
     ------

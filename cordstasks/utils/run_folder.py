@@ -22,7 +22,7 @@ __all__ = ["RunFolder", "environment", "new_folder", "note_differences", "unfini
 
 
 class RunFolder:
-    """One folder a run: config.json, metrics.jsonl, checkpoint.pt, best.pt, summary.json and figures.
+    """One folder per run: config.json, metrics.jsonl, checkpoint.pt, best.pt, summary.json and figures.
 
     Reading needs no permission to write. A process that writes holds the folder with `lock`.
 
@@ -31,7 +31,7 @@ class RunFolder:
     path : Path
         The folder.
     numbered : bool
-        Give the run a folder of its own: `path` with the first number that is free when the run is begun, -001, -002, ...
+        Give the run a new folder: `path` with the first number that is free at the beginning of the run, -001, -002, ...
     """
 
     def __init__(self, path: Path, *, numbered: bool = False) -> None:
@@ -49,12 +49,12 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return (self.path / "summary.json").exists()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from writing this run until the block ends; a folder that stays empty is removed.
+        """Prevent other processes from writing this run until the block ends; a folder that stays empty is removed.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class RunFolder:
             raise InputError(f"path={self.path}: holds another run; choose another folder, or continue it with resume=True")
 
     def start(self, settings: Settings, **more: Any) -> None:
-        """Begin a run in a folder that holds none yet.
+        """Begin a run in a folder that holds no run yet.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class RunFolder:
         write_json(self.path / "config.json", {"family": settings.FAMILY, **settings.as_dict(), **more})
 
     def config(self) -> dict[str, Any]:
-        """The settings of the run that the folder holds."""
+        """The settings of the run in the folder."""
         if not (self.path / "config.json").exists():
             raise InputError(f"path={self.path}: holds no run (no config.json); name the folder of a run")
         value = read_json(self.path / "config.json")
@@ -136,7 +136,7 @@ class RunFolder:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What results may depend on beside the settings."""
+    """What results may depend on in addition to the settings."""
     import numpy
     import torchvision
 
@@ -153,7 +153,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def note_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Say so if a resumed run cannot come out bit for bit as it would have.
+    """Print a note if a resumed run cannot be identical, bit for bit, to an uninterrupted run.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses whose fields say what they mean, what they may be, and which flag of a command sets them.
+"""Settings: frozen dataclasses whose fields have a meaning, allowed values, and a flag of a command that sets them.
 
 A field is made with `setting`, which takes one of the kinds below, such as ``whole(least=1)``. The same kind checks a value
 that a caller gives, one that config.json holds, and one that a flag gives.
@@ -26,7 +26,7 @@ T = TypeVar("T", bound="Settings")
 
 @dataclass(frozen=True)
 class Kind:
-    """What a setting may be.
+    """The allowed values of a setting.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ def whole(*, least: int = 1) -> Kind:
 def number(
     wanted: str, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, below: float = math.inf
 ) -> Kind:
-    """Finite numbers within bounds: `least` and `most` are allowed themselves, `above` and `below` are not."""
+    """Finite numbers within bounds: `least` and `most` are allowed, `above` and `below` are not."""
 
     def fit(value: Any) -> float:
         given = plain(value)
@@ -82,7 +82,7 @@ def truth() -> Kind:
 
 
 def text() -> Kind:
-    """A text that is not empty."""
+    """A non-empty text."""
 
     def fit(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
@@ -93,7 +93,7 @@ def text() -> Kind:
 
 
 def choice(*names: str) -> Kind:
-    """One of some names."""
+    """One of several names."""
 
     def fit(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
@@ -104,12 +104,12 @@ def choice(*names: str) -> Kind:
 
 
 def optional(kind: Kind) -> Kind:
-    """None, or what another kind allows."""
+    """None, or a value that another kind allows."""
     return Kind(f"{kind.wanted}, or null", lambda value: None if value is None else kind.fit(value), kind.flag)
 
 
 def several(kind: Kind, wanted: str, *, different: bool = False, length: int | None = None) -> Kind:
-    """A sequence of one or more of another kind; one alone stands for itself.
+    """A sequence of one or more values of another kind; a single value is a sequence of one.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class Settings:
 
     @classmethod
     def checked(cls, name: str, value: Any) -> Any:
-        """One setting as this class keeps it, if it is possible with any of the others.
+        """One setting as this class stores it, if it is possible with any values of the others.
 
         Parameters
         ----------
@@ -247,12 +247,12 @@ class Settings:
         return tuple(each.name for each in fields(cls))
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON has them."""
+        """The settings as JSON values."""
         return {each: _listed(getattr(self, each)) for each in self.names()}
 
     @classmethod
     def from_dict(cls: type[T], values: Mapping[str, Any], source: str) -> T:
-        """Settings from what `as_dict` gave.
+        """Settings from the result of `as_dict`.
 
         Parameters
         ----------
@@ -273,7 +273,7 @@ class Settings:
             try:
                 cls.checked(each, values[each])
             except InputError:
-                # as the file has it, since flags of the same name do not change it
+                # as in the file, since flags of the same name do not change it
                 raise InputError(
                     f'{source}: has "{each}": {_brief(values[each])}; expected {kind.wanted}: correct it, or choose another '
                     "run"
@@ -284,7 +284,7 @@ class Settings:
             raise InputError(f"{source}: holds settings that do not fit together ({error}); correct it") from None
 
     def agree(self, given: Mapping[str, Any], folder: Any) -> None:
-        """Check that what is given anew is what these settings of a run have.
+        """Check that settings that are given again agree with these settings of a run.
 
         Parameters
         ----------
@@ -300,7 +300,7 @@ class Settings:
         """
         for each, value in sorted(given.items()):
             now, then = self.checked(each, value), getattr(self, each)
-            if isinstance(now, Mapping):  # only what is given again must agree
+            if isinstance(now, Mapping):  # only values that are given again must agree
                 now = {key: content for key, content in now.items() if content != then.get(key)}
                 if not now:
                     continue
@@ -317,7 +317,7 @@ def _listed(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as a command line would have it."""
+    """A value as it is written on a command line."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, Mapping):
@@ -377,7 +377,7 @@ def add_flags(
 
 
 def _default_text(each: dataclasses.Field[Any], defaults: Settings | None) -> str:
-    """What a setting is if it is not given, in brackets, as far as this is known."""
+    """The default of a setting, in brackets, as far as it is known."""
     if defaults is None and each.metadata["by_task"]:
         return " (default: by task)"
     value = each.default if defaults is None else getattr(defaults, each.name)
@@ -385,7 +385,7 @@ def _default_text(each: dataclasses.Field[Any], defaults: Settings | None) -> st
 
 
 def given_by_flags(options: argparse.Namespace, settings: type[Settings]) -> dict[str, Any]:
-    """The settings that the command line itself holds."""
+    """The settings that were given on the command line."""
     found = vars(options)
     return {each: found[each] for each in settings.names() if found.get(each) is not None}
 
@@ -408,7 +408,7 @@ def assignments(texts: Sequence[str], example: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If a text is no assignment, holds no value, or a name comes twice.
+        If a text is not an assignment, has no value, or a name is given twice.
     """
     found: dict[str, Any] = {}
     for text in texts:
@@ -430,4 +430,4 @@ def assignments(texts: Sequence[str], example: str) -> dict[str, Any]:
 
 
 def _no_number(constant: str) -> float:
-    raise ValueError(constant)  # NaN and Infinity, which Python's JSON has beyond the standard
+    raise ValueError(constant)  # NaN and Infinity, which Python's JSON accepts although they are not in the standard

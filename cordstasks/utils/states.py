@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, read as numbers only, and put to use with errors that name the file."""
+"""Checkpoints of a run: written completely or not at all, read as plain data, loaded with errors that name the file."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def save_state(path: Path, state: Any) -> None:
 
 
 def read_state(path: Path, device: torch.device) -> Any:
-    """What a checkpoint holds; None if there is none yet, and an InputError that names it if it is damaged."""
+    """The content of a checkpoint; None if there is no file yet, and an InputError that names the file if it is damaged."""
     if not path.exists():
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:  # torch reads a tensor whose checksum is wrong as if nothing were amiss
+            if archive.testzip() is not None:  # torch reads a tensor with a wrong checksum without an error
                 raise zipfile.BadZipFile
         return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # what is damaged may fail in any way
+    except Exception as error:  # damaged files may raise any error
         raise InputError(f"{path}: damaged, or not a checkpoint of a run; remove it to start afresh") from error
 
 
 @contextlib.contextmanager
 def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[None]:
-    """While what a file of a run holds is put to use: what is missing or does not fit is an InputError that names it."""
+    """While the content of a file is loaded: missing or unsuitable content is an InputError that names the file."""
     try:
         yield
     except InputError:
@@ -56,7 +56,7 @@ def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[No
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
-    """Let an Adam of the same settings go on from its `state`; what does not fit is an error here, not at its next step."""
+    """Restore an Adam of the same settings from its `state`; a state that does not fit is an error now, not later."""
 
     def settings() -> list[dict[str, Any]]:
         return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimiser.param_groups]
@@ -69,7 +69,7 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
 
 
 def check_moments(optimiser: torch.optim.Optimizer) -> None:
-    """Raise an error unless an Adam has both moments of each parameter that it has met, in the parameter's shape."""
+    """Raise an error unless an Adam has both moments of each updated parameter, in the parameter's shape."""
     for parameter, kept in optimiser.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
             if kept[name].shape != parameter.shape:

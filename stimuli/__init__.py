@@ -1,4 +1,4 @@
-"""What the screen shows, in NumPy alone: movies made from parameters in degrees, ms and Hz."""
+"""Stimuli: movies made with NumPy alone, from parameters in degrees, ms and Hz."""
 
 from cordstasks.stimuli.animals import CATS, DOGS, FEATURES, LINES, Pose, animal, morph, prototype
 from cordstasks.stimuli.discs import discs

@@ -1,7 +1,7 @@
 """Drawing an animal's head from its features: shaded parts painted over one another.
 
 Lengths are in units of half the picture's side, x rightward and y upward from its centre. Every part is drawn for every
-animal, if only with no size or no strength, so that a small change of any feature is a small change of the picture.
+animal, possibly with zero size or zero strength, so that a small change of any feature is a small change of the picture.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class _Canvas:
         return (rows, columns), self.x[None, columns] - x, self.y[rows, None] - y
 
     def paint(self, where: _Where, cover: Floats, colour: Floats) -> None:
-        """Cover (row, column) part of the picture with `colour` (3,) or (row, column, 3)."""
+        """Paint `colour` (3,) or (row, column, 3) with coverage (row, column) on a part of the picture."""
         part = self.image[where]
         part *= (1 - cover)[..., None]
         part[..., :3] += cover[..., None] * colour
         part[..., 3] += cover
 
     def tint(self, where: _Where, cover: Floats, colour: Floats) -> None:
-        """As `paint`, only on what is painted already."""
+        """As `paint`, but only on pixels that are already painted."""
         self.paint(where, cover * self.image[where][..., 3], colour)
 
     def edge(self, inside: Floats) -> Floats:
@@ -81,7 +81,7 @@ class _Canvas:
 
 
 def _shade(normal_x: Floats, normal_y: Floats, relief: float = 1.0) -> Floats:
-    """Brightness of a surface whose normal leans so far; `relief` flattens it."""
+    """Brightness of a surface with the given normal; `relief` flattens it."""
     normal_x, normal_y = normal_x * relief, normal_y * relief
     upright = np.sqrt(np.maximum(1 - normal_x**2 - normal_y**2, 0.02))
     towards = normal_x * _LIGHT[0] + normal_y * _LIGHT[1] + upright * _LIGHT[2]
@@ -208,7 +208,7 @@ class _Head:
             lean_x, lean_y = np.where(deeper, off_x / own, lean_x), np.where(deeper, off_y / own, lean_y)
         colour = self.coat * (1 - f["ear_dark"])
         lit = _shade(np.clip(lean_x, -1, 1), np.clip(lean_y, -1, 1), 0.8)[..., None]
-        rim = np.clip(0.75 + 2.5 * depth, 0, 1)[..., None]  # a darker edge sets an ear off from the head
+        rim = np.clip(0.75 + 2.5 * depth, 0, 1)[..., None]  # a darker edge separates an ear from the head
         self.canvas.paint(where, self.canvas.edge(depth), np.clip(colour * lit * rim, 0, 1))
         # the open inside of an upright ear
         inner = self.canvas.edge(np.minimum(depth - 0.42 * scale, 0.5)) * f["ear_inside"]

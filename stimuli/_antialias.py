@@ -1,4 +1,4 @@
-"""Blurred boxes integrated over pixels: the piece that dots and discs are drawn from.
+"""Blurred boxes integrated over pixels: dots and discs are drawn from these.
 
 A box blurred by a Gaussian is separable, and so is a pixel: the light that a pixel receives is a product of two
 one-dimensional integrals, each a second difference of the integral of the normal distribution function.
@@ -33,7 +33,7 @@ def ramp(distance: Floats, blur: float) -> Floats:
 
 
 def box_profile(edges: Floats, centre: Floats, width: Floats | float, blur: float) -> Floats:
-    """Share of each pixel, along one axis, that is covered by a blurred box of height 1.
+    """Fraction of each pixel, along one axis, that is covered by a blurred box of height 1.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def squares(
     blur: float,
     gain: float,
 ) -> NDArray[np.uint8]:
-    """Blurred squares of light on black at sub-pixel places; light adds up and is clipped at white.
+    """Blurred squares of light on black at sub-pixel positions; light adds up and is clipped at white.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def squares(
     canvas = pixels + 2 * margin
     patch = (np.arange(side)[:, None] * canvas + np.arange(side)).ravel()
     image = np.empty((frames, pixels, pixels), np.uint8)
-    # Some frames at a time, so that the sums stay in the cache.
+    # A few frames at a time, so that the sums stay in the cache.
     chunk = max(1, 2**17 // canvas**2)
     for start in range(0, frames, chunk):
         count = min(chunk, frames - start)

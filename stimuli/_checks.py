@@ -1,4 +1,4 @@
-"""Checks of a caller's numbers, shared by the stimuli."""
+"""Checks of a caller's numbers, for all stimuli."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places for dots on a disc: apart from each other, inside its edge, and as a control asks."""
+"""Locations for dots on a disc: apart from each other, inside the edge, and as a control requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 _ATTEMPTS = 40
 _RELAXATIONS = 3000
-_FEW = 8  # up to so many dots, whole layouts are drawn until one fits: uniform over all that fit
+_FEW = 8  # up to this number of dots, layouts are drawn until one fits: uniform over all layouts that fit
 
 
 @lru_cache(maxsize=64)
@@ -34,13 +34,13 @@ def _apart(layouts: Floats, least: Floats) -> NDArray[np.bool_]:
 
 
 def _least(reach: Floats, gap: float) -> Floats:
-    """Least distances (pair,) between the centres of dots that reach so far and keep a gap."""
+    """Smallest distances (pair,) between the centres of dots of given radius that keep a gap."""
     first, second = _pairs(len(reach))
     return reach[first] + reach[second] + gap
 
 
 def scattered(reach: Floats, room: float, gap: float, rng: np.random.Generator) -> Floats | None:
-    """Random places (dot, 2) for dots that reach (dot,) from their centres, in a disc of radius `room`, `gap` apart.
+    """Random locations (dot, 2) for dots of radius `reach` (dot,), in a disc of radius `room`, `gap` apart.
 
     None if none were found. All lengths in one unit.
     """
@@ -66,7 +66,7 @@ def _relaxed(places: Floats, free: Floats, least: Floats) -> Floats | None:
         lacking = least - distance
         if (lacking <= 0).all():
             return places
-        # slightly more than is lacking, or the last of it would take for ever
+        # slightly more than needed; otherwise the last step would never end
         push = np.where(lacking > 0, 0.5 * lacking + 1e-3, 0) / np.maximum(distance, 1e-9)
         shift = np.zeros_like(places)
         np.add.at(shift, first, push[:, None] * between)
@@ -92,7 +92,7 @@ def spaced(reach: Floats, room: float, gap: float, spacing: float, rng: np.rando
         distance[:, second, first] = distance[:, first, second]
         layouts *= (spacing / distance[:, everyone].min(2).mean(1))[:, None, None]
         layouts -= layouts.mean(1, keepdims=True)
-        # the whole group is then moved, so it needs room of its own
+        # the whole group is then moved, so it needs extra room
         free = room - (np.hypot(layouts[..., 0], layouts[..., 1]) + reach).max(1)
         fit = np.flatnonzero((free >= 0) & _apart(layouts, least))
         if fit.size:

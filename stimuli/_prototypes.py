@@ -1,4 +1,4 @@
-"""The six animals that all others are blends of, feature by feature; lengths are in halves of the picture's side."""
+"""The six animals from which all others are blended, feature by feature; lengths are in halves of the picture's side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small convex shapes at sub-pixel places, each drawn on a patch of its own: fast where a picture holds many."""
+"""Small convex shapes at sub-pixel positions, each drawn on its own patch: fast if a picture has many shapes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ REACH = np.array([0.5, *(float(np.hypot(*corners.T).max()) for corners in POLYGO
 def covers(
     column: Floats, row: Floats, diameter: Floats, shape: NDArray[np.int64], angle: Floats
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Share of each pixel that shapes cover, on a square patch around each.
+    """Fraction of each pixel that shapes cover, on a square patch around each shape.
 
-    Along a row of pixels the share is exact; across it, it is the mean over sixteen lines a pixel.
+    Along a row of pixels the fraction is exact; across rows it is the mean over sixteen lines per pixel.
 
     Parameters
     ----------
@@ -80,13 +80,13 @@ def _chords(height: Floats, diameter: Floats, shape: NDArray[np.int64], angle: F
     for number in np.unique(shape[shape != DISC]):
         which = np.flatnonzero(shape == number)
         corners = POLYGONS[number]
-        assert corners is not None  # only the disc has none
+        assert corners is not None  # only the disc has no corners
         cos, sin = np.cos(angle[which]), np.sin(angle[which])
         turn = np.array([[cos, sin], [-sin, cos]]).transpose(2, 0, 1)
         points = diameter[which, None, None] * (corners @ turn)
         follow = np.roll(points, -1, axis=1)
         x, y, rise = points[..., 0, None], points[..., 1, None], (follow - points)[..., 1, None]
-        # an edge along a line is met by no line but that one, which has no width
+        # an edge parallel to the lines meets at most one line, which has no width
         along = (height[which, None] - y) / np.where(rise == 0, np.inf, rise)
         met = (along >= 0) & (along <= 1) & (rise != 0)
         at = x + along * (follow - points)[..., 0, None]

@@ -1,7 +1,7 @@
-"""Cats, dogs and what is between: a parametric stand-in for the stimuli of Freedman et al. (2001).
+"""Cats, dogs and their blends: a parametric replacement for the stimuli of Freedman et al. (2001).
 
 The original pictures, morphs of three-dimensional models of cats and dogs, are not public; `cordstasks.stimuli.ImageFolder`
-shows them to those who have them.
+shows them if you have them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def morph(first: str, second: str, level: float) -> NDArray[np.float64]:
     first, second : str
         Names of prototypes.
     level : float
-        Share of the second, from 0 to 1.
+        Fraction of the second prototype, from 0 to 1.
 
     Raises
     ------
@@ -58,20 +58,20 @@ def morph(first: str, second: str, level: float) -> NDArray[np.float64]:
     """
     share = finite("level", level)
     if not 0 <= share <= 1:
-        raise InputError(f"level is {level!r}; give the share of {second}, from 0 to 1")
+        raise InputError(f"level is {level!r}; give the fraction of {second}, from 0 to 1")
     return (1 - share) * prototype(first) + share * prototype(second)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an animal is on the screen and how large.
+    """Location and size of an animal on the screen.
 
     Parameters
     ----------
     size : float
         Side of the picture in deg.
     x, y : float
-        Place of its centre in deg, rightward and upward from the screen's centre.
+        Location of its centre in deg, rightward and upward from the screen's centre.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def animal(
     display : Display
         The screen.
     pose : Pose, optional
-        Place and size; by default 4.2 deg at the screen's centre, as in Freedman, Riesenhuber, Poggio & Miller (2001,
+        Location and size; by default 4.2 deg at the screen's centre, as in Freedman, Riesenhuber, Poggio & Miller (2001,
         Science 291: 312-316).
     colour : bool
         Whether the picture has three channels or is grey.

@@ -1,4 +1,4 @@
-"""Filled discs at sub-pixel places: fixation spots, targets, cues, numerosity displays."""
+"""Filled discs at sub-pixel positions: fixation spots, targets, cues, numerosity displays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def discs(
 ) -> NDArray[np.uint8]:
     """An image of filled, anti-aliased discs.
 
-    Every pixel shows the mean luminance over its area. Discs are painted in order, each over those before it.
+    Every pixel shows the mean luminance over its area. Discs are painted in order, each over the previous ones.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ def _check(display: Display, columns: NDArray[np.float64], background: float) ->
 
 
 def _cover(display: Display, x: float, y: float, diameter: float, blur: float) -> NDArray[np.float64]:
-    """Share of each pixel (row, column) that a blurred disc covers; `blur` in pixels.
+    """Fraction of each pixel (row, column) that a blurred disc covers; `blur` in pixels.
 
-    The disc is a stack of thin boxes, as wide as its mean chord over each: the area is exact, and each box is blurred
-    and integrated over the pixels exactly.
+    The disc is a stack of thin boxes. Each is as wide as the disc's mean chord over the box, so the area is exact. Each box
+    is blurred and integrated over the pixels exactly.
     """
     radius = 0.5 * diameter * display.pixels_per_degree
     slices = math.ceil(2 * radius * _SLICES_PER_PIXEL)

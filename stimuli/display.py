@@ -23,7 +23,7 @@ class Display:
     field_of_view : float
         Full width and height of the screen, in deg.
     refresh : float
-        Frames a second, in Hz.
+        Frames per second, in Hz.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class Display:
 
     @property
     def pixels_per_degree(self) -> float:
-        """Pixels in one degree."""
+        """Pixels per degree."""
         return self.pixels / self.field_of_view
 
     @property
@@ -51,7 +51,7 @@ class Display:
         return 1000.0 / self.refresh
 
     def pixel_centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where the pixels' centres are, in deg from the screen's centre.
+        """Locations of the pixels' centres, in deg from the screen's centre.
 
         Returns
         -------
@@ -64,9 +64,9 @@ class Display:
         return x, -x
 
     def columns(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Horizontal place in pixels of `x` in deg: 0 is the screen's left edge, `pixels` its right edge."""
+        """Horizontal position in pixels of `x` in deg: 0 is the screen's left edge, `pixels` its right edge."""
         return x * self.pixels_per_degree + self.pixels / 2
 
     def rows(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Vertical place in pixels of `y` in deg: 0 is the screen's top edge, `pixels` its bottom edge."""
+        """Vertical position in pixels of `y` in deg: 0 is the screen's top edge, `pixels` its bottom edge."""
         return self.pixels / 2 - y * self.pixels_per_degree

@@ -20,13 +20,13 @@ COLUMNS = ("file", "category", "morph")
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A file and what it shows.
+    """A picture file and its labels.
 
     Attributes
     ----------
     file : its place.
     category : index into the folder's two categories.
-    morph : share of the second category, from 0 to 1.
+    morph : fraction of the second category, from 0 to 1.
     line : the morph line that it belongs to; empty where the folder names none.
     """
 
@@ -42,7 +42,7 @@ class ImageFolder:
     The folder has either a table (one CSV file with the columns ``file``, ``category``, ``morph``, and ``line`` if the
     pictures belong to morph lines), or a folder of photographs for each category, in the alphabetical order of their
     names. Hidden files and folders, such as ``.ipynb_checkpoints``, are ignored. Every picture is read once when the folder
-    is opened, so that a damaged one is found at once; `cordstasks.stimuli.read_picture` says how it is read.
+    is opened, so that a damaged picture is found at once; `cordstasks.stimuli.read_picture` describes how it is read.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def _row(table: Path, line: int, entry: dict[str, str | None]) -> _Row:
         morph = math.nan
     if not 0 <= morph <= 1:
         raise InputError(
-            f"{table}, line {line}: morph is {values['morph']!r}; give the share of the second category, from 0 to 1"
+            f"{table}, line {line}: morph is {values['morph']!r}; give the fraction of the second category, from 0 to 1"
         )
     return file, values["category"], morph, values["line"]
 

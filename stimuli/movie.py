@@ -13,13 +13,13 @@ from cordstasks.errors import InputError
 from cordstasks.stimuli._checks import positive
 
 # A time that is a step index times dt and an onset that is a frame index times 1000 / refresh may be equal and still
-# differ by rounding, so a presentation is taken to begin this much early (ms).
+# differ by rounding, so a presentation is assumed to begin this much earlier (ms).
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Movie:
-    """What the screen shows over time: distinct images, and when each is shown.
+    """The images on the screen over time: distinct images, and when each of them is shown.
 
     A presentation is one image from its onset until the next onset, or until the movie's end. There is never one image
     per time step. The arrays are read-only; methods return new movies that share their images.
@@ -87,9 +87,9 @@ class Movie:
         return cls(np.asarray(image)[None], [0.0], duration_ms=duration_ms)
 
     def at(self, times_ms: ArrayLike) -> NDArray[np.int64]:
-        """Which frame is on the screen.
+        """The index of the frame that is on the screen.
 
-        A frame holds over [onset, next onset), with a tolerance of 1e-6 ms for rounding.
+        A frame lasts over [onset, next onset), with a tolerance of 1e-6 ms for rounding.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Movie:
     def shuffled(self, rng: np.random.Generator, start_ms: float = 0.0, end_ms: float | None = None) -> Movie:
         """The same frames at the same onsets, with the presentations of a period in random order.
 
-        A control: it keeps every image and destroys the order in time.
+        This is a control: it keeps every image and destroys the order in time.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class Movie:
     def reversed(self, start_ms: float = 0.0, end_ms: float | None = None) -> Movie:
         """The same frames at the same onsets, with the presentations of a period in reversed order.
 
-        A control: motion goes the other way. Arguments and errors as in `shuffled`.
+        This is a control: motion goes in the opposite direction. Arguments and errors are those of `shuffled`.
         """
         inside = self._inside(start_ms, end_ms)
         return self._rearranged(inside, inside[::-1])
@@ -168,7 +168,7 @@ class Movie:
 def join(parts: Sequence[Movie]) -> Movie:
     """Movies one after another.
 
-    Frames that are equal byte for byte are kept once. When one part has colour, grey parts are given three channels.
+    Frames that are equal byte for byte are stored once. If one part has colour, grey parts get three channels.
 
     Parameters
     ----------

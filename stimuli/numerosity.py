@@ -33,14 +33,14 @@ CONTROLS = (
 class Numerosity:
     """Dots on a disc, the displays of Nieder, Freedman & Miller (2002, Science 297: 1708-1711).
 
-    Black dots of random diameter at random places on a grey disc on black. They neither touch each other nor leave the
-    disc. The controls hold equal, whatever the number, what would otherwise change with it:
+    Black dots of random diameter at random locations on a grey disc on black. They neither touch each other nor leave the
+    disc. Controls keep a property constant that would otherwise change with the number:
 
     - ``"equal_area"``: the dots' total area.
     - ``"equal_circumference"``: their total circumference.
     - ``"low_density"``, ``"high_density"``: the mean distance of a dot to its nearest neighbour, centre to centre.
-    - ``"linear"``: the arrangement; all dots lie on a line of random direction.
-    - ``"shapes"``: not the dots' form; discs, triangles, squares, pentagons and bars, each of the area of a dot.
+    - ``"linear"``: the arrangement; all dots lie on a line with a random direction.
+    - ``"shapes"``: none; the shape varies: discs, triangles, squares, pentagons and bars, each with the area of a dot.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Numerosity:
 
 @dataclass(frozen=True, eq=False)
 class Dots:
-    """Where the dots of a display are.
+    """Locations and sizes of the dots of a display.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ def place_dots(what: Numerosity, rng: np.random.Generator) -> Dots:
     Raises
     ------
     InputError
-        If so many dots of that size do not fit on the disc as the control asks.
+        If the dots do not fit on the disc as the control requires.
     """
     diameter = rng.uniform(*what.diameters, size=what.number)
     if what.control == "equal_area":
@@ -184,7 +184,7 @@ def numerosity(what: Numerosity, display: Display, *, rng: np.random.Generator) 
         dots.angle,
     )
     side = share.shape[1]
-    margin = side  # patches may reach over the screen's edge, though their dots do not
+    margin = side  # patches may extend beyond the screen's edge, although their dots do not
     image = np.pad(_disc(display, what.disc, ground), margin)
     for first, start, cover in zip(left + margin, top + margin, share, strict=True):
         image[start : start + side, first : first + side] += cover * (light - ground)

@@ -1,4 +1,4 @@
-"""Picture files: which files of a folder are pictures, and the pixels of one as they are meant to be seen."""
+"""Picture files: which files of a folder are pictures, and their pixels as they are meant to be seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """How the names of picture files end, in small or capital letters."""
 
-# What operating systems and file servers leave in folders, beside files whose name begins with a dot.
+# Files that operating systems and file servers leave in folders, in addition to files whose name begins with a dot.
 _CLUTTER = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"})
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # further images of other formats (TIFF, MPO) are previews or pages
@@ -28,12 +28,12 @@ _OPENING = threading.Lock()
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of that name is no part of a user's data.
+    """Whether a file or folder with this name is not part of a user's data.
 
     Parameters
     ----------
     name : str
-        Without its place, such as ``".ipynb_checkpoints"``, ``"__MACOSX"`` or ``"Thumbs.db"``.
+        Without its folder, such as ``".ipynb_checkpoints"``, ``"__MACOSX"`` or ``"Thumbs.db"``.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def is_hidden(name: str) -> bool:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden.
+    """The files and folders in a folder that are not hidden.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures in a folder and in the folders within it, by their names; what is hidden is left out.
+    """The pictures in a folder and its subfolders, sorted by name; hidden files are left out.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def _unlisted(error: OSError) -> InputError:
 def read_picture(path: str | Path) -> NDArray[np.uint8]:
     """Read a picture file as it is meant to be seen.
 
-    The orientation that a camera noted is applied. What is transparent shows a black screen. Grey levels of 16 bits are
-    scaled to 8, floating-point ones from the range 0 to 1.
+    The orientation that the camera recorded is applied. Transparent pixels are black. Grey levels of 16 bits are scaled to 8
+    bits, and floating-point grey levels are scaled from the range 0 to 1.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 
     file = Path(path)
     try:
-        # From a stream, since Pillow maps a named file into memory, and takes width for height if a TIFF is turned.
+        # From a stream, since Pillow maps a named file into memory, and confuses width and height if a TIFF is rotated.
         with file.open("rb") as stream, _open(stream) as opened:
             if opened.format in _ANIMATED and getattr(opened, "is_animated", False):
                 raise InputError(f"{file}: is an animation; save one of its frames as a still picture")
@@ -139,15 +139,15 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InputError(f"{file}: has more than {limit:.0f} million pixels; make it smaller") from None
-    except Exception as error:  # on damaged data, decoders raise whatever they stumble over
+    except Exception as error:  # on damaged data, decoders may raise any error
         raise InputError(f"{file}: cannot be read as a picture ({_reason(file, error)}); replace or remove it") from None
 
 
 def _open(stream: BinaryIO) -> Image.Image:
-    """Open a picture without Pillow's warnings: that it is large, though not too large, or how it is damaged."""
+    """Open a picture without Pillow's warnings about large (but not too large) or damaged pictures."""
     from PIL import Image
 
-    # Filters of warnings belong to the process, so threads must not set and restore them across one another.
+    # Warning filters belong to the process, so threads must not set and restore them at the same time.
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Image.open(stream)
@@ -162,7 +162,7 @@ def _scaled(file: Path, opened: Image.Image, upright: Image.Image) -> NDArray[np
         grey = values / np.float32(2**bits - 1)
     elif upright.mode == "F":
         low, high = float(values.min()), float(values.max())
-        if not (low >= 0 and high <= 1):  # so written, not-a-number is refused too
+        if not (low >= 0 and high <= 1):  # in this form, NaN is refused too
             raise InputError(
                 f"{file}: has floating-point pixels from {low:g} to {high:g}; scale them to the range from 0 (black) to "
                 "1 (white), or save it with 8 or 16 bits"
@@ -172,7 +172,7 @@ def _scaled(file: Path, opened: Image.Image, upright: Image.Image) -> NDArray[np
         raise InputError(
             f"{file}: has pixels of 32 bits or with a sign, of which none is known to be white; save it with 8 or 16 bits"
         )
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow sees to this itself where there are 8 bits
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow does this itself for 8 bits
         grey = 1 - grey
     if "transparency" in upright.info:
         grey = np.where(values == upright.info["transparency"], 0, grey)

@@ -19,10 +19,10 @@ from cordstasks.stimuli.movie import Movie
 class RandomDots:
     """The random-dot kinematogram of Roitman & Shadlen (2002, J. Neurosci. 22: 9475-9489): white dots on black.
 
-    The dots live in the square that encloses a circular aperture and are drawn where they are inside the aperture.
-    Several sets take turns, one a frame, so at 75 Hz each of three sets is shown for one frame and redrawn 40 ms
+    The dots are in the square that encloses a circular aperture, and only dots inside the aperture are drawn.
+    Several sets take turns, one per frame, so at 75 Hz each of three sets is shown for one frame and redrawn 40 ms
     later. When a set is redrawn, each of its dots steps in the direction of motion with a probability equal to the
-    coherence, and otherwise jumps to a random place in the square. A dot that steps out of the square enters at the
+    coherence, and otherwise jumps to a random location in the square. A dot that steps out of the square enters at the
     opposite side.
 
     Parameters
@@ -118,7 +118,7 @@ def random_dots(dots: RandomDots, display: Display, *, duration_ms: float, rng: 
             f"aperture is {dots.aperture:g} deg, larger than the screen; "
             f"give at most the Display's field_of_view ({display.field_of_view:g} deg)"
         )
-    # A duration of a whole number of frames may come out a rounding error above it.
+    # A duration of a whole number of frames may exceed it by a rounding error.
     frames = max(1, math.ceil(duration / display.frame_ms - 1e-9))
     x, y, drawn = _places(dots, display.refresh, frames, rng)
     frame = np.nonzero(drawn)[0]
@@ -139,7 +139,7 @@ def random_dots(dots: RandomDots, display: Display, *, duration_ms: float, rng: 
 def _places(
     dots: RandomDots, refresh: float, frames: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Where the dots are (deg from the centre) and which are drawn, each (frame, dot)."""
+    """Locations of the dots (deg from the centre) and which are drawn, each (frame, dot)."""
     mean = dots.density * dots.aperture**2 / refresh
     most = math.ceil(mean)
     number = math.floor(mean) + (rng.random(dots.sets) < mean % 1)
@@ -148,7 +148,7 @@ def _places(
     redraws = math.ceil(frames / dots.sets)
     steps = rng.random((redraws, dots.sets, most)) < dots.coherence
     fresh = rng.random((redraws, dots.sets, most, 2)) * dots.aperture
-    # A dot's place is where it last jumped to plus a number of steps, so nothing is accumulated.
+    # A dot's location is its last random location plus a number of steps, so no rounding accumulates.
     redraw = np.arange(redraws)[:, None, None]
     steps[0] = False
     jumped = np.maximum.accumulate(np.where(steps, 0, redraw), axis=0)
@@ -164,7 +164,7 @@ def _places(
 
 
 def _gain(dots: RandomDots) -> float:
-    """Light of a dot before the blur, as a fraction of white, that gives the blurred dot its peak."""
+    """Luminance of a dot before the blur, as a fraction of white, that gives the blurred dot its peak."""
     if dots.peak is None:
         return 1.0
     if dots.blur == 0:

@@ -21,7 +21,7 @@ def saccade_display(
     cue: float = 1.0,
     spot: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """White spots on black: one to fixate, and a cue in the periphery.
+    """White spots on black: a fixation spot and a cue in the periphery.
 
     Funahashi, Bruce & Goldman-Rakic 1989, J. Neurophysiol. 61: 331-349.
 

@@ -206,7 +206,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
     closer = _closer(comparison, labels)
     undrawn = _figures(comparison, activities, labels, folder)
     if undrawn:
-        print(f"not drawn in trajectories.png, because there is no second dimension: {'; '.join(undrawn)}")
+        print(f"not drawn in trajectories.png, for want of a second dimension: {'; '.join(undrawn)}")
     return {
         "networks": counts,
         "conditions": len(trials),

@@ -102,7 +102,7 @@ class TestPictures:
         ("call", "message"),
         [
             (lambda: prototype("taby"), "prototype 'taby' is unknown; did you mean 'tabby'"),
-            (lambda: morph("tabby", "hound", 1.2), "level is 1.2; give the share of hound, from 0 to 1"),
+            (lambda: morph("tabby", "hound", 1.2), "level is 1.2; give the fraction of hound, from 0 to 1"),
             (lambda: morph("tabby", "hound", math.nan), "level is nan; give a finite number"),
             (lambda: Pose(0.0), "size is 0.0; give a number above 0"),
             (lambda: Pose(x=math.inf), "x is inf; give a finite number"),

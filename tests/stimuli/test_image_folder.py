@@ -58,7 +58,11 @@ class TestTable:
             ("morph", "level", r"labels.csv: has no column 'morph'; give file, category, morph"),
             ("set/m60.png", "set/m61.png", r"labels.csv, line 4: there is no file .*m61.png"),
             ("set/m60.png", "", r"labels.csv, line 4: has no file"),
-            ("ape,0.6", "ape,60", r"labels.csv, line 4: morph is '60'; give the share of the second category, from 0 to 1"),
+            (
+                "ape,0.6",
+                "ape,60",
+                r"labels.csv, line 4: morph is '60'; give the fraction of the second category, from 0 to 1",
+            ),
             ("ape,0.6", "ape,", r"labels.csv, line 4: morph is ''; give"),
             ("ape,0.6", ",0.6", r"labels.csv, line 4: has no category"),
             ("ape,0.6", "cow,0.6", r"has 3 categories \(ape, cow, zebra\); give two"),

@@ -1,6 +1,6 @@
 """Analysis: arrays in, numbers and figures out.
 
-What this package offers is loaded when it is first used, so that importing it needs neither Matplotlib nor SciPy.
+Each function is loaded when it is first used, so importing this package needs neither Matplotlib nor SciPy.
 """
 
 import lazy_loader

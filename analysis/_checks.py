@@ -1,4 +1,4 @@
-"""Checks of what a caller passes in, shared by the modules of this package."""
+"""Checks of arguments, for all modules of this package."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def array_of(values: Any) -> NDArray[Any]:
 
 
 def numbers(name: str, values: ArrayLike) -> Floats:
-    """Return `values` in double precision, whatever real type they come in: the only place where types are converted."""
+    """Return `values` in double precision, whatever their real type: types are converted only here."""
     try:
         array = array_of(values)
         if array.dtype.kind in "cmMSU":
@@ -40,7 +40,7 @@ def numbers(name: str, values: ArrayLike) -> Floats:
 
 
 def rounding(values: Any) -> float:
-    """Return the relative rounding (machine epsilon) of the type that `values` come in, at least that of float64."""
+    """Return the relative rounding (machine epsilon) of the type of `values`, at least that of float64."""
     double = float(np.finfo(np.float64).eps)
     kind = getattr(values, "dtype", None)
     if str(kind) in _TORCH_EPSILON:
@@ -49,7 +49,7 @@ def rounding(values: Any) -> float:
 
 
 def real_array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
-    """Return `values` as finite float64 with one axis for each name in `axes`, none of them empty."""
+    """Return `values` as finite float64 with one non-empty axis for each name in `axes`."""
     array = numbers(name, values)
     shape = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
     if array.ndim != len(axes) or array.size == 0:
@@ -110,10 +110,10 @@ def count(name: str, value: int, least: int) -> int:
 
 
 def plain(value: float) -> float | None:
-    """Return `value` as JSON can hold it: a finite float, or None for what could not be estimated."""
+    """Return `value` for JSON: a finite float, or None for a value that could not be estimated."""
     return float(value) if np.isfinite(value) else None
 
 
 def plain_interval(interval: tuple[float, float]) -> list[float] | None:
-    """Return `interval` as a list of two finite floats, or None for what could not be estimated."""
+    """Return `interval` as a list of two finite floats, or None for an interval that could not be estimated."""
     return [float(end) for end in interval] if np.isfinite(interval).all() else None

@@ -1,4 +1,4 @@
-"""Recorded activity and conditions as the analyses of tuning take them."""
+"""Checks of recorded activity and conditions, for the analyses of tuning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def recorded(activity: ArrayLike) -> NDArray[Any]:
 
 
 def varying(responses: Floats) -> Booleans:
-    """Return which units (unit,) do not respond the same in all trials, rounding apart."""
+    """Return which units (unit,) have responses that vary between trials, except for rounding."""
     return np.asarray(np.ptp(responses, axis=0) > _STILL * np.abs(responses).max(axis=0))
 
 
@@ -31,7 +31,7 @@ def grouped(
 ) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the values of a condition (value,), sorted, and the index of each trial's value (trial,).
 
-    Conditions are numbers or names. `least` is how many trials each value needs.
+    Conditions are numbers or names. `least` is the number of trials that each value needs.
     """
     given = column(name, condition)
     same_trials(name, given, trials, partner)

@@ -1,4 +1,4 @@
-"""One comparison of many networks, or networks and recordings, on the same conditions."""
+"""Comparison of many networks, or of networks and recordings, on the same conditions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Comparison", "compare_activity", "on_common_times"]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Who is like whom, from `compare_activity`.
+    """Distances and correlations between networks, from `compare_activity`.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Comparison:
     components : int
         Principal components that canonical correlations were taken of; distances too, unless `distance_components` is None.
     variance_held : (network,)
-        Share of each network's variance in those components.
+        Fraction of each network's variance in those components.
     distance_components : int or None
         Principal components that distances were taken of; None for all directions.
     distances : (network, network)
@@ -68,7 +68,7 @@ class Comparison:
     def table(
         self, *, match: Sequence[Any] | None = None, bootstrap: int = 2000, confidence: float = 0.95, seed: int = 0
     ) -> list[dict[str, Any]]:
-        """Means within each architecture and between each two, with intervals and nulls.
+        """Means within each architecture and between each two architectures, with intervals and null values.
 
         Parameters
         ----------
@@ -138,8 +138,8 @@ def compare_activity(
 ) -> Comparison:
     """Compare networks, or networks and recordings, by their trajectories over the same conditions.
 
-    All pairs are compared by `pairwise_distances` and `pairwise_correlations` on conditions held out, and once more with
-    the conditions of every network shuffled, which says what numbers come out by chance.
+    All pairs are compared by `pairwise_distances` and `pairwise_correlations` on held-out conditions. They are compared
+    again with the conditions of every network shuffled, which gives the values that are expected by chance.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def compare_activity(
     arrays = [_trajectories(f"activities[{i}]", values) for i, values in enumerate(activities)]
     kinds, called = _labels(labels, names, len(arrays))
     conditions, steps = _same_shape(arrays)
-    # the same for all networks, and all of a network for distances that whiten nothing
+    # the same number for all networks; all components of a network for distances without whitening
     whole = wanted == "auto" and alpha == 1
     networks = many([array.reshape(conditions * steps, -1) for array in arrays], None if whole else wanted)
     kept = automatic(networks) if whole else max(len(network.scale) for network in networks)
@@ -232,7 +232,7 @@ def on_common_times(
     activities : sequence of (condition, time, unit)
         Numbers of times may differ. Not modified.
     times_ms : sequence of (time,)
-        Ascending times of each, in ms, from an event that they share.
+        Ascending times of each, in ms, from an event that they have in common.
     step_ms : float
         Between the new times, in ms.
 
@@ -264,7 +264,7 @@ def on_common_times(
     start, end = max(time[0] for time in times), min(time[-1] for time in times)
     if end - start < step_ms:
         raise InputError(f"times_ms have {max(end - start, 0):g} ms in common; give an overlap of {step_ms:g} ms or more")
-    # the tolerance keeps a last step that rounding would lose
+    # the tolerance keeps a last step that rounding would remove
     common = start + step_ms * np.arange(int((end - start) / step_ms + 1e-9) + 1)
     return [_interpolated(array, time, common) for array, time in zip(arrays, times, strict=True)], common
 

@@ -15,7 +15,7 @@ from cordstasks.errors import InputError, unknown
 
 __all__ = ["architecture_table", "closer_to"]
 
-FEWEST = 3  # networks of a label that are resampled; fewer are held fixed
+FEWEST = 3  # smallest number of networks of a label that are resampled; fewer are kept fixed
 
 
 def architecture_table(
@@ -27,7 +27,7 @@ def architecture_table(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Mean distances within each architecture and between each two, with bootstrap intervals.
+    """Mean distances within each architecture and between each two architectures, with bootstrap intervals.
 
     Distances that share a network are not independent, so networks are resampled and not pairs: with replacement,
     within their architecture (and match). A network drawn twice is not compared with itself. Architectures of one or two
@@ -91,11 +91,12 @@ def closer_to(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Ask whether one architecture is closer to a reference than others are, with paired bootstrap intervals.
+    """Test whether one architecture is closer to a reference than others are, with paired bootstrap intervals.
 
-    The question of Soo et al. (2024, NeurIPS), figure 1: are convolutional networks closer to full ones than low-rank and
-    sparse ones are? The difference of mean distances, candidate to reference less other to reference, is recomputed for
-    resampled networks. Both means take the same resampled reference networks, so what these have of their own cancels.
+    The question of Soo et al. (2024, NeurIPS), figure 1: are convolutional networks closer to full networks than low-rank
+    and sparse networks are? The difference of mean distances, candidate to reference minus other to reference, is
+    recomputed for resampled networks. Both means use the same resampled reference networks, so their individual
+    properties cancel.
 
     Parameters
     ----------
@@ -157,7 +158,7 @@ def closer_to(
 
 
 def interval(values: Floats, confidence: float) -> list[float] | None:
-    """Percentile interval of resampled values, without those that could not be computed; None where nothing varied."""
+    """Percentile interval of resampled values, without those that could not be computed; None if nothing varied."""
     tail = (1 - open_fraction("confidence", confidence)) / 2
     known = values[np.isfinite(values)]
     if len(known) < 2 or np.ptp(known) == 0:

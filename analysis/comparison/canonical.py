@@ -1,4 +1,4 @@
-"""Canonical correlations between the activities of two networks, and the coordinates that they share."""
+"""Canonical correlations between the activities of two networks, and their canonical coordinates."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def canonical_correlations(
 ) -> Floats:
     """Canonical correlations of two activities (Hotelling 1936, Biometrika 28:321).
 
-    Not valid as it stands for noise-free trajectories: those live in few dimensions, and a direction that holds next to
-    no variance counts as much as any other, which makes correlations of 1 out of nothing. Project on principal
-    components first (`components="auto"`) and judge by held-out conditions (`cross_validated_correlations`). As many
-    samples as x and y have dimensions together, or fewer, give correlations of 1 for any two activities.
+    Not valid for noise-free trajectories without a projection. These lie in few dimensions, and a direction with almost no
+    variance has the same weight as any other, so correlations of 1 arise by chance. Project on principal components first
+    (`components="auto"`) and use held-out conditions (`cross_validated_correlations`). If there are not more samples than x
+    and y have dimensions together, any two activities have correlations of 1.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def cross_validated_correlations(
     regularisation: float = 0.0,
     seed: int = 0,
 ) -> Floats:
-    """Canonical correlations on conditions that the canonical coordinates were not made from.
+    """Canonical correlations on conditions from which the canonical coordinates were not computed.
 
-    The conditions are split into folds. Coordinates come from all folds but one, and activity in that one is projected
-    on them, less the mean of the others; the products of the two networks' projections are summed over all folds before
-    they are divided by their sizes. Principal components are those of all conditions: they are found in each network
-    by itself, so they cannot make two networks alike.
+    The conditions are split into folds. Coordinates come from all folds but one, and activity in that one is projected on
+    them, minus the mean of the other folds. The products of the two networks' projections are summed over all folds
+    before they are divided by their sizes. Principal components are those of all conditions. They are computed in each
+    network separately, so they cannot make two networks more similar.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def _held_out(crossed: Crossed, i: int) -> list[Floats]:
         products, x_size, y_size = np.zeros((3, most))
         for fold, (fitted, tested) in enumerate(folds):
             left, _, right = svd(fitted, full_matrices=False, check_finite=False)
-            kept = slice(len(right))  # the samples fitted on may vary in fewer dimensions than all samples
+            kept = slice(len(right))  # the samples of the fit may vary in fewer dimensions than all samples
             products[kept] += ((left.T @ tested) * right).sum(axis=1)
             x_size[kept] += ((left.T @ crossed.tested[fold][i]) * left.T).sum(axis=1)
             y_size[kept] += ((right @ crossed.tested[fold][j]) * right).sum(axis=1)
@@ -256,7 +256,7 @@ def _held_out(crossed: Crossed, i: int) -> list[Floats]:
 
 
 def whitening(regularisation: float) -> Callable[[Floats], Floats]:
-    """What principal scores are multiplied with, a function of their singular values: see `_gain`."""
+    """The factors of principal scores, a function of their singular values: see `_gain`."""
     _checked_ridge(regularisation)
     return lambda scale: _gain(scale, regularisation)
 
@@ -267,7 +267,7 @@ def _whitened(network: Principal, regularisation: float) -> Floats:
 
 
 def _gain(scale: Floats, regularisation: float) -> Floats:
-    """What principal scores are multiplied with to have unit length, or less with the ridge added to their variance."""
+    """The factors that give principal scores unit length, or less if the ridge is added to their variance."""
     return np.asarray(1 / np.sqrt(scale**2 + regularisation * np.mean(scale**2)))
 
 

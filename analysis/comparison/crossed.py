@@ -17,18 +17,18 @@ Products = list[tuple[Floats, Floats]]
 
 
 class Crossed:
-    """Networks mapped to coordinates of their own, fold by fold, and the products of their coordinates.
+    """Networks in their own coordinates, fold by fold, and the products of these coordinates.
 
-    In each fold the principal scores of a network, less their mean over the samples to fit on, are rotated to principal
+    In each fold the principal scores of a network, minus their mean over the samples to fit on, are rotated to principal
     axes of those samples and each axis is multiplied by `gain(scale)`, with `scale` (axis,) as in `Principal`. Without
     folds, all samples serve both to fit on and to test on.
 
-    Products of whole folds between the networks' bases are computed once, by large matrix products; the rest is small
-    matrices. Bases are orthonormal, so little precision is lost by taking means off afterwards.
+    Products of whole folds between the networks' bases are computed once, by large matrix products; everything else works on
+    small matrices. Bases are orthonormal, so subtracting the means afterwards loses little precision.
 
     Attributes
     ----------
-    dimensions : numbers of dimensions, one a network.
+    dimensions : numbers of dimensions, one per network.
     tested : tested[fold][network] (axis, axis): products of a network's own coordinates over the samples tested on.
     """
 
@@ -46,7 +46,7 @@ class Crossed:
         # (fold, dimension of all networks): sums over the samples tested on, and means over those fitted on
         self._sums = np.stack([self._bases[:, rows].sum(axis=1) for rows in self._folds()])
         fitted = len(order) - np.diff(self._edges)
-        # a basis has mean 0 over all samples, so what one fold sums to is missing from the others
+        # a basis has mean 0 over all samples, so the sum over one fold is minus the sum over the others
         self._means = -self._sums / fitted[:, None] if self._held_out else np.zeros_like(self._sums)
         self._maps = [
             [self._map(i, fold, network.scale, gain) for i, network in enumerate(networks)] for fold in range(len(fitted))
@@ -101,7 +101,7 @@ class Crossed:
         return coordinates.T @ coordinates
 
     def _map(self, i: int, fold: int, scale: Floats, gain: Callable[[Floats], Floats]) -> Floats:
-        """What a basis (dimension,) is multiplied with: a matrix (dimension, axis), or (axis,) where it is diagonal."""
+        """The factor of a basis (dimension,): a matrix (dimension, axis), or (axis,) if it is diagonal."""
         if not self._held_out:
             return scale * gain(scale)
         rows = np.r_[0 : self._edges[fold], self._edges[fold + 1] : self._edges[-1]]
@@ -116,7 +116,7 @@ class Crossed:
         varies = fitted > np.finfo(np.float64).eps * len(rows) * fitted[0]
         gains = gain(fitted[varies])
         if np.ptp(gains) == 0 and varies.all():
-            return scale * gains[0]  # nothing is stretched, so the axes need not be turned to
+            return scale * gains[0]  # no axis is scaled, so no rotation to the axes is needed
         return np.asarray(scale[:, None] * axes[varies].T * gains)
 
     def _fitted(self, fold: int) -> int:
@@ -130,14 +130,14 @@ class Crossed:
 
 
 def _mapped(left: Floats | None, block: Floats, right: Floats) -> Floats:
-    """``left.T @ block @ right``, where a vector stands for a diagonal matrix and None for none."""
+    """``left.T @ block @ right``; a vector is a diagonal matrix, and None is the identity."""
     if left is not None:
         block = left[:, None] * block if left.ndim == 1 else left.T @ block
     return block * right if right.ndim == 1 else block @ right
 
 
 def split_groups(groups: ArrayLike, samples: int, folds: int, seed: int | np.random.SeedSequence) -> list[Rows]:
-    """Rows of each fold: whole groups at random, as evenly as can be; no more folds than groups."""
+    """Rows of each fold: whole groups at random, as evenly as possible; no more folds than groups."""
     group = checked_groups(groups, samples)
     number = int(group.max()) + 1
     wanted = count("folds", folds, 2)

@@ -1,4 +1,4 @@
-"""From a distance matrix to places in a plane and to a tree."""
+"""Embedding and clustering: positions in a plane and a tree, from a distance matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINKAGES = ("average", "complete", "single", "weighted")
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Networks placed so that their distances are kept as well as can be, from `embed`.
+    """Positions of networks that preserve their distances as well as possible, from `embed`.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Embedding:
 
 
 def embed(distances: ArrayLike, *, dimensions: int = 2, method: str = "classical") -> Embedding:
-    """Multidimensional scaling: places for networks whose distances are known.
+    """Multidimensional scaling: positions of networks from their distances.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def embed(distances: ArrayLike, *, dimensions: int = 2, method: str = "classical
 
 
 def cluster(distances: ArrayLike, *, method: str = "average") -> Floats:
-    """Hierarchical clustering, with leaves in the order that puts neighbours side by side.
+    """Hierarchical clustering, with the leaves ordered so that similar networks are neighbours.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def cluster(distances: ArrayLike, *, method: str = "average") -> Floats:
 
 
 def checked_distances(distances: ArrayLike) -> Floats:
-    """Return distances (network, network), symmetric to the last digit if they are so to that of their type."""
+    """Return distances (network, network), made exactly symmetric if they are symmetric up to rounding."""
     matrix = real_array("distances", distances, ("network", "network"))
     if matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(f"distances has shape {matrix.shape}; give one row and one column for each of at least 2 networks")

@@ -1,4 +1,4 @@
-"""What a likeness of two networks would be if their conditions had nothing to do with one another."""
+"""Permutation null: the similarity of two networks if their conditions were unrelated."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class PermutationNull:
 
     @property
     def mean(self) -> Floats:
-        """Mean (...) over permutations: what to expect by chance."""
+        """Mean (...) over permutations: the value that is expected by chance."""
         return np.asarray(self.shuffled.mean(axis=0))
 
     def p_value(self, *, larger: bool = True) -> Floats:
-        """Share (...) of permutations as extreme as what was observed, which counts as one of them.
+        """Fraction (...) of permutations as extreme as the observed value, which counts as one of them.
 
         Parameters
         ----------
@@ -58,8 +58,9 @@ def permutation_null(
 ) -> PermutationNull:
     """Compute a statistic of two activities as they are and with the conditions of the second shuffled.
 
-    Whole conditions change places and each keeps its course of time, so what all conditions share over time, such as the
-    onset of a stimulus, remains in the null: the statistic has to beat it by knowing the conditions.
+    Whole conditions are exchanged and each keeps its time course. What all conditions have in common over time, such as a
+    response to the onset of a stimulus, therefore remains in the null. The statistic exceeds the null only if the activities
+    agree about the conditions.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def condition_rows(groups: ArrayLike, samples: int) -> Rows:
 
 
 def shuffled_order(rows: Rows, rng: np.random.Generator) -> Rows:
-    """Order of all samples that puts each condition in the place of another."""
+    """Order of all samples that replaces each condition by another."""
     order = np.empty(rows.size, dtype=np.intp)
     order[rows] = rng.permutation(rows)
     return order

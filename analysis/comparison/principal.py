@@ -1,4 +1,4 @@
-"""Activity of one network: checked, centred, and turned into its principal directions; shared by the comparisons."""
+"""Activity of one network: checked, centred, and rotated to its principal directions; used by all comparisons."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Principal:
         return len(self.basis)
 
     def held(self, components: int) -> float:
-        """Share of the variance that the first components hold."""
+        """Fraction of the variance that the first components hold."""
         return float(np.sum(self.scale[:components] ** 2) / self.total)
 
     def first(self, components: int | None) -> Principal:
-        """Keep the first components, or all there are."""
+        """Keep the first components, or all if there are fewer."""
         return replace(
             self,
             basis=self.basis[:, :components],
@@ -65,8 +65,8 @@ def principal(name: str, values: ArrayLike) -> Principal:
     """Decompose activity (sample, unit).
 
     Directions that may be rounding are left out: those whose singular value is below (the larger side of the array) x
-    (machine epsilon of float64, in which all is computed) x (the largest singular value), or below half a unit in the last
-    place of the most active unit, in the type that the activity came in.
+    (machine epsilon of float64, in which everything is computed) x (the largest singular value), or below half a unit in
+    the last place of the most active unit, in the original type of the activity.
     """
     epsilon = float(np.finfo(np.float64).eps)
     array = real_array(name, values, ("sample", "unit"))
@@ -77,7 +77,7 @@ def principal(name: str, values: ArrayLike) -> Principal:
         raise InputError(f"{name} is constant: none of its {len(still)} units varies over the samples; leave it out")
     mean = array.mean(axis=0)
     centred = array - mean
-    centred[:, still] = 0.0  # else the rounding of the mean would be their activity
+    centred[:, still] = 0.0  # otherwise the rounding of the mean would be their activity
     if len(centred) > centred.shape[1]:
         q, r = qr(centred, mode="economic", overwrite_a=True, check_finite=False)
         left, scale, right = svd(r, full_matrices=False, check_finite=False)
@@ -125,7 +125,8 @@ def checked_components(components: Components) -> Components:
 def automatic(networks: Sequence[Principal]) -> int:
     """The number of components that hold 99 % of the variance of the network that needs fewest, at most 20.
 
-    More would be, in that network, directions next to no variance, which whitening makes as large as any other.
+    With more components, that network would have directions with almost no variance, which whitening makes as large as any
+    other.
     """
     return min(MOST, min(_holding(each.scale, SHARE) for each in networks))
 

@@ -1,4 +1,4 @@
-"""Distances between the activities of networks that do not depend on how their units are chosen."""
+"""Distances between the activities of networks that do not depend on the choice of units."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cordstasks.errors import InputError, unknown
 __all__ = ["linear_cka", "pairwise_distances", "shape_distance"]
 
 METRICS = ("angular", "euclidean")
-_CLOSE = 1e-6  # below this 1 - cosine, the cosine's rounding would show in the distance
+_CLOSE = 1e-6  # below this 1 - cosine, the rounding of the cosine would change the distance
 
 
 def shape_distance(
@@ -35,21 +35,22 @@ def shape_distance(
     """Generalised shape distance of two activities (Williams, Kunz, Kornblith & Linderman 2021, NeurIPS 34:4738).
 
     Both are centred, normalised to a sum of squares of 1, partly whitened (multiplied by
-    ``alpha I + (1 - alpha) (X'X)^(-1/2)`` and rescaled to the total variance that they had), and one is rotated or
-    reflected onto the other as well as can be (orthogonal Procrustes). With `alpha` 1 nothing is whitened and the distance
-    is blind to rotations, reflections, shifts and common scaling; with 0 it is blind to every invertible linear map of
-    the units. Between activities that have been so treated, each by itself, it is a metric: symmetric, 0 only between
-    equals, and it obeys the triangle inequality.
+    ``alpha I + (1 - alpha) (X'X)^(-1/2)`` and rescaled to their previous total variance), and one is rotated or reflected
+    onto the other as well as possible (orthogonal Procrustes). With `alpha` 1 nothing is whitened, and the distance does not
+    depend on rotations, reflections, shifts and common scaling. With `alpha` 0 it does not depend on any invertible linear
+    map of the units. Between activities that were each treated in this way, it is a metric: it is symmetric, it is 0 only
+    between equal activities, and it satisfies the triangle inequality.
 
-    Not valid for `alpha` below 1 on noise-free trajectories as they are: whitening makes directions that hold no variance
-    as large as any. Project on principal components first. A projection on "auto" components depends on both activities,
-    so triangle inequalities hold only among distances with the same number of components (`pairwise_distances`).
+    Not valid for `alpha` below 1 on noise-free trajectories without a projection: whitening makes directions without
+    variance as large as any other. Project on principal components first. A projection on "auto" components depends on
+    both activities, so triangle inequalities hold only among distances with the same number of components
+    (`pairwise_distances`).
 
     Parameters
     ----------
     x, y : (sample, unit)
         Activities on the same samples. Not modified. Where unit counts differ, the smaller is as if padded with units
-        that are silent. This costs nothing by itself: with `alpha` 1, silent units added to a network change no
+        that are silent. The padding itself has no effect: with `alpha` 1, silent units added to a network change no
         distance. But dimensions that one network has and the other lacks count as unlike; with `alpha` 0, k dimensions
         are at an angle of at least arccos(sqrt(k / l)) from l.
     alpha : float
@@ -68,7 +69,7 @@ def shape_distance(
     Returns
     -------
     float
-        Accurate also for activities that are nearly alike: the distance of an activity from its own rotation is of the
+        Also accurate for activities that are nearly the same: the distance of an activity from its own rotation is of the
         order of 1e-15, not of the square root of it.
 
     Raises
@@ -96,13 +97,12 @@ def pairwise_distances(
     workers: int | None = None,
     progress: bool = True,
 ) -> Floats:
-    """`shape_distance` between all pairs of many networks, on the samples themselves or on conditions held out.
+    """`shape_distance` between all pairs of many networks, on the samples themselves or on held-out conditions.
 
-    With `groups` the conditions are split into folds. Means, whitening and rotations come from all folds but one and are
-    applied to that one; the parts are put together before the distance is taken. Held-out distances are symmetric, but
-    noise can break the triangle inequality, and angles reach beyond pi / 2 where alignments do not carry over. Principal
-    components are those of all conditions: they are found in each network by itself, so they cannot make two networks
-    alike.
+    With `groups` the conditions are split into folds. Means, whitening and rotations come from all folds except one and are
+    applied to that fold. The folds are put together before the distance is computed. Held-out distances are symmetric, but
+    noise can violate the triangle inequality, and angles exceed pi / 2 if alignments do not generalise. Principal components
+    are those of all conditions. They are computed in each network separately, so they cannot make two networks more similar.
 
     Parameters
     ----------
@@ -147,8 +147,9 @@ def pairwise_distances(
 def linear_cka(x: ArrayLike, y: ArrayLike, *, components: Components = None) -> float:
     """Linear centred kernel alignment of two activities (Kornblith, Norouzi, Lee & Hinton 2019, ICML 97:3519).
 
-    A similarity and no metric: 1 for activities that are alike up to rotation, shift and scale, 0 for uncorrelated ones.
-    Large directions weigh more in it than in `shape_distance`. Biased upwards with few samples.
+    This is a similarity, not a metric: 1 for activities that are the same up to rotation, shift and scale, 0 for
+    uncorrelated activities. Directions of large variance have more weight than in `shape_distance`. It is biased upwards
+    with few samples.
 
     Parameters
     ----------
@@ -209,13 +210,13 @@ def _distance(crossed: Crossed, folds: Products, i: int, j: int, norms: Floats, 
     if gap < 2 * _CLOSE:
         gap = sum(_gap(crossed, fitted, i, j, fold, norms) for fold, (fitted, _) in enumerate(folds))
     if metric == "angular":
-        # the arc cosine of a number near 1 would lose half the digits
+        # the arc cosine of a number near 1 would lose half of the digits
         return float(2 * np.arcsin(min(np.sqrt(gap) / 2, 1.0)))
     return float(np.sqrt(gap if normalise else (norms[i] - norms[j]) ** 2 + norms[i] * norms[j] * gap))
 
 
 def _aligned(fitted: Floats, tested: Floats) -> float:
-    """Inner product of two networks over the samples tested on, after the rotation that is best for those fitted on."""
+    """Inner product of two networks over the test samples, after the rotation that is best for the samples of the fit."""
     if fitted is tested:
         return float(svd(fitted, compute_uv=False).sum())
     left, _, right = svd(fitted, full_matrices=False)
@@ -233,7 +234,7 @@ def _gap(crossed: Crossed, fitted: Floats, i: int, j: int, fold: int, norms: Flo
 
 
 def stretch(alpha: float, metric: str, normalise: bool) -> Callable[[Floats], Floats]:
-    """What principal scores are multiplied with, a function of their singular values."""
+    """The factors of principal scores, a function of their singular values."""
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; give a number from 0 (whitened) to 1 (as it is)")
     if metric not in METRICS:
@@ -255,12 +256,12 @@ def _projection(components: Components, alpha: float) -> Components:
 
 
 def _in_threads(function: Callable[[int], Floats], items: Sequence[int], workers: int | None) -> Iterator[Floats]:
-    """`map`, in threads where there are several; linear algebra releases the interpreter's lock."""
+    """`map`, in threads if there are several items; linear algebra releases the interpreter's lock."""
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if min(count("workers", workers, 1), len(items)) == 1:
         yield from map(function, items)
         return
-    # threads of linear algebra within these threads would wait for each other
+    # threads of linear algebra inside these threads would wait for each other
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         yield from pool.map(function, items)

@@ -1,4 +1,4 @@
-"""What can be read from recorded activity: linear decoders and population vectors."""
+"""Decoding of recorded activity: linear decoders and population vectors."""
 
 import lazy_loader
 

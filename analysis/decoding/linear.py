@@ -1,4 +1,4 @@
-"""What a linear decoder reads out of recorded activity, against chance."""
+"""Linear decoding of recorded activity, compared with chance."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Decoding:
     predicted : (trial,)
         The decoder's answer for each trial, from a fit to other trials.
     accuracy : float
-        Share of trials answered rightly.
+        Fraction of trials that are decoded correctly.
     interval : (low, high)
         Wilson's interval of the accuracy, as if the trials' answers were independent.
     chance : float
         Mean accuracy of the same decoder with shuffled labels.
     chance_interval : (low, high)
-        Central share of those accuracies.
+        Central fraction of those accuracies.
     p_value : float
         Permutation test of accuracy above chance.
     """
@@ -76,15 +76,15 @@ def decode(
     components: int = 50,
     confidence: float = 0.95,
 ) -> Decoding:
-    """Ask whether activity holds a label that a linear read-out can find.
+    """Test whether a linear decoder can decode a label from activity.
 
     In each fold, units are standardised and reduced to principal components on the other folds, and a linear
-    discriminant with shrunk covariance is fitted there. Chance is found by shuffling the labels within folds.
+    discriminant with shrunk covariance is fitted there. Chance is estimated by shuffling the labels within folds.
 
-    Not valid as it stands where trials repeat one another: a network without noise gives the same activity for the same
-    frames, and a decoder knows it again. Give `groups`, so that what is the same is never in two folds. Nor does a
-    decoder care for size: traces of a stimulus a millionth of its response high are read out perfectly if there is no
-    noise. Give the `noise` that a reader of the activity would have.
+    Not valid without `groups` if trials repeat one another: a network without noise has the same activity for the same
+    frames, and a decoder recognises it. Give `groups`, so that equal trials are never in two folds. A decoder also does not
+    depend on the size of the activity: without noise, a trace of a millionth of the response is decoded perfectly. Give the
+    `noise` that a downstream area would have.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def decode(
     split = StratifiedGroupKFold(parts, shuffle=True, random_state=int(rng.integers(2**31)))
     drawn_folds = list(split.split(rates, code, block))
     for train, _ in drawn_folds:
-        if 1 in (seen := np.bincount(code[train])):  # there is no scatter of one trial
+        if 1 in (seen := np.bincount(code[train])):  # one trial has no variance
             rarest = values[int(np.argmax(seen == 1))]
             raise InputError(
                 f"labels {rarest} has one trial in the folds that a fit is made from; give more, or other folds"
@@ -177,7 +177,7 @@ def _blocks(
 
 
 def _reduced(rates: Floats, train: NDArray[np.intp], test: NDArray[np.intp], components: int) -> tuple[Floats, Floats]:
-    """Return training and test trials (trial, component), by what the training trials say."""
+    """Return training and test trials (trial, component), transformed with the statistics of the training trials."""
     known = varying(rates[train])
     if not known.any():
         return np.zeros((len(train), 1)), np.zeros((len(test), 1))
@@ -190,7 +190,7 @@ def _reduced(rates: Floats, train: NDArray[np.intp], test: NDArray[np.intp], com
 def _predicted(prepared: list[Fold], code: NDArray[np.intp]) -> NDArray[np.intp]:
     answer = np.empty_like(code)
     for train, test, fitted, held_out in prepared:
-        if not np.ptp(fitted, axis=0).any():  # nothing to go by: the commonest label
+        if not np.ptp(fitted, axis=0).any():  # no information: the most frequent label
             answer[test] = np.bincount(code[train]).argmax()
             continue
         decoder = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=_SHRINKAGE)

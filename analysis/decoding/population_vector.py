@@ -1,4 +1,4 @@
-"""Population vectors: a place, or a direction, read from many units at once, in degrees."""
+"""Population vectors: a location or a direction, decoded from many units, in degrees."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from cordstasks.errors import InputError
 
 __all__ = ["population_angle"]
 
-_NO_DIRECTION = 1e-9  # length of the vector, relative to the sum of the weights, below which it points nowhere
+_NO_DIRECTION = 1e-9  # length of the vector, relative to the sum of the weights, below which it has no direction
 
 
 def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = False) -> Floats:
-    """Read an angle from units, each of which votes for its own (Georgopoulos, Schwartz & Kettner 1986, Science 233).
+    """Decode an angle from units that each vote for their own angle (Georgopoulos, Schwartz & Kettner 1986, Science 233).
 
-    Every unit contributes a vector that points to its place and is as long as its activity; the angle of their sum is
-    the answer. It may lie between places.
+    Every unit contributes a vector that points to its location and is as long as its activity. The decoded angle is the
+    angle of their sum. It may lie between locations.
 
     Parameters
     ----------
     activity : (trial, unit)
         Rates, which must not be negative; or with `softmax` the logits of choices, whose probabilities are the weights.
     places : (unit,)
-        The place that each unit stands for, in deg.
+        The location that each unit represents, in deg.
     softmax : bool
         Whether `activity` holds logits.
 

@@ -1,4 +1,4 @@
-"""Figures of abstract tasks: what they show and ask for, how networks learned them, and what these answer."""
+"""Figures of abstract tasks: inputs and targets, learning curves, and the outputs of networks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def learning_curves(
     criterion: float,
     title: str,
 ) -> Figure:
-    """Draw the score of each network against the batches that it has learned from.
+    """Draw the score of each network against the number of batches that it was trained on.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def example_trials(
     dt: float,
     title: str,
 ) -> Figure:
-    """Draw the inputs of some trials above what a network gave out and should have.
+    """Draw the inputs of some trials above the outputs of a network and the targets.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def example_trials(
         for output in range(given.shape[1]):
             colour = _COLOURS[output % len(_COLOURS)]
             suffix = f" {output + 1}" if several else ""
-            # marked, since a response of one step would be a line without length
+            # with markers, since a response of one step would be a line without length
             axes[1, column].plot(time, wanted[:, output], color=colour, linewidth=4, alpha=0.3, marker="o", markersize=4)
             axes[1, column].plot(time, given[:, output], color=colour, linewidth=1.5, label=f"output{suffix}")
         axes[1, column].plot([], [], color=GREY, linewidth=4, alpha=0.3, label="target")
@@ -211,7 +211,7 @@ def _draw_trial(
     channels: Sequence[str],
     dt: float,
 ) -> None:
-    """Draw the inputs of a trial into the first of two axes, its targets and mask into the second; each step has a width."""
+    """Draw the inputs of a trial in the first of two axes, its targets and mask in the second; each step has a width."""
     upper, lower = axes
     edges = np.arange(len(mask) + 1) * dt
     for channel, name in enumerate(channels):
@@ -227,7 +227,7 @@ def _draw_trial(
 
 
 def _limits(arrays: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
-    """The ends of an axis that shows all of the arrays, and zero."""
+    """The limits of an axis that shows all of the arrays, and zero."""
     low = min(0.0, *(float(array.min()) for array in arrays))
     high = max(0.0, *(float(array.max()) for array in arrays))
     margin = 0.06 * (high - low) or 1.0

@@ -1,4 +1,4 @@
-"""Figures of choices and answers: performance by condition, category boundary, confusions, place by delay.
+"""Figures of choices and answers: performance by condition, category boundary, confusions, location by delay.
 
 Each function returns a `matplotlib.figure.Figure` that it built itself; `cordstasks.analysis.figures.save` writes it.
 """
@@ -36,7 +36,7 @@ def performance(
     x : str
         The condition along the axis; names stand side by side.
     lines : str, optional
-        The condition that has lines of its own, numbers or names.
+        The condition whose values have one line each, numbers or names.
     chance : float
         Accuracy of guessing.
     x_label, line_label : str
@@ -63,7 +63,7 @@ def performance(
     for i, kind in enumerate(kinds):
         own = [row for row in table if lines is None or row[lines] == kind]
         place = np.array([values.index(row[x]) if named else row[x] for row in own], dtype=np.float64)
-        place += 0.06 * gap * (i - (len(kinds) - 1) / 2)  # so that intervals do not hide one another
+        place += 0.06 * gap * (i - (len(kinds) - 1) / 2)  # so that intervals do not overlap
         label = None if kind is None else condition_label(kind, "")
         style = "-" if i < len(_LINES) else "--"
         _accuracies(axis, place, own, _LINES[i % len(_LINES)], label, "o" if named else f"o{style}")
@@ -73,7 +73,7 @@ def performance(
         for text in axis.get_xticklabels():
             text.set(rotation=30, ha="right", rotation_mode="anchor")
     axis.set_ylim(min(-0.02 + min(row["interval"][0] for row in table), chance - 0.05), 1.03)
-    dress(axis, "Accuracy, 95 % interval", x_label or x, "share correct")
+    dress(axis, "Accuracy, 95 % interval", x_label or x, "fraction correct")
     if lines:
         axis.legend(
             title=line_label or lines,
@@ -96,7 +96,7 @@ def boundary(
     Parameters
     ----------
     rows : list of dict
-        `performance_table({"morph": morph}, chose_second)`: its "accuracy" is the share of second choices.
+        `performance_table({"morph": morph}, chose_second)`: its "accuracy" is the fraction of second choices.
     fit : BoundaryFit
         Of the same trials.
     column : str
@@ -137,13 +137,13 @@ def boundary(
             axis.axvline(scale * fit.boundary, color=ORANGE, linestyle="--", label=label)
     _accuracies(axis, scale * place, table, BLACK, "choices, 95 % interval", "o")
     axis.set_ylim(-0.03, 1.03)
-    dress(axis, "Category boundary", f"share of {second} in the picture (%)", f"share of {second} choices")
+    dress(axis, "Category boundary", f"fraction of {second} in the picture (%)", f"fraction of {second} choices")
     axis.legend(fontsize=TEXT - 1, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     return figure
 
 
 def confusion(matrix: Confusions, *, condition: str = "", unit: str = "") -> Figure:
-    """Draw a confusion matrix: share of the choices for each right answer, in percent.
+    """Draw a confusion matrix: fraction of the choices for each correct answer, in percent.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def confusion(matrix: Confusions, *, condition: str = "", unit: str = "") -> Fig
     -------
     matplotlib.figure.Figure
     """
-    rows = np.flatnonzero(matrix.counts.sum(axis=1) > 0)  # choices that are no answer have a column only
+    rows = np.flatnonzero(matrix.counts.sum(axis=1) > 0)  # choices that are not an answer have only a column
     shares = matrix.shares[rows]
     labels = [condition_label(label, unit) for label in matrix.labels.tolist()]
     side = 1.6 + 0.55 * len(labels) + 0.05 * max(map(len, labels)) * len(labels)
@@ -170,7 +170,7 @@ def confusion(matrix: Confusions, *, condition: str = "", unit: str = "") -> Fig
     axis.set_yticks(np.arange(len(rows)), [f"{labels[i]} ({matrix.counts[i].sum()})" for i in rows])
     said = f" ({condition})" if condition else ""
     dress(axis, "Choices (%)", f"choice{said}", "right answer (trials)")
-    _bar(figure, picture, axis, "share of choices (%)")
+    _bar(figure, picture, axis, "fraction of choices (%)")
     return figure
 
 
@@ -183,14 +183,14 @@ def place_by_delay(
     chance: float,
     trained: float | None = None,
 ) -> Figure:
-    """Draw accuracy by place and delay, and the error of the place read out by delay.
+    """Draw accuracy by location and delay, and the error of the decoded location by delay.
 
     Parameters
     ----------
     accuracies : list of dict
-        `performance_table` of place in deg and delay in ms.
+        `performance_table` of location in deg and delay in ms.
     errors : list of dict
-        `angular_error_table` of delay, or of place and delay: then its lines are those of single places.
+        `angular_error_table` of delay, or of location and delay: then each line is one location.
     place, delay : str
         Names of the conditions in the rows.
     chance : float
@@ -218,8 +218,8 @@ def place_by_delay(
     _annotate(left, 100 * shares, "{:.0f}", 50 * (1 + chance), dark_is_low=True)
     left.set_xticks(np.arange(len(places)), [f"{value:g}\u00b0" for value in places])
     left.set_yticks(np.arange(len(delays)), [f"{value:g}" for value in delays])
-    dress(left, f"Accuracy (%), chance {100 * chance:.3g}", "place of the cue", "delay (ms)")
-    _bar(figure, picture, left, "share correct (%)")
+    dress(left, f"Accuracy (%), chance {100 * chance:.3g}", "location of the cue", "delay (ms)")
+    _bar(figure, picture, left, "fraction correct (%)")
     by_place = place in wrong[0]
     groups = sorted({row[place] for row in wrong}) if by_place else [None]
     colours = condition_colours(np.array(places), circular=True) if by_place else [BLUE]
@@ -233,7 +233,7 @@ def place_by_delay(
     if trained is not None:
         right.axvline(trained, color=ORANGE, linestyle="--", label="longest in training")
     right.set_ylim(0, None)
-    dress(right, "Error of the place read out", "delay (ms)", "median absolute error (deg)")
+    dress(right, "Error of the decoded location", "delay (ms)", "median absolute error (deg)")
     right.legend(fontsize=TEXT - 2, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -250,7 +250,7 @@ def _rows(rows: Rows, *columns: str) -> list[Mapping[str, Any]]:
 def _accuracies(axis: Axes, x: Floats, rows: Rows, colour: str, label: str | None, style: str) -> None:
     share = np.array([row["accuracy"] for row in rows])
     ends = np.array([row["interval"] for row in rows])
-    # Rounding can leave a share of 0 or 1 a hair outside its interval, and matplotlib refuses negative bars.
+    # Rounding can put a fraction of 0 or 1 slightly outside its interval, and Matplotlib refuses negative bars.
     bars = np.maximum([share - ends[:, 0], ends[:, 1] - share], 0)
     order = np.argsort(x)
     axis.errorbar(

@@ -21,7 +21,7 @@ from cordstasks.analysis.comparison.embedding import Embedding, checked_distance
 from cordstasks.analysis.figures.style import BLACK, GREY, TEXT, dress, new_figure
 from cordstasks.errors import InputError, unknown
 
-# Okabe & Ito's palette, without black and yellow; markers keep apart what colours do not
+# Okabe & Ito's palette, without black and yellow; markers distinguish labels with the same colour
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 NAMED = 40  # networks; with more, their names would be too small to read
@@ -35,10 +35,10 @@ def aligned_trajectories(
     condition_names: Sequence[str] | None = None,
     held_out: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Figure:
-    """Draw pairs of networks in their first two canonical dimensions, one panel a pair.
+    """Draw pairs of networks in their first two canonical dimensions, one panel per pair.
 
-    The first network of a pair is drawn in full lines and the second in dashes, one colour a condition; the dot is the
-    start. Where the networks found the same solution, dashes lie on lines.
+    The first network of a pair has solid lines and the second has dashed lines, with one colour per condition. The dot is
+    the start. If the networks found the same solution, the dashed lines lie on the solid lines.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def distance_matrix(
     title: str = "Shape distance",
     unit: str = "rad",
 ) -> Figure:
-    """Draw distances between networks, sorted by label and within a label so that neighbours are alike.
+    """Draw distances between networks, sorted by label and, within a label, so that neighbours are similar.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def distance_matrix(
     order = np.concatenate([_neighbours(matrix, rows) for rows in members])
     figure = new_figure(8.2, 7)
     axis = figure.subplots()
-    # the diagonal is no distance between networks; it would only stretch the scale of colours
+    # the diagonal is not a distance between networks and would only stretch the colour scale
     shown = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)[np.ix_(order, order)]
     colours = colormaps["viridis"].with_extremes(bad="white")
     image = axis.imshow(shown, cmap=colours, interpolation="nearest")
@@ -160,7 +160,7 @@ def distance_matrix(
 
 
 def embedding_map(embedding: Embedding, labels: Sequence[str], *, unit: str = "rad") -> Figure:
-    """Draw networks where multidimensional scaling put them, in the first two dimensions.
+    """Draw networks at their positions from multidimensional scaling, in the first two dimensions.
 
     Parameters
     ----------
@@ -226,8 +226,8 @@ def dendrogram(tree: ArrayLike, labels: Sequence[str], *, names: Sequence[str] |
     axis = figure.subplots()
     for across, up in zip(drawn["icoord"], drawn["dcoord"], strict=True):
         axis.plot(across, up, color=GREY, linewidth=1.4, zorder=1)
-    leaves = np.argsort(drawn["leaves"])  # place of each network along the axis
-    places = 10.0 * leaves + 5  # where SciPy draws leaves
+    leaves = np.argsort(drawn["leaves"])  # position of each network along the axis
+    places = 10.0 * leaves + 5  # the positions at which SciPy draws leaves
     for i, (kind, rows) in enumerate(zip(kinds, members, strict=True)):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         below = np.zeros(len(rows))
@@ -273,7 +273,7 @@ def _condition_names(names: Sequence[str] | None, conditions: int) -> list[str] 
 
 
 def _members(labels: Sequence[str], number: int) -> tuple[list[str], list[Rows]]:
-    """The labels, in the order in which they come, and the networks of each."""
+    """The labels, in order of appearance, and the networks of each."""
     kinds = list(dict.fromkeys(_fitting("labels", labels, number)))
     return kinds, [np.flatnonzero([label == kind for label in labels]) for kind in kinds]
 

@@ -31,9 +31,9 @@ def direction_population(
 
     Above, a heat map of the response to the preferred direction minus that to the others, over time, at the highest
     coherence: preference and order (by preferred direction, then by difference) come from one half of the trials and
-    the colours from the other, so that noise would look like noise. Beside it, the cross-validated difference against
-    coherence. Beneath, the clearest units, which are the tuned units of largest selectivity: their mean activity over
-    time by coherence, for the preferred direction and for the others.
+    the colours come from the other half, so that noise looks like noise. Beside it is the cross-validated difference against
+    coherence. Below are the tuned units with the largest selectivity: their mean activity over time by coherence, for the
+    preferred direction and for the others.
 
     Parameters
     ----------

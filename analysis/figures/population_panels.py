@@ -25,7 +25,7 @@ _NAMED = (BLUE, ORANGE, GREEN, BLACK, GREY)
 
 
 def condition_label(value: Any, unit: str) -> str:
-    """Return how a condition is written on a figure: '3', '45°', 'cat'."""
+    """Return the label of a condition in a figure: '3', '45°', 'cat'."""
     return str(value) if isinstance(value, str) else f"{value:g}{unit}"
 
 
@@ -40,7 +40,7 @@ def condition_colours(values: NDArray[Any], *, circular: bool) -> list[Colour]:
 
 
 def mark_periods(axis: Axes, periods: Periods, inches: float, colour: str = GREY) -> None:
-    """Draw the ends of the periods of a trial, in ms, and name those with room for it on an axis so wide."""
+    """Draw the ends of the periods of a trial, in ms, and the names of periods that are wide enough."""
     left, right = axis.get_xlim()
     for start, end in periods.values():
         for moment in (start, end):
@@ -74,7 +74,7 @@ def heat_panel(
     unit: str,
     inches: float,
 ) -> None:
-    """Draw, for each unit, preferred minus other conditions over time in the half that the preference is not from."""
+    """Draw, for each unit, preferred minus other conditions over time, in the half that does not define the preference."""
     units = np.flatnonzero(chosen)
     preferred = curves.preferred[0, units]
     half = ~curves.first_half
@@ -82,10 +82,10 @@ def heat_panel(
     means = group_means(held_out.reshape(len(held_out), -1), group[half], len(curves.values))
     means = means.reshape(len(curves.values), len(times), len(units))
     best = means[preferred, :, np.arange(len(units))]  # (unit, time)
-    # The scatter of single time steps, not of a window's mean: noise must look as pale as it is.
+    # The standard deviation of single time steps, not of a window's mean, so that noise looks pale.
     scatter = np.sqrt(held_out.var(axis=0).mean(axis=0))
     difference = (best - (means.sum(axis=0).T - best) / (len(curves.values) - 1)) / scatter[:, None]
-    # The order, too, is that of the half which the colours do not show: way 1 has its curves from the first half.
+    # The order also comes from the half that the colours do not show: way 1 has its curves from the first half.
     own = curves.standardised()[1][preferred, units]
     order = np.lexsort((-own, preferred))
     reach = float(max(np.quantile(np.abs(difference), 0.98), 1e-12))
@@ -101,7 +101,7 @@ def heat_panel(
     ticks: list[tuple[float, str]] = []
     for i, (low, high) in enumerate(pairwise(edges)):
         middle = (low + high) / 2 - 0.5
-        # Labels of groups that are few units high would lie over one another.
+        # Labels of groups with few units would overlap.
         if high > low and (not ticks or middle - ticks[-1][0] > 0.05 * len(units)):
             ticks.append((middle, f"{condition_label(curves.values[i].item(), unit)} ({high - low})"))
     axis.set_yticks([place for place, _ in ticks], [text for _, text in ticks])
@@ -116,7 +116,7 @@ def heat_panel(
 def preference_panel(
     axis: Axes, curves: Sequence[AlignedCurves], values: Floats, colours: Sequence[Colour], condition: str, unit: str
 ) -> None:
-    """Draw the curve of the units that prefer each value, about that value; `curves` (value,) are not wrapped."""
+    """Draw the curve of the units that prefer each value, around that value; `curves` (value,) are not wrapped."""
     for value, aligned, colour in zip(values, curves, colours, strict=True):
         if not aligned.units.any():
             continue
@@ -140,7 +140,7 @@ def preference_panel(
 
 
 def aligned_panel(axis: Axes, aligned: AlignedCurves, condition: str, *, fold: bool) -> None:
-    """Draw the population's curve about the preferred condition."""
+    """Draw the population's curve around the preferred condition."""
     error = np.nan_to_num(aligned.population_standard_error)
     axis.axhline(0, color=GREY, linestyle=":", linewidth=1)
     axis.errorbar(aligned.offsets, aligned.population_mean, error, fmt="o-", color=BLUE, capsize=3, linewidth=2)

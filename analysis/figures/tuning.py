@@ -41,10 +41,10 @@ def heat_map(
     unit: str = "",
     false_discovery: float | None = 0.05,
 ) -> Figure:
-    """Draw each tuned unit's response to its preferred condition, less that to the others, over time.
+    """Draw each tuned unit's response to its preferred condition minus the response to the others, over time.
 
-    Which units are shown, what they prefer and their order (by preference, the strongest above) come from the first half
-    of the trials and the colours from the second, so noise looks like noise.
+    The selection of units, their preferences and their order (by preference, the strongest at the top) come from the first
+    half of the trials. The colours come from the second half, so noise looks like noise.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def aligned_tuning(
     unit: str = "",
     false_discovery: float | None = 0.05,
 ) -> Figure:
-    """Draw cross-validated tuning by preferred condition, and about the preferred condition over all units.
+    """Draw cross-validated tuning by preferred condition, and around the preferred condition over all units.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def _times(time_ms: ArrayLike, array: NDArray[Any]) -> Floats:
 def _fitting(
     curves: CrossValidatedCurves, activity: ArrayLike, condition: ArrayLike, time_ms: ArrayLike
 ) -> tuple[NDArray[Any], Floats, NDArray[np.intp]]:
-    """Return activity, times and the index of each trial's condition, once they are known to fit `curves`."""
+    """Return activity, times and the index of each trial's condition, checked against `curves`."""
     array = recorded(activity)
     if (len(array), array.shape[2]) != (len(curves.first_half), len(curves.varies)):
         raise InputError(

@@ -44,7 +44,7 @@ _CHUNK = 100  # resamples drawn at once: bounds memory
 
 @dataclass(frozen=True, eq=False)
 class Confusions:
-    """Which answer was given for which, from `confusions`.
+    """Choices for each correct answer, from `confusions`.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class AngularError:
     concentration: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the statistics ready for JSON, None for what could not be estimated."""
+        """Return the statistics ready for JSON, None for statistics that could not be estimated."""
         return {
             "trials": self.trials,
             "median_absolute_error": self.median_absolute,
@@ -140,7 +140,7 @@ def performance_table(
 
 
 def confusions(answer: ArrayLike, choice: ArrayLike) -> Confusions:
-    """Count trials by right answer and choice.
+    """Count trials by correct answer and choice.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def confusions(answer: ArrayLike, choice: ArrayLike) -> Confusions:
 
 
 def angular_difference(angle: ArrayLike, reference: ArrayLike) -> Floats:
-    """Return how far `angle` is counter-clockwise of `reference`, both in deg: in (-180, 180], of the broadcast shape."""
+    """Return the angle from `reference` counter-clockwise to `angle`, in deg: in (-180, 180], of the broadcast shape."""
     return np.asarray(180 - np.mod(180 - (numbers("angle", angle) - numbers("reference", reference)), 360))
 
 
@@ -178,7 +178,7 @@ def angular_error(
     bootstrap: int = 1000,
     confidence: float = 0.95,
 ) -> AngularError:
-    """Error of angles read out against their targets.
+    """Error of decoded angles against their targets.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def angular_error_table(
     bootstrap: int = 1000,
     confidence: float = 0.95,
 ) -> list[dict[str, Any]]:
-    """Error of angles at each combination of conditions that occurs, such as place and delay.
+    """Error of angles at each combination of conditions that occurs, such as location and delay.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def _angular(error: Floats, resamples: int, coverage: float, rng: np.random.Gene
     medians = np.concatenate(
         [
             np.median(size[rng.integers(0, len(size), (min(_CHUNK, resamples - start), len(size)))], axis=1)
-            for start in range(0, resamples if len(size) > 1 else 0, _CHUNK)  # one trial says nothing of its spread
+            for start in range(0, resamples if len(size) > 1 else 0, _CHUNK)  # one trial has no variance
         ]
         or [np.full(1, np.nan)]
     )

@@ -45,7 +45,7 @@ class BoundaryFit:
     slope : float
         Log odds per unit of morph level; from 25 to 75 % takes 2.2 / slope.
     lapse : float
-        Share of errors, to each side, far from the boundary.
+        Fraction of errors, to each side, far from the boundary.
     boundary_interval, slope_interval, lapse_interval : (low, high)
         Percentile bootstrap over trials; NaN for a parameter that was fixed or cannot be estimated.
     trials : int
@@ -65,12 +65,12 @@ class BoundaryFit:
     at_bound: tuple[str, ...]
 
     def predict(self, morph: ArrayLike) -> Floats:
-        """Return the fitted share of choices of the second category at each morph level, any shape."""
+        """Return the fitted fraction of choices of the second category at each morph level, any shape."""
         evidence = self.slope * (np.asarray(morph, dtype=np.float64) - self.boundary)
         return np.asarray(self.lapse + (1 - 2 * self.lapse) * expit(evidence))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fit ready for JSON, None for what could not be estimated."""
+        """Return the fit ready for JSON, None for parameters that could not be estimated."""
         row: dict[str, Any] = {}
         for name in ("boundary", "slope", "lapse"):
             row[name] = plain(getattr(self, name))
@@ -89,15 +89,15 @@ def fit_boundary(
 ) -> BoundaryFit:
     """Fit the boundary between two categories to choices, by maximum likelihood.
 
-    The boundary is bounded to the levels shown, the slope as by `fit_choices`, and the lapse to [0, 0.2]; it is fixed at 0
-    with fewer than four levels. Levels that differ by less than a millionth of the largest are one. Nothing can be
-    estimated where all choices are the same, only one level was shown, or every boundary within the levels explains the
-    choices worse than a constant share of them does.
+    The boundary is bounded to the levels shown, the slope as in `fit_choices`, and the lapse to [0, 0.2]. The lapse is fixed
+    at 0 with fewer than four levels. Levels that differ by less than a millionth of the largest are treated as one. Nothing
+    can be estimated if all choices are the same, only one level was shown, or every boundary within the levels explains the
+    choices worse than a constant fraction.
 
     Parameters
     ----------
     morph : (trial,)
-        Place of the picture on its line from the first category to the second, as a fraction or in percent.
+        Position of the picture on its line from the first category to the second, as a fraction or in percent.
     chose_second : (trial,) bool
         Whether each choice was the second category.
     rng : numpy.random.Generator

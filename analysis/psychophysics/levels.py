@@ -1,4 +1,4 @@
-"""Levels of a stimulus as fits take them: a few that repeat, or as many as there are trials."""
+"""Levels of a stimulus for fits: a few levels that repeat, or as many as there are trials."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from cordstasks.analysis._checks import Floats
 
-SAME = 1e-6  # of the largest level: levels nearer than that are one, since rounding may have parted them
-_STRETCH = 5  # trials: fewer do not tell how a curve runs between them
+SAME = 1e-6  # of the largest level: levels with a smaller difference are one, since they may differ by rounding
+_STRETCH = 5  # trials: fewer do not determine a curve between them
 
 
 def distinct(values: Floats) -> tuple[Floats, NDArray[np.intp]]:
@@ -26,7 +26,7 @@ def distinct(values: Floats) -> tuple[Floats, NDArray[np.intp]]:
     if len(exact) < 2 or np.diff(exact).min() > tolerance:
         return exact, group
     starts = [0]
-    # A level ends where its own first value is too far, so that a chain of near values cannot join all of them.
+    # A level ends when its first value is too far away, so that a chain of close values cannot join all of them.
     while (end := int(np.searchsorted(exact, exact[starts[-1]] + tolerance, side="right"))) < len(exact):
         starts.append(end)
     of_level = np.repeat(np.arange(len(starts)), np.diff([*starts, len(exact)]))
@@ -35,10 +35,10 @@ def distinct(values: Floats) -> tuple[Floats, NDArray[np.intp]]:
 
 
 def resolution(levels: Floats, trials: Floats) -> float:
-    """Return the narrowest stretch of levels that holds enough trials to tell how a curve runs through it.
+    """Return the narrowest range of levels with enough trials to determine a curve within it.
 
-    For a few levels with many trials each it is the smallest step between two levels. For continuous levels, the two that
-    happen to lie nearest to each other have no say.
+    For a few levels with many trials each, it is the smallest step between two levels. For continuous levels, it is not
+    determined by the two levels that happen to be closest.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Choices of animals or people, read from a table, to stand beside a model's."""
+"""Choices of animals or people, read from a table, for comparison with a model's choices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = {"observer": ("monkey", "subject", "observer"), "coherence": ("coh", "
 
 @dataclass(frozen=True, eq=False)
 class Observer:
-    """The choices of one animal, person or model about random-dot motion.
+    """The choices of one animal, person or model in random-dot motion.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ def read_observers(path: str | Path) -> list[Observer]:
 
 
 def _columns(path: str | Path, given: object) -> Mapping[str, str]:
-    """The table's own name of each column that is needed."""
+    """The table's name for each column that is needed."""
     header = [str(each) for each in given]  # type: ignore[attr-defined]
     names = {}
     for wanted, known in COLUMNS.items():

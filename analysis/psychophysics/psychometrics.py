@@ -1,7 +1,7 @@
 """Psychometric functions: how choices depend on the strength of the evidence.
 
-A logistic fit of choices and a Weibull fit of accuracy, with intervals from a bootstrap over trials; with them, from
-`cordstasks.analysis.statistics.proportions`, accuracies and tests against chance.
+A logistic fit of choices and a Weibull fit of accuracy, with intervals from a bootstrap over trials. Accuracies and tests
+against chance come from `cordstasks.analysis.statistics.proportions`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ChoiceFit:
     bias : float
         Log odds of a rightward choice at zero coherence.
     lapse : float
-        Share of errors, to each side, at the strongest motion.
+        Fraction of errors, to each side, at the strongest motion.
     slope_interval, bias_interval, lapse_interval : (low, high)
         Percentile bootstrap over trials; NaN for a parameter that was fixed or cannot be estimated.
     trials : int
@@ -74,7 +74,7 @@ class ChoiceFit:
     at_bound: tuple[str, ...]
 
     def predict(self, signed_coherence: ArrayLike) -> Floats:
-        """Return the fitted share of rightward choices at each signed coherence (a fraction), any shape."""
+        """Return the fitted fraction of rightward choices at each signed coherence (a fraction), any shape."""
         evidence = self.slope * np.asarray(signed_coherence, dtype=np.float64) + self.bias
         return np.asarray(self.lapse + (1 - 2 * self.lapse) * expit(evidence))
 
@@ -146,12 +146,13 @@ def fit_choices(
 ) -> ChoiceFit:
     """Fit a logistic function to choices by maximum likelihood.
 
-    Coherences may be a few levels or different in every trial; those that differ by less than a millionth of the largest
-    are one. The slope is bounded (see `ChoiceFit.at_bound`), so separable choices give a finite fit and no warning: to 10
-    log odds over the gap between coherences in which the choices change, where a sudden change explains them best, and
-    elsewhere to 10 log odds over the smallest step between coherences, or over five trials where hardly two trials have
-    the same. The lapse lies in [0, 0.2]; it is fixed at 0 where fewer than two strengths of motion were shown, which
-    cannot tell it from a slope. Nothing can be estimated where all choices are the same or only one coherence was shown.
+    Coherences may be a few levels or different in every trial. Those that differ by less than a millionth of the largest
+    are treated as one. The slope is bounded (see `ChoiceFit.at_bound`), so separable choices give a finite fit and no
+    warning. If a sudden change explains the choices best, the bound is 10 log odds over the gap between the coherences at
+    which the choices change. Otherwise it is 10 log odds over the smallest step between coherences, or over five trials
+    if hardly two trials have the same coherence. The lapse lies in [0, 0.2]. It is fixed at 0 if fewer than two strengths
+    of motion were shown, because they do not distinguish a lapse from a slope. Nothing can be estimated if all choices
+    are the same or only one coherence was shown.
 
     Parameters
     ----------
@@ -225,8 +226,8 @@ def fit_weibull(
 ) -> WeibullFit:
     """Fit a Weibull function to accuracy by maximum likelihood (Roitman & Shadlen 2002, J. Neurosci. 22:9475).
 
-    The threshold is bounded to a quarter of the weakest and twice the strongest motion shown (0 apart), the slope
-    to [0.2, 10] and the lapse to [0, 0.2]. The lapse is fixed at 0 where fewer than three strengths of motion other
+    The threshold is bounded by a quarter of the weakest and twice the strongest motion shown (except 0), the slope
+    by [0.2, 10] and the lapse by [0, 0.2]. The lapse is fixed at 0 if fewer than three strengths of motion other
     than 0 were shown, and nothing can be estimated from fewer than two.
 
     Parameters
@@ -265,6 +266,6 @@ def fit_weibull(
     family = weibull_family(levels, estimate_lapse=lapse and strengths > 2)
     estimates = bootstrap_estimates(family, counts_of(group, outcome), resamples, rng)
     bounds = touched(family, estimates[0])
-    estimates[:, :2] = np.exp(estimates[:, :2])  # fitted as logarithms, which keeps both positive
+    estimates[:, :2] = np.exp(estimates[:, :2])  # fitted as logarithms, so that both are positive
     threshold, steepness, rate = estimates[0].tolist()
     return WeibullFit(threshold, steepness, rate, *intervals(family, estimates, confidence), len(strength), bounds)

@@ -1,4 +1,4 @@
-"""How steep a logistic function of given levels can be, and where a search for its slope begins."""
+"""Bounds on the slope of a logistic function of given levels, and the starting points of a search."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cordstasks.analysis.psychophysics.levels import resolution
 from cordstasks.analysis.statistics.likelihood import Family, maximise
 
 LARGEST_LAPSE = 0.2
-_LOG_ODDS = 10.0  # over the stretch in which choices change, at the steepest
+_LOG_ODDS = 10.0  # largest change over the range in which choices change
 _SLOPES, _CENTRES = 12, 9  # candidates
 
 
 def steep_enough(make: Callable[[float], Family], levels: Floats, counts: Floats, *, centre: float | None = None) -> Family:
-    """Return the family of functions whose slope is bounded as the choices ask for.
+    """Return the family of functions with the slope bound that the choices require.
 
-    The bound is 10 log odds over the narrowest stretch of levels that tells how choices run through it. Where a sudden
+    The bound is 10 log odds over the narrowest range of levels with enough trials to determine a curve. If a sudden
     change explains the choices at least as well as the best slope within that bound, as for separable choices, the bound
-    is 10 log odds over the gap in which the change happens: choices say that the slope is at least about so large.
+    is 10 log odds over the gap in which the change happens: the choices show that the slope is at least about this large.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def candidate_slopes(levels: Floats, steepest: float) -> Floats:
 
 
 def candidate_centres(levels: Floats, counts: Floats) -> Floats:
-    """Levels among which the trials are shared out evenly, with both ends."""
+    """Levels that divide the trials evenly, including both ends."""
     ends = np.cumsum(counts.sum(axis=1)) / counts.sum()
     return levels[np.searchsorted(ends, np.linspace(0, 1, _CENTRES) * (1 - 1e-12))]
 
 
 def null_log_likelihood(counts: Floats) -> float:
-    """Log-likelihood of counts (level, 2) where all levels have the same share of successes."""
+    """Log-likelihood of counts (level, 2) if all levels have the same fraction of successes."""
     total = counts.sum(axis=0)
     return float(xlogy(total, total / total.sum()).sum())
 
@@ -63,8 +63,8 @@ def null_log_likelihood(counts: Floats) -> float:
 def _sudden(levels: Floats, counts: Floats, most: float, centre: float | None) -> tuple[float, float]:
     """Largest log-likelihood of a sudden change, upwards or downwards, and the gap between levels in which it happens.
 
-    It happens between two neighbouring levels or at a level, which then has a share of its own; `most` is the largest
-    lapse rate.
+    It happens between two neighbouring levels or at a level, which then has its own fraction of successes. `most` is the
+    largest lapse rate.
     """
     best, width = -np.inf, np.inf
     trials, steps = counts.sum(axis=1), np.diff(levels)

@@ -8,7 +8,7 @@ from cordstasks.analysis._checks import Floats
 from cordstasks.analysis.psychophysics.slopes import LARGEST_LAPSE
 from cordstasks.analysis.statistics.likelihood import Evidence, Family, Link, Outcome, grid
 
-_LARGEST = 14.0  # exponent, beyond which accuracy has saturated: keeps the squares of its exponential exact enough
+_LARGEST = 14.0  # exponent beyond which accuracy has saturated; squares of its exponential are then accurate enough
 _FAR = 230.0  # exp(-230) can still be squared
 _THRESHOLDS, _SLOPES = 0.25, 9  # candidates: distance of the logarithms, number
 
@@ -29,7 +29,7 @@ def _evidence(theta: Floats, levels: Floats) -> Evidence:
     moving = levels > 0
     logarithm = np.log(levels, out=np.zeros_like(levels), where=moving)
     slope = np.exp(theta[:, 1:2])
-    # Without motion accuracy is at chance, whatever the parameters.
+    # Without motion, accuracy is at chance for all parameters.
     value = np.where(moving, slope * (logarithm - theta[:, :1]), -np.inf)
     finite = np.where(moving, value, 0.0)
     return Evidence(value, (-slope * moving, finite), (np.zeros((1, 1)), -slope * moving, finite))

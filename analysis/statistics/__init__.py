@@ -1,4 +1,4 @@
-"""Statistics that the other analyses share: proportions, permutation tests, fits of many units at once."""
+"""Statistics that the other analyses use: proportions, permutation tests, fits of many units at once."""
 
 import lazy_loader
 

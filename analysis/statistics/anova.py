@@ -39,7 +39,7 @@ def one_way(rates: Floats, group: NDArray[np.intp]) -> OneWay:
     means = group_means(values, group, groups)
     total = (values**2).sum(axis=0)
     within = ((values - means[group]) ** 2).sum(axis=0)
-    # Below what rounding leaves of a perfect explanation, nothing is unexplained.
+    # A residual below the rounding error of a perfect explanation is zero.
     within[within < 1e-20 * total] = 0.0
     between = total - within
     error = within / max(trials - groups, 1)

@@ -2,7 +2,7 @@
 
 A psychometric function has two parameters and a lapse rate, so a bootstrap of a thousand resamples is one array
 computation: a grid finds the neighbourhood of each maximum, and damped Newton steps climb to it. The fit without lapses
-is made first, and the fit with lapses starts from it too, so that more parameters never fit worse than fewer.
+is made first, and the fit with lapses also starts from it, so that more parameters never fit worse than fewer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _GAIN = 1e-9  # in log-likelihood
 _FAR = 230.0  # log odds whose probability, 1e-100, can still be squared
 _MOST, _RISE = 400, 8.0  # levels of a resample, and log odds beyond which a curve has saturated
 _CHUNK = 1 << 17  # (fit, level) computed at once: bounds memory to tens of megabytes
-_LAPSES = (0.0, 0.01, 0.05, 0.15, 1.0)  # that the search with lapses starts from, 1 for the largest
+_LAPSES = (0.0, 0.01, 0.05, 0.15, 1.0)  # starting points of the search with lapses; 1 is the largest lapse rate
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a psychometric function is a function of, and its derivatives by two parameters, each (fit, level)."""
+    """The argument of a psychometric function and its derivatives by two parameters, each (fit, level)."""
 
     value: Floats
     first: tuple[Floats, Floats]
@@ -151,7 +151,7 @@ def bootstrap_estimates(
 ) -> Floats:
     """Fit the counts (level, 2) of failures and successes, and resamples of the trials behind them.
 
-    With `both`, resamples that lack failures or successes are NaN: they say nothing about the parameters.
+    With `both`, resamples without failures or without successes are NaN: they do not constrain the parameters.
 
     Returns
     -------
@@ -175,10 +175,10 @@ def bootstrap_estimates(
 
 
 def _condensed(family: Family, counts: Floats, estimate: Floats) -> tuple[Family, Floats]:
-    """Join neighbouring levels where these are very many; else each resample would cost as much as it has trials.
+    """Join neighbouring levels if there are very many; otherwise the cost of a resample grows with its number of trials.
 
-    What is joined holds at most one in 200 trials, and where the estimated curve rises the evidence differs by no more
-    than a twelfth of a log odd.
+    A joined level holds at most one in 200 trials. Where the estimated curve rises, the evidence within a joined level
+    differs by at most a twelfth of a log odd.
     """
     if len(counts) <= _MOST:
         return family, counts
@@ -206,7 +206,7 @@ def intervals(family: Family, estimates: Floats, confidence: float) -> tuple[Int
 
 
 def touched(family: Family, estimate: Floats) -> tuple[str, ...]:
-    """Name the parameters that stand at a bound; a lapse rate of 0 is a common truth and not named."""
+    """Return the names of the parameters at a bound, except a lapse rate of 0, which is common."""
     near = 1e-6 * (family.high - family.low)
     below = (estimate <= family.low + near) & np.array([name != "lapse" for name in family.names])
     at = (below | (estimate >= family.high - near)) & (family.high > family.low)
@@ -238,7 +238,7 @@ def maximise(family: Family, successes: Floats, failures: Floats) -> Floats:
             likelihood = family.log_likelihood(beside, successes, failures)
             nested[likelihood > likeliest] = beside[likelihood > likeliest]
             likeliest = np.maximum(likelihood, likeliest)
-        # Resamples are many, and need not be certain of the highest of several maxima.
+        # There are many resamples, and they need not reach the highest of several maxima.
         searched = [lapses] if len(best) > 1 else [lapses, *lapses[:, None]]
         for begin in (nested, *(_likeliest(family, each, successes, failures) for each in searched)):
             reached, its_value = _climbed(family, begin, successes, failures)
@@ -259,7 +259,7 @@ def _likeliest(family: Family, lapses: Floats, successes: Floats, failures: Floa
 
 
 def _climbed(family: Family, theta: Floats, successes: Floats, failures: Floats) -> tuple[Floats, Floats]:
-    """Climb from `theta` (fit, 3); return where that leads and the log-likelihood (fit,) there."""
+    """Climb from `theta` (fit, 3); return the maximum and the log-likelihood (fit,) there."""
     theta = np.clip(theta, family.low, family.high)
     value = family.log_likelihood(theta, successes, failures)
     damping = np.full(len(theta), 1e-2)
@@ -271,8 +271,8 @@ def _climbed(family: Family, theta: Floats, successes: Floats, failures: Floats)
         gain = reached - value[active]
         better = gain >= 0
         theta[active[better]], value[active[better]] = trial[better], reached[better]
-        # A long step that changes nothing is an arrival; a short one may only be damped. So is a step refused at any
-        # damping.
+        # A fit has converged if a long step changes nothing (a short step may only be damped), or if a step is refused at
+        # every damping.
         arrived = ((np.abs(gain) < _GAIN) & (damping[active] < 1)) | (damping[active] > 1e9)
         damping[active] = np.maximum(damping[active] * np.where(better, 0.2, 8.0), 1e-9)
         active = active[~arrived]
@@ -282,7 +282,7 @@ def _climbed(family: Family, theta: Floats, successes: Floats, failures: Floats)
 
 
 def _step(family: Family, theta: Floats, successes: Floats, failures: Floats, damping: Floats) -> Floats:
-    """Return where one damped Newton step leads from `theta` (fit, 3), inside the bounds."""
+    """Return the result of one damped Newton step from `theta` (fit, 3), inside the bounds."""
     low, high = family.low, family.high
     evidence = family.evidence(theta[:, :2], family.levels)
     found = family.link.outcome(evidence.value, theta[:, 2:])
@@ -310,7 +310,8 @@ def _step(family: Family, theta: Floats, successes: Floats, failures: Floats, da
     score[stuck] = 0.0
     curvature[stuck[:, :, None] | stuck[:, None, :]] = 0.0
     # Each parameter in units of its own standard error, or of its curvature, which one unlikely outcome can make far
-    # larger: slopes of 1 and of 10,000 are fitted alike. A flat or stuck direction must not make the system singular.
+    # larger: slopes of 1 and of 10,000 are fitted in the same way. A flat or fixed direction must not make the system
+    # singular.
     diagonal = np.arange(3)
     scale = np.maximum(scale, np.abs(curvature[:, diagonal, diagonal]))
     unit = np.sqrt(np.where(scale > 0, scale, 1.0))
@@ -321,7 +322,7 @@ def _step(family: Family, theta: Floats, successes: Floats, failures: Floats, da
 
 
 def _settled(family: Family, theta: Floats, value: Floats, successes: Floats, failures: Floats) -> Floats:
-    """Move a parameter to its bound where that costs nothing: the data do not tell it from there."""
+    """Move a parameter to its bound if this does not reduce the likelihood: the data do not distinguish the two values."""
     for i in range(2):
         for bound in (family.low[i], family.high[i]):
             moved = theta.copy()

@@ -1,8 +1,8 @@
 """Weighted least squares of single-peaked curves to the mean responses of many units at once.
 
 A curve is ``baseline + amplitude * shape(x; centre, log width)`` with a shape between 0 and 1. For a given shape,
-baseline and amplitude are a straight line's, so a grid over centre and width finds the neighbourhood of each unit's
-best fit; damped Gauss-Newton steps in all four go on from there.
+baseline and amplitude are a linear regression. A grid over centre and width therefore finds the neighbourhood of each
+unit's best fit. Damped Gauss-Newton steps in all four parameters continue from there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _ARRIVED = 1e-12  # gain relative to the variance to explain
 class Peaks:
     """Fits of peaks: `theta` (unit, 4) is centre, log width, amplitude, baseline, with standard errors `error`.
 
-    `touched` (unit, 4) says which stand at a bound; their errors are NaN and the others' hold for that bound.
+    `touched` (unit, 4) marks parameters at a bound. Their errors are NaN, and the errors of the others are valid for that
+    bound.
     """
 
     theta: Floats
@@ -68,7 +69,7 @@ def fit_peaks(
         better = gain >= 0
         theta[active[better]] = trial[better]
         loss[active[better]] -= gain[better]
-        # A long step that changes nothing is an arrival; so is a step refused at any damping.
+        # A fit has converged if a long step changes nothing, or if a step is refused at every damping.
         arrived = ((np.abs(gain) < _ARRIVED * total[active]) & (damping[active] < 1)) | (damping[active] > 1e9)
         damping[active] *= np.where(better, 0.3, 5.0)
         active = active[~arrived]

@@ -1,4 +1,4 @@
-"""The statistics under `cordstasks.analysis.tuning.direction`: permutation tests, halves and differences."""
+"""Statistics for `cordstasks.analysis.tuning.direction`: permutation tests, halves and differences."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def group_means(responses: Floats, group: NDArray[np.intp], groups: int) -> Floa
 
 
 def centre(responses: Floats, level: NDArray[np.intp]) -> Floats:
-    """Return responses (trial, unit) less the mean at each level."""
+    """Return responses (trial, unit) minus the mean at each level."""
     shown, which = np.unique(level, return_inverse=True)
     return np.asarray(responses - group_means(responses, which, len(shown))[which])
 
@@ -78,7 +78,7 @@ def permutation_test(
 
 
 def halves(heading: NDArray[np.intp], level: NDArray[np.intp], rng: np.random.Generator) -> Booleans:
-    """Split the trials of each direction at random into halves, alike in coherence; odd ones out go alternately."""
+    """Split the trials of each direction at random into halves of equal coherences; odd trials are assigned alternately."""
     first = np.zeros(len(heading), dtype=bool)
     shuffled = rng.permutation(len(heading))
     first[shuffled[np.lexsort((level[shuffled], heading[shuffled]))][::2]] = True

@@ -40,7 +40,7 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
     share = k / np.maximum(n, 1)
     centre = np.where(n > 0, (k + z**2 / 2) / (n + z**2), 0.5)
     half = np.where(n > 0, z / (n + z**2) * np.sqrt(n * share * (1 - share) + z**2 / 4), 0.5)
-    # At 0 and n the interval ends at 0 and 1 exactly; rounding would leave it a hair inside or outside.
+    # At 0 and n the interval ends exactly at 0 and 1; rounding would put it slightly inside or outside.
     low = np.where(k == 0, 0.0, np.clip(centre - half, 0, 1))
     high = np.where(k == n, 1.0, np.clip(centre + half, 0, 1))
     return (float(low), float(high)) if low.ndim == 0 else (low, high)
@@ -49,7 +49,7 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
 def accuracy_by_condition(condition: ArrayLike, correct: ArrayLike, *, confidence: float = 0.95) -> list[dict[str, Any]]:
     """Accuracy at each value of a condition, with Wilson's interval.
 
-    Any yes-or-no outcome will do: with `chose_right` for `correct`, "accuracy" is the share of rightward choices.
+    Any yes-or-no outcome will do: with `chose_right` for `correct`, "accuracy" is the fraction of rightward choices.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Tuning of any recorded units to any conditions.
 
-Activity is ``(trial, time, unit)``; `window_mean` makes of it the responses ``(trial, unit)`` that most functions take.
-A condition is a column of a table of conditions, such as ``batch.conditions["number"]``: numbers or names, one a trial.
+Activity is ``(trial, time, unit)``; `window_mean` computes from it the responses ``(trial, unit)`` that most functions take.
+A condition is a column of a table of conditions, such as ``batch.conditions["number"]``: numbers or names, one per trial.
 """
 
 import lazy_loader

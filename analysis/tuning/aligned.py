@@ -1,4 +1,4 @@
-"""Cross-validated tuning curves about the preferred condition; public as `cordstasks.analysis.tuning`."""
+"""Cross-validated tuning curves around the preferred condition; public as `cordstasks.analysis.tuning`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cordstasks.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class AlignedCurves:
-    """Tuning about the preferred condition, from `align`.
+    """Tuning around the preferred condition, from `align`.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class AlignedCurves:
         ways of cross-validation and the conditions at that offset: 0 at offset 0, about 0 at all offsets for noise. NaN
         where the unit has no such condition, or was not chosen.
     chosen : (way, unit) bool
-        Which units went in, by the half of the trials that their preference comes from.
+        Which units were used, by the half of the trials that defines their preference.
     units : (offset,) int
         Number of units at each offset.
     population_mean, population_standard_error : (offset,)
-        Over those units, each point of a curve counted once. The error is that over units; trials that units share make
+        Over those units, each point of a curve counted once. The error is that over units; trials common to all units make
         the true one larger. NaN for the error of one unit.
     """
 
@@ -51,7 +51,7 @@ class AlignedCurves:
         return bool(len(self.offsets) > 1 and (np.diff(left) > 0).all() and (np.diff(right) < 0).all())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the population's curve ready for JSON, None for what could not be estimated."""
+        """Return the population's curve ready for JSON, None for values that could not be estimated."""
         rows = zip(self.offsets, self.units, self.population_mean, self.population_standard_error, strict=True)
         return {
             "units": int(self.chosen.any(axis=0).sum()),
@@ -71,7 +71,7 @@ def align(
     preferred: float | None = None,
     false_discovery: float | None = 0.05,
 ) -> AlignedCurves:
-    """Line up the curves of all units on their preferred condition.
+    """Align the curves of all units on their preferred condition.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def align(
     preferred : float, optional
         Only units that prefer this value; all by default.
     false_discovery : float or None
-        Only units tuned at this false discovery rate by the half of the trials that the preference comes from, so that
+        Only units tuned at this false discovery rate in the half of the trials that defines the preference, so that
         the choice does not bias the curves. None for all units that vary.
 
     Returns
@@ -122,8 +122,8 @@ def align(
         np.add.at(count, (where, units[None]), 1.0)
     unknown = np.full(len(offsets), np.nan)
     number, points = (count > 0).sum(axis=1), count.sum(axis=1)
-    # Not the mean of the units' means: how many points a unit has at an offset depends on its preferences in both
-    # halves, and dividing by it would bias the curve of noise.
+    # Not the mean of the units' means: the number of points of a unit at an offset depends on its preferences in both
+    # halves, and dividing by this number would bias the curve of noise.
     population = np.divide(total.sum(axis=1), points, out=unknown.copy(), where=points > 0)
     residual = np.where(count > 0, total - population[:, None] * count, 0.0)
     error = np.sqrt(np.divide((residual**2).sum(axis=1) * number, number - 1.0, out=unknown.copy(), where=number > 1))
@@ -138,7 +138,7 @@ def align(
 
 
 def chosen_units(curves: CrossValidatedCurves, rate: float | None) -> Booleans:
-    """Return (way, unit): tuned at a false discovery rate by the half that the preference is from, or all that vary."""
+    """Return (way, unit): tuned at a false discovery rate in the half that defines the preference, or all that vary."""
     varies = (curves.preferred >= 0) & curves.varies
     if rate is None:
         return varies

@@ -28,15 +28,15 @@ class CategoryIndex:
     between, within : (line, unit)
         Mean absolute difference in response of the pairs across the boundary, and of those on one side of it.
     index : (unit,)
-        (B - W) / (B + W) of the means over lines B and W, in [-1, 1]; NaN for units that do not tell any pair apart.
+        (B - W) / (B + W) of the means over lines B and W, in [-1, 1]; NaN for units that do not distinguish any pair.
     p_value : (unit,)
         One-sided permutation test of a larger difference between than within; 1 for units without an index.
     selective : (unit,) bool
-        Units that pass the false discovery rate asked for (Benjamini & Hochberg 1995), among those with an index.
+        Units that pass the requested false discovery rate (Benjamini & Hochberg 1995), among those with an index.
     mean_index : float
         Over units; NaN if none has an index.
     population_p_value : float
-        The same test of the mean index, which allows for the pictures that all units share.
+        The same test of the mean index, which accounts for the fact that all units saw the same pictures.
     """
 
     distance: float
@@ -50,7 +50,7 @@ class CategoryIndex:
     population_p_value: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for what could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated."""
         return {
             "units": len(self.index),
             "selective": int(self.selective.sum()),
@@ -73,7 +73,7 @@ class CategoryContrast:
     interval : (low, high)
         Percentile bootstrap over morph lines and units.
     p_value : float
-        One-sided: share of the resamples in which the first is not larger.
+        One-sided: fraction of the resamples in which the first is not larger.
     """
 
     difference: float
@@ -98,9 +98,9 @@ def category_index(
 ) -> CategoryIndex:
     """Compare differences between and within categories at equal morph distance.
 
-    After Freedman, Riesenhuber, Poggio & Miller (2001, Science 291:312; 2002, J. Neurophysiol. 88:929). A unit that only
-    sees shape tells neighbours on a morph line apart alike wherever they lie; one that holds the category does so
-    across the boundary. The permutation test shuffles, within each line, which pairs are said to cross the boundary.
+    After Freedman, Riesenhuber, Poggio & Miller (2001, Science 291:312; 2002, J. Neurophysiol. 88:929). A unit that follows
+    only shape has the same response difference for all neighbours on a morph line. A unit that represents the category has
+    larger differences across the boundary. The permutation test shuffles, within each line, which pairs cross the boundary.
     Noise adds to every absolute difference, so all pictures should have about the same number of trials.
 
     Parameters
@@ -112,7 +112,7 @@ def category_index(
     line : (trial,)
         Morph line of the picture, numbers or names. Lines within a category may be there; they are left out.
     morph : (trial,)
-        Place of the picture on its line.
+        Position of the picture on its line.
     rng : numpy.random.Generator
         Draws the permutations.
     distance : float, optional
@@ -219,7 +219,7 @@ def category_contrast(
 
 
 def _resampled(population: CategoryIndex, weight: Floats, rng: np.random.Generator) -> Floats:
-    """Return the mean index (resample,) under weights (resample, line) and as many draws of units."""
+    """Return the mean index (resample,) for weights (resample, line) and the same number of draws of units."""
     known = np.isfinite(population.index)
     between, within = weight @ population.between[:, known], weight @ population.within[:, known]
     total = between + within

@@ -21,7 +21,7 @@ Indices = NDArray[np.intp]
 class TuningCurves:
     """Mean responses by condition, from `tuning_curves`.
 
-    The preferred condition is read off the same curves, so the peak of a curve is too high, for noise too: to show that
+    The preferred condition comes from the same curves, so the peak of a curve is too high, also for noise. To show that
     units are tuned, use `cross_validated_curves`.
 
     Attributes
@@ -57,7 +57,7 @@ class TuningCurves:
         Returns
         -------
         list of dict
-            Rows {"value", "units"}, one a condition.
+            Rows {"value", "units"}, one per condition.
         """
         counted = self.preferred[self.varies if units is None else self.varies & np.asarray(units, dtype=bool)]
         number = np.bincount(counted, minlength=len(self.values))
@@ -68,8 +68,8 @@ class TuningCurves:
 class CrossValidatedCurves:
     """Tuning curves whose preferred condition comes from other trials, from `cross_validated_curves`.
 
-    The axis `way` has length 2: way 0 prefers by the first half of the trials and has its curves from the second half,
-    way 1 the reverse.
+    The axis `way` has length 2. In way 0, the preferred condition comes from the first half of the trials and the curves
+    come from the second half. In way 1, the halves are exchanged.
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class CrossValidatedCurves:
     trials : (way, condition) int
         Trials behind each point of the curves.
     preferred : (way, unit) int
-        Index into `values`; -1 for units that do not vary in the half that the preference comes from.
+        Index into `values`; -1 for units that do not vary in the half that defines the preference.
     p_value : (way, unit)
-        F test of any effect of the condition in the half that the preference comes from; 1 for units that do not vary.
+        F test of any effect of the condition in the half that defines the preference; 1 for units that do not vary.
         Units may be chosen by it without bias to the curves.
     mean, standard_error : (way, condition, unit)
         Of the responses in the other half.
@@ -103,12 +103,12 @@ class CrossValidatedCurves:
 
     @property
     def agreement(self) -> float:
-        """Share of varying units that prefer the same condition in both halves; NaN if none varies."""
+        """Fraction of varying units that prefer the same condition in both halves; NaN if none varies."""
         same = self.preferred[0] == self.preferred[1]
         return float(same[self.varies].mean()) if self.varies.any() else float("nan")
 
     def standardised(self) -> Floats:
-        """Return (way, condition, unit): curves less their mean over conditions, in standard deviations; 0 if still."""
+        """Return (way, condition, unit): curves minus their mean over conditions, in standard deviations; 0 if constant."""
         centred = self.mean - self.mean.mean(axis=1, keepdims=True)
         return np.divide(centred, self.scale, out=np.zeros_like(centred), where=self.varies)
 
@@ -147,10 +147,10 @@ def cross_validated_curves(
     rng: np.random.Generator,
     picture: ArrayLike | None = None,
 ) -> CrossValidatedCurves:
-    """Tuning curves from one half of the trials, the preferred condition from the other, both ways round.
+    """Tuning curves from one half of the trials, the preferred condition from the other half, in both ways.
 
-    The halves are drawn at random, alike in the number of trials of each condition. White noise then has no tuning: its
-    curve is flat about the preferred condition.
+    The halves are drawn at random, with equal numbers of trials of each condition. White noise then has no tuning: its
+    curve is flat around the preferred condition.
 
     Parameters
     ----------

@@ -53,16 +53,16 @@ class DirectionTuning:
         Direction with the largest mean response, in deg; NaN for units that do not vary.
     selectivity : (unit,)
         d': mean response to the preferred direction minus that to the others, within coherence, over the standard
-        deviation among trials of one direction and coherence; trials of zero coherence left out. The preference comes
+        deviation among trials of one direction and coherence; trials of zero coherence are left out. The preference comes
         from the same trials, so it is never negative and is above 0 for noise too: rank by it, do not test with it.
     p_value : (unit,)
         Permutation test of any effect of direction; 1 for units that do not vary.
     tuned : (unit,) bool
-        Units that pass the false discovery rate asked for (Benjamini & Hochberg 1995), among those that vary.
+        Units that pass the requested false discovery rate (Benjamini & Hochberg 1995), among those that vary.
     share : float
         Tuned units over all units.
     share_interval : (low, high)
-        Wilson's 95 % interval of the share, as if the units were independent draws.
+        Wilson's 95 % interval of this fraction, as if the units were independent draws.
     difference : (unit, level)
         Response to the preferred direction minus the mean response to the others at each coherence, cross-validated:
         preference from one half of the trials, responses from the other, averaged over both ways. 0 on average for
@@ -98,7 +98,7 @@ class DirectionTuning:
         Returns
         -------
         mean, standard_error : (level,)
-            In standard deviations of the response. The error is that over units; trials that units share make the
+            In standard deviations of the response. The error is that over units; trials common to all units make the
             true one larger. NaN where fewer than two units vary.
         """
         scaled = self.difference[self.varies] / self.scale[self.varies, None]
@@ -107,12 +107,12 @@ class DirectionTuning:
         return scaled.mean(axis=0), scaled.std(axis=0, ddof=1) / np.sqrt(len(scaled))
 
     def clearest(self, number: int) -> NDArray[np.intp]:
-        """Return the indices of the tuned units of largest selectivity, at most `number`, clearest first."""
+        """Return the indices of the tuned units with the largest selectivity, at most `number`, in decreasing order."""
         order = np.argsort(-self.selectivity, kind="stable")
         return np.asarray(order[self.tuned[order]][:number])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for what could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated."""
         mean, error = self.population_difference()
         slope = slopes(mean[None], self.coherences)[0]
         return {
@@ -148,7 +148,7 @@ def direction_tuning(
 
     A unit's response is its mean activity in the window. The test statistic is the variance between directions of the
     responses, taken within coherence; its null distribution permutes directions among trials of one coherence, so an
-    effect of coherence alone is no tuning. Trials of zero coherence, where a direction is a mere label, take part only
+    effect of coherence alone is not tuning. Trials of zero coherence, whose direction is only a label, are used only
     in `DirectionTuning.difference`. The smallest p value is 1 / (1 + permutations): with 1000 permutations and a false
     discovery rate of 0.05, tuned units are found only where about 2 % of the units or more are tuned.
 
@@ -161,7 +161,7 @@ def direction_tuning(
     coherence : (trial,)
         Fractions in [0, 1].
     window : slice, (time,) bool or (trial, time) bool
-        The time steps to average over; (trial, time) where each trial has a window of its own.
+        The time steps to average over; (trial, time) if each trial has its own window.
     permutations : int
         Number of random permutations.
     rng : numpy.random.Generator
@@ -198,8 +198,8 @@ def direction_tuning(
 
     varies = varying(responses)
     scale = np.where(varies, responses.std(axis=0), 0.0)
-    # Standardised, so that rounding is the same for every unit; centred within coherence, so that what is left to
-    # explain is direction.
+    # Standardised, so that rounding is the same for every unit; centred within coherence, so that only direction remains
+    # to be explained.
     standard = np.where(varies, responses[moving] / np.where(varies, scale, 1.0), 0.0)
     centred = centre(standard, level[moving])
     p_value = permutation_test(centred, heading[moving], level[moving], rounds, rng)
@@ -213,7 +213,7 @@ def direction_tuning(
     preferences, differences = [], []
     for half in (parts, ~parts):
         use = half[moving]
-        part = centre(standard[use], level[moving][use])  # centred anew: the other half must have no say
+        part = centre(standard[use], level[moving][use])  # centred again: the other half must have no influence
         preferences.append(group_means(part, heading[moving][use], len(directions)).argmax(axis=0))
         differences.append(
             [

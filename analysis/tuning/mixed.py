@@ -27,11 +27,11 @@ class Effect:
     f : (unit,)
         0 for units that do not vary.
     partial_eta_squared : (unit,)
-        Share of the variance, less what the other terms explain.
+        Fraction of the variance, without what the other terms explain.
     p_value : (unit,)
         F test; 1 for units that do not vary.
     significant : (unit,) bool
-        Under the false discovery rate asked for, over units, for this term.
+        At the requested false discovery rate, over units, for this term.
     """
 
     f: Floats
@@ -65,10 +65,10 @@ class MixedSelectivity:
 def mixed_selectivity(
     responses: ArrayLike, first: ArrayLike, second: ArrayLike, *, false_discovery: float = 0.05
 ) -> MixedSelectivity:
-    """Two-way analysis of variance of each unit, and the kind of selectivity that follows.
+    """Two-way analysis of variance of each unit, and the resulting kind of selectivity.
 
-    Units whose response to one condition depends on the other are what gives a population many dimensions (Rigotti et
-    al. 2013, Nature 497:585). Sums of squares are of type II: each main effect beyond the other, the interaction beyond
+    Units whose response to one condition depends on the other give a population many dimensions (Rigotti et al. 2013,
+    Nature 497:585). Sums of squares are of type II: each main effect beyond the other, the interaction beyond
     both; combinations may differ in their number of trials. The F tests assume Gaussian noise, the same in all
     combinations.
 
@@ -112,7 +112,7 @@ def mixed_selectivity(
     only_first, only_second, additive, full = (
         _explained(design, values) for design in (by_first, by_second, np.hstack([by_first, by_second]), by_cell)
     )
-    # Below what rounding leaves of a perfect explanation, nothing is unexplained.
+    # A residual below the rounding error of a perfect explanation is zero.
     left = np.where(total - full < 1e-12 * total, 0.0, total - full)
     error = left / (len(rates) - len(trials))
     freedom = (len(names) - 1, len(others) - 1, (len(names) - 1) * (len(others) - 1))

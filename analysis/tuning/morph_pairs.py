@@ -1,4 +1,4 @@
-"""Pairs of pictures on morph lines, under `cordstasks.analysis.tuning.category_index`."""
+"""Pairs of pictures on morph lines, for `cordstasks.analysis.tuning.category_index`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cordstasks.analysis._checks import Booleans, Floats
 from cordstasks.errors import InputError
 
-_SAME = 1e-6  # of the morph axis: steps of 0.2 that differ by rounding are one
+_SAME = 1e-6  # of the morph axis: steps of 0.2 that differ by rounding are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Pairs:
 
     @classmethod
     def of(cls, rates: Floats, kind: NDArray[np.intp], name: NDArray[Any], place: Floats) -> Pairs:
-        """Return all pairs on the lines `name` (trial,), with the places and categories of their pictures."""
+        """Return all pairs on the lines `name` (trial,), with the positions and categories of their pictures."""
         lines, number = np.unique(name, return_inverse=True)
         rows: list[tuple[int, float, bool, Floats]] = []
         for i, each in enumerate(lines):
@@ -49,7 +49,7 @@ class Pairs:
         return cls(lines, np.array(line), np.array(apart), np.array(across), np.array(difference))
 
     def _kept(self, use: Booleans) -> Pairs:
-        """Return the pairs of `use`, of lines that then have pairs of both kinds."""
+        """Return the pairs of `use` on lines that then have pairs of both kinds."""
         number = len(self.lines)
         both = np.bincount(self.line[use & self.across], minlength=number) > 0
         both &= np.bincount(self.line[use & ~self.across], minlength=number) > 0
@@ -58,7 +58,7 @@ class Pairs:
         return Pairs(self.lines[both], rank[self.line[use]], self.apart[use], self.across[use], self.difference[use])
 
     def at(self, distance: float) -> Pairs:
-        """Return the pairs at a morph distance, of lines that have such pairs between and within categories."""
+        """Return the pairs at a morph distance on lines that have such pairs between and within categories."""
         kept = self._kept(np.abs(self.apart - distance) < 2 * _SAME)
         if not len(kept.line):
             known = ", ".join(f"{d:g}" for d in np.unique(np.round(self.apart, 6)))

@@ -1,4 +1,4 @@
-"""How well single units tell two kinds of trials apart; public as `cordstasks.analysis.tuning`."""
+"""How well single units discriminate two kinds of trials; public as `cordstasks.analysis.tuning`."""
 
 from __future__ import annotations
 

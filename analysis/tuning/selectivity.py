@@ -1,4 +1,4 @@
-"""Which units tell the values of a condition apart, and when; public as `cordstasks.analysis.tuning`."""
+"""Which units are selective for a condition, and when; public as `cordstasks.analysis.tuning`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Selectivity:
     f : (unit,)
         Variance between conditions over variance within; 0 for units that do not vary.
     eta_squared : (unit,)
-        Share of the variance over trials that the condition explains. Above 0 for noise: conditions - 1 over trials - 1.
+        Fraction of the variance over trials that the condition explains. Above 0 for noise: conditions - 1 over trials - 1.
     omega_squared : (unit,)
         The same, less what noise would give: about 0, of either sign, for units without an effect.
     p_value : (unit,)
-        Permutation test, or the F test where no permutations were asked for; 1 for units that do not vary.
+        Permutation test, or the F test if no permutations were requested; 1 for units that do not vary.
     selective : (unit,) bool
-        Units that pass the false discovery rate asked for (Benjamini & Hochberg 1995), among those that vary.
+        Units that pass the requested false discovery rate (Benjamini & Hochberg 1995), among those that vary.
     share : float
         Selective units over all units.
     share_interval : (low, high)
-        Wilson's 95 % interval of the share, as if the units were independent draws.
+        Wilson's 95 % interval of this fraction, as if the units were independent draws.
     """
 
     f: Floats
@@ -48,7 +48,7 @@ class Selectivity:
     share_interval: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for what could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated."""
         return {
             "units": len(self.f),
             "selective": int(self.selective.sum()),
@@ -71,7 +71,7 @@ class SelectivityOverTime:
     f, eta_squared, omega_squared, p_value : (window, unit)
         As for `Selectivity`.
     selective : (window, unit) bool
-        What passes the false discovery rate asked for, over all windows and varying units together.
+        Windows and units that pass the requested false discovery rate, over all windows and varying units together.
     """
 
     windows: Floats
@@ -88,11 +88,11 @@ class SelectivityOverTime:
 
     @property
     def share(self) -> Floats:
-        """Share of selective units in each window, (window,)."""
+        """Fraction of selective units in each window, (window,)."""
         return np.asarray(self.selective.mean(axis=1))
 
     def latency_ms(self, consecutive: int = 3) -> Floats:
-        """Return (unit,) the middle of the first of so many selective windows in a row; NaN for units without."""
+        """Return (unit,) the middle of the first of several selective windows in a row; NaN for units without them."""
         length = count("consecutive", consecutive, 1)
         if length > len(self.windows):
             return np.full(self.selective.shape[1], np.nan)
@@ -205,10 +205,10 @@ def selectivity_over_time(
 
 
 def example_units(curves: TuningCurves, tests: Selectivity, *, number: int | None = None) -> NDArray[np.intp]:
-    """Choose units to show by a rule: for each condition, the most selective unit that prefers it.
+    """Select units to show: for each condition, the most selective unit that prefers it.
 
-    The most selective unit is the one of largest omega squared among the selective ones. Conditions that no selective
-    unit prefers have none.
+    The most selective unit is the selective unit with the largest omega squared. If no selective unit prefers a
+    condition, the condition has no unit.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Width of tuning: Gaussians on number axes, von Mises curves on the circle; public as `cordstasks.analysis.tuning`."""
+"""Tuning width: Gaussians on number axes, von Mises curves on the circle; public as `cordstasks.analysis.tuning`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cordstasks.analysis.statistics.peaks import Peaks, Shape, fit_peaks
 from cordstasks.analysis.statistics.permutation import group_means
 from cordstasks.errors import InputError
 
-_LEAST = 5  # conditions, one more than a curve has parameters
+_LEAST = 5  # conditions, one more than the parameters of a curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class GaussianFits:
     baseline, baseline_error : (unit,)
         In units of the activity.
     r_squared : (unit,)
-        Share of the variance between conditions that the curve explains. With four parameters and few conditions it is
+        Fraction of the variance between conditions that the curve explains. With four parameters and few conditions it is
         high for noise too: look at units that are selective.
     at_bound : (unit,) bool
         Fits with centre or width at a bound, whose error is NaN: units that answer most to an end of the range, or
-        whose width the conditions do not tell.
+        whose width the conditions do not determine.
     """
 
     logarithmic: bool
@@ -67,8 +67,8 @@ class GaussianFits:
 class VonMisesFits:
     """Von Mises tuning curves, from `fit_von_mises`.
 
-    baseline + amplitude * (exp(kappa (cos(x - centre) - 1)) - e) / (1 - e) with e = exp(-2 kappa), so that baseline and
-    amplitude are the response opposite to the centre and its rise from there, however broad the curve. Arrays are
+    baseline + amplitude * (exp(kappa (cos(x - centre) - 1)) - e) / (1 - e) with e = exp(-2 kappa). The baseline is the
+    response opposite to the centre and the amplitude is the rise from there, for curves of any width. Arrays are
     (unit,), NaN for units that do not vary.
 
     Attributes
@@ -84,9 +84,9 @@ class VonMisesFits:
     baseline, baseline_error : (unit,)
         In units of the activity.
     r_squared : (unit,)
-        Share of the variance between angles that the curve explains.
+        Fraction of the variance between angles that the curve explains.
     at_bound : (unit,) bool
-        Fits with kappa at a bound, whose error is NaN: curves as broad as a cosine, or narrower than the angles tell.
+        Fits with kappa at a bound, whose error is NaN: curves as broad as a cosine, or narrower than the angles can resolve.
     """
 
     centre: Floats
@@ -112,11 +112,11 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
     """Fit a Gaussian to each unit's tuning curve, on a linear or a logarithmic axis.
 
     Tuning to number is nearly symmetric on a logarithmic axis (Nieder & Miller 2003, Neuron 37:149): compare the
-    `r_squared` of both fits. Least squares over trials; the centre lies within the conditions shown, and the width
-    between a quarter of the smallest distance of conditions (of five trials, where hardly two trials have the same) and
-    their whole range. Conditions that differ by less than a millionth of the largest are one. Standard errors are from
-    the scatter of trials about the mean of their condition, and hold where the curve is right and trials are many; NaN
-    where each trial has a condition of its own.
+    `r_squared` of both fits. The fit is least squares over trials. The centre lies within the conditions shown. The width
+    lies between a quarter of the smallest distance of conditions (of five trials, if hardly two trials have the same
+    condition) and their whole range. Conditions that differ by less than a millionth of the largest are treated as one.
+    Standard errors come from the variability of trials around the mean of their condition. They are valid if the curve is
+    right and there are many trials; they are NaN if each trial has its own condition.
 
     Parameters
     ----------
@@ -178,9 +178,9 @@ def fit_gaussian(responses: ArrayLike, condition: ArrayLike, *, logarithmic: boo
 def fit_von_mises(responses: ArrayLike, angle: ArrayLike) -> VonMisesFits:
     """Fit a von Mises curve to each unit's tuning to an angle.
 
-    Least squares over trials. The concentration lies between 0.02 (a cosine) and where the curve would have fallen to
-    a three-thousandth at the next angle (the fifth, where hardly two trials have the same). Standard errors as for
-    `fit_gaussian`.
+    The fit is least squares over trials. The concentration lies between 0.02 (a cosine) and the value at which the curve
+    falls to a three-thousandth at the next angle (at the fifth, if hardly two trials have the same angle). Standard
+    errors are those of `fit_gaussian`.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def fit_von_mises(responses: ArrayLike, angle: ArrayLike) -> VonMisesFits:
     values, group = _values(column, len(rates), name="angle")
     values, trials = np.radians(values), np.bincount(group).astype(np.float64)
     gap = resolution(np.append(values, values[0] + 2 * np.pi), np.append(trials, trials[0]))
-    # 1 - cosine, which of a small angle would be rounded to 0
+    # 1 - cosine, which would be rounded to 0 for a small angle
     kappas = _candidates(np.log(0.02), np.log(4 / np.sin(min(gap, np.pi / 2) / 2) ** 2), 0.4)
     centres = np.union1d(np.linspace(0, 2 * np.pi, 73), _centres(values, group, 73))
     fit = _fitted(_von_mises(values), centres, kappas, rates, group, circular=True)
@@ -255,12 +255,12 @@ def _values(column: ArrayLike, trials: int, *, name: str = "condition") -> tuple
 
 
 def _candidates(low: float, high: float, step: float) -> Floats:
-    """Numbers from `low` to `high`, at least 25 and no farther apart than `step`."""
+    """Numbers from `low` to `high`, at least 25, with a distance of at most `step`."""
     return np.linspace(low, high, max(25, int(np.ceil((high - low) / step)) + 1), dtype=np.float64)
 
 
 def _centres(values: Floats, group: NDArray[np.intp], number: int) -> Floats:
-    """Numbers all over the range of the values, and where the trials are, however unevenly these are spread."""
+    """Numbers over the whole range of the values, and at the values of trials, even if these are spread unevenly."""
     return np.union1d(np.linspace(values[0], values[-1], number), np.quantile(values[group], np.linspace(0, 1, number)))
 
 

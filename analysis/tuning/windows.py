@@ -1,4 +1,4 @@
-"""Responses: mean activity in a window of time."""
+"""Responses: mean activity in a time window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["window_mean"]
 
 
 def window_mean(activity: ArrayLike, window: slice | ArrayLike = slice(None)) -> Floats:
-    """Mean activity in a window of time, the response of each trial and unit.
+    """Mean activity in a time window, the response of each trial and unit.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def window_mean(activity: ArrayLike, window: slice | ArrayLike = slice(None)) ->
         Recorded activity; not modified.
     window : slice, (time,) bool or (trial, time) bool
         The time steps that count, such as ``(times > 500) & (times <= 1300)``; all of them by default. Where periods
-        begin or end at other times in each trial, give each trial a window of its own.
+        begin or end at different times in different trials, give each trial its own window.
 
     Returns
     -------
@@ -59,5 +59,5 @@ def _means_of_own_windows(array: NDArray[Any], window: Booleans) -> Floats:
     empty = np.flatnonzero(~window.any(axis=1))
     if len(empty):
         raise InputError(f"window holds no time step of trial {empty[0]}; widen it, or leave that trial out")
-    # trial by trial: what lies outside a window, which may not be finite, has no say
+    # trial by trial: values outside a window, which may not be finite, have no influence
     return np.stack([rates[steps].mean(axis=0, dtype=np.float64) for rates, steps in zip(array, window, strict=True)])

@@ -48,7 +48,7 @@ OUTSIDE: dict[str, set[str]] = {
     **dict.fromkeys(COMMANDS, set()),
 }
 # The only modules that may import these, wherever in them.
-ONLY_IN = {"neurogym": {"cordstasks.tasks.environments.visual", "cordstasks.tasks.environments.abstract"}}
+ONLY_IN = {"neurogym": {f"cordstasks.tasks.environments.{name}" for name in ("base", "visual", "abstract")}}
 
 
 def part_of(module: str) -> str:

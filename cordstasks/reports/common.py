@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cordstasks import analysis
 from cordstasks.errors import InputError
-from cordstasks.tasks.visual.base import TrialBatch, steps_before
+from cordstasks.tasks.timing import steps_before
+from cordstasks.tasks.visual.base import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def behaviour(material: Material) -> Behaviour:
 
 def fixation_kept(logits: NDArray[np.float32], batch: TrialBatch) -> float:
     """Share of trials in which fixating is preferred at every step before the decision."""
-    deciding = batch.answering
+    deciding = batch.response_mask
     before = (batch.mask > 0) & (np.arange(deciding.shape[1]) < deciding.argmax(1)[:, None])
     return float(((logits.argmax(2) == 0) | ~before).all(1).mean())
 

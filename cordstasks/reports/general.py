@@ -19,7 +19,7 @@ def report(material: Material) -> dict[str, Any]:
     batch, task, folder = material.heldout, material.task, material.folder.path
     seen, omitted = common.behaviour(material), common.Omissions()
     names = np.array(task.actions)
-    rates = analysis.tuning.window_mean(seen.rates, batch.answering)
+    rates = analysis.tuning.window_mean(seen.rates, batch.response_mask)
     tests = omitted.attempt(
         "units that tell answers apart",
         lambda: analysis.tuning.selectivity(rates, names[batch.answers], rng=material.rng),

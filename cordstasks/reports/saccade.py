@@ -63,7 +63,7 @@ def _error(material: Material, seen: Behaviour, omitted: common.Omissions) -> di
     batch, rng = material.heldout, material.rng
     place, delay = batch.conditions["place"], batch.conditions["delay"]
     places = np.array(material.task.places)  # type: ignore[attr-defined]
-    weight = batch.answering[..., None] / batch.answering.sum(1)[:, None, None]
+    weight = batch.response_mask[..., None] / batch.response_mask.sum(1)[:, None, None]
     logits = (seen.logits * weight).sum(1)[:, 1:]
     angle = analysis.population_angle(logits, places, softmax=True)
     read = np.isfinite(angle)

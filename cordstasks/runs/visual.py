@@ -26,7 +26,7 @@ from cordstasks.rnn.network import RNN
 from cordstasks.runs.recorded import named_weights, read_config, recorded_network
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
-from cordstasks.tasks.visual.base import Duration
+from cordstasks.tasks.timing import Duration
 from cordstasks.training.distillation import check_number, fit_teacher
 from cordstasks.training.visual import TrainSettings, train, trial_set
 from cordstasks.utils.files import write_json

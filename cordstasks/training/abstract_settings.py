@@ -13,7 +13,7 @@ import numpy as np
 
 from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
-from cordstasks.tasks.visual.base import check_step
+from cordstasks.tasks.timing import check_step
 from cordstasks.utils.arguments import plain
 
 CONNECTIVITIES = ("full", "lowrank", "sparse", "conv")
@@ -47,7 +47,7 @@ class Settings:
     evaluate_every : batches between tests on fresh trials.
     validation : trials of each such test.
     heldout : trials of the test of the trained network.
-    goal : score at which a network stops, or goes on to its task's next lesson.
+    goal : score at which a network stops, or goes on to its task's next stage.
     parameters : of the task, where they are not its own.
     """
 

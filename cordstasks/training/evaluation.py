@@ -82,7 +82,7 @@ class Behaviour:
 def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behaviour:
     """Run a batch of trials, without noise, on the model's `inputs` of them."""
     logits, rates = run_model(model, inputs)
-    chosen = choices(logits, torch.from_numpy(batch.answering), batch.options).numpy()
+    chosen = choices(logits, torch.from_numpy(batch.response_mask), batch.options).numpy()
     frequent = np.bincount(batch.answers).max() / len(batch)
     return Behaviour(
         logits=logits.numpy(),

@@ -46,7 +46,7 @@ class TrainSettings:
     batch : trials a batch.
     learning_rate : Adam's, falling to a twentieth along a cosine.
     clip : largest norm of the gradient.
-    mix : mix trials, see `cordstasks.training.mixing`: any of the same course with a teacher, who knows what a mixture
+    mix : mix trials, see `cordstasks.training.mixing`: any of the same timing with a teacher, who knows what a mixture
         shows; without one, trials of the same answer.
     auxiliary : weight in the loss of the mean cross-entropy of auxiliary targets; 0 for none.
     recombine : share of the batches whose trials get others' tests, see `cordstasks.training.recombination`.
@@ -87,26 +87,26 @@ class TrialSet:
     targets : int64 (trial, time).
     mask : (trial, time), weight of each step.
     answers : int64 (trial,), the right action.
-    answering : bool (trial, time), steps at which the answer is due.
+    response_mask : bool (trial, time), steps at which the answer is due.
     evidence : bool (trial, time), steps of the stimulus.
-    course : int64 (trial,), the number of its course: trials of the same periods have the same.
+    timing : int64 (trial,), the number of its timing: trials of the same periods have the same.
     options : the actions that compete when a choice is read.
     auxiliary : {name: int64 (trial, time)}, the class to be told; -1 where there is none.
     recombination : None for trials that cannot be recombined.
-    likeness : {name: (class, class)}, probabilities that stand in for the classes of an auxiliary target.
+    soft_targets : {name: (class, class)}, probabilities that stand in for the classes of an auxiliary target.
     """
 
     inputs: Features
     targets: Tensor
     mask: Tensor
     answers: Tensor
-    answering: Tensor
+    response_mask: Tensor
     evidence: Tensor
-    course: Tensor
+    timing: Tensor
     options: tuple[int, ...]
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     recombination: Recombination | None = None
-    likeness: dict[str, Tensor] = field(default_factory=dict)
+    soft_targets: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -116,7 +116,7 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: V
     """Trials of a task, with their inputs."""
     time_ms = torch.arange(inputs.steps, dtype=torch.float32) * batch.dt
     onset, end = torch.from_numpy(batch.periods[task.stimulus]).T[..., None]
-    answering = torch.from_numpy(batch.answering)
+    response_mask = torch.from_numpy(batch.response_mask)
     # a step's features average over it, so the step that begins at onset is the first to hold evidence
     evidence = (time_ms >= onset) & (time_ms < end)
     return TrialSet(
@@ -124,18 +124,18 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: V
         targets=torch.from_numpy(batch.targets).to(device),
         mask=torch.from_numpy(batch.mask).to(device),
         answers=torch.from_numpy(batch.answers).to(device),
-        answering=answering.to(device),
+        response_mask=response_mask.to(device),
         evidence=evidence.to(device),
-        course=torch.from_numpy(_courses(batch)).to(device),
+        timing=torch.from_numpy(_timings(batch)).to(device),
         options=batch.options,
         auxiliary={name: torch.from_numpy(values).to(device) for name, values in batch.auxiliary.items()},
         recombination=None if task.compared is None else Recombination.of(batch, task.compared, device),
-        likeness={name: torch.from_numpy(table).float().to(device) for name, table in task.likeness.items()},
+        soft_targets={name: torch.from_numpy(table).float().to(device) for name, table in task.soft_targets.items()},
     )
 
 
-def _courses(batch: TrialBatch) -> NDArray[np.int64]:
-    """The number of each trial's course (trial,)."""
+def _timings(batch: TrialBatch) -> NDArray[np.int64]:
+    """The number of each trial's timing (trial,)."""
     rows = np.column_stack([np.nan_to_num(batch.periods[name], nan=-1) for name in batch.periods])
     return np.unique(rows, axis=0, return_inverse=True)[1].astype(np.int64).ravel()
 
@@ -156,12 +156,12 @@ class Readouts(nn.Module):
     ----------
     units : recurrent units.
     classes : {name: number of classes}.
-    likeness : {name: (class, class)}, probabilities of being told in the place of each class.
+    soft_targets : {name: (class, class)}, probabilities of being told in the place of each class.
     """
 
-    def __init__(self, units: int, classes: Mapping[str, int], likeness: Mapping[str, Tensor]) -> None:
+    def __init__(self, units: int, classes: Mapping[str, int], soft_targets: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.likeness = dict(likeness)
+        self.soft_targets = dict(soft_targets)
         self.readouts = nn.ModuleDict(
             {name: nn.Linear(units, number, dtype=torch.float32) for name, number in classes.items()}
         )
@@ -176,8 +176,8 @@ class Readouts(nn.Module):
             asked = auxiliary[name] >= 0
             if bool(asked.any()):
                 right = auxiliary[name][asked]
-                if name in self.likeness:
-                    right = self.likeness[name][right]
+                if name in self.soft_targets:
+                    right = self.soft_targets[name][right]
                 losses.append(F.cross_entropy(readout(rates[asked]), right))
         return torch.stack(losses).mean() if losses else rates.new_zeros(())
 
@@ -202,16 +202,16 @@ def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, ste
     return masked_cross_entropy(logits, soft, mask) + distance
 
 
-def choices(logits: Tensor, answering: Tensor, options: tuple[int, ...]) -> Tensor:
+def choices(logits: Tensor, response_mask: Tensor, options: tuple[int, ...]) -> Tensor:
     """The action (trial,) of the `options` with the largest logit, averaged over the steps of the decision.
 
     Parameters
     ----------
     logits : (trial, time, action).
-    answering : bool (trial, time).
+    response_mask : bool (trial, time).
     options : the actions that compete.
     """
-    weight = answering.float()
+    weight = response_mask.float()
     mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
     competing = torch.tensor(options, device=logits.device)
     return competing[mean[:, competing].argmax(1)]
@@ -289,9 +289,9 @@ def train(
     mixtures = None
     if settings.mix:
         answers = trials.answers if teacher is None else None
-        mixtures = Mixtures.of(trials.inputs.take(slice(None)), trials.course, answers)
+        mixtures = Mixtures.of(trials.inputs.take(slice(None)), trials.timing, answers)
     classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
-    readouts = Readouts(model.rnn.output_weights.shape[1], classes, trials.likeness).to(device)
+    readouts = Readouts(model.rnn.output_weights.shape[1], classes, trials.soft_targets).to(device)
     parameters = [*model.parameters(), *readouts.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
@@ -410,7 +410,7 @@ def _step(
         loss = masked_cross_entropy(logits, targets, mask)
     else:
         odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
-        loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick])
+        loss = taught_loss(logits, odds, targets, mask, evidence | trials.response_mask[pick])
     whole = loss + settings.auxiliary * readouts(rates, auxiliary) if settings.auxiliary else loss
     optimiser.zero_grad(set_to_none=True)
     whole.backward()
@@ -425,7 +425,7 @@ def _evaluate(
     logits, _ = run_model(model, validation.inputs)
     logits = logits.to(validation.targets.device)
     loss = float(masked_cross_entropy(logits, validation.targets, validation.mask))
-    right = choices(logits, validation.answering, validation.options) == validation.answers
+    right = choices(logits, validation.response_mask, validation.options) == validation.answers
     progress["accuracy"] = float(right.float().mean())
     batches = progress["step"] % settings.evaluate_every or settings.evaluate_every  # since the last evaluation
     row = {

@@ -11,16 +11,9 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, discs, join
-from cordstasks.tasks.visual.base import (
-    FIXATE,
-    Condition,
-    Duration,
-    Trial,
-    VisualTask,
-    check_duration,
-    draw_duration,
-    timeline,
-)
+from cordstasks.tasks.batch import FIXATE
+from cordstasks.tasks.timing import Duration, check_duration, draw_duration, timeline
+from cordstasks.tasks.visual.base import Condition, Trial, VisualTask
 from cordstasks.utils.arguments import plain_fields
 
 RELEASE = 1  # the lever, on a match
@@ -34,12 +27,17 @@ class DelayedMatchTask(VisualTask):
 
     Parameters
     ----------
-    fixation, sample_time, delay, test, second_delay, second_test : durations in ms, or (shortest, longest) of a uniform
-        distribution. Without a second test (0 ms) a trial that does not match ends when it has been held through the test.
-    second_tests : share of the trials that do not match which go on to the second test; the others end with the test.
-    two_choices : answer in the test with one of two actions, match or nonmatch, and have no second test.
-    spot : diameter of the fixation spot in deg, shown whenever no picture is; 0 for none.
-    display : the screen.
+    fixation, sample_time, delay, test, second_delay, second_test : float or (float, float)
+        Durations in ms, or (shortest, longest) of a uniform distribution. Without a second test (0 ms) a trial that does not
+        match ends when it has been held through the test.
+    second_tests : float
+        Share of the trials that do not match which go on to the second test; the others end with the test.
+    two_choices : bool
+        Answer in the test with one of two actions, match or nonmatch, and have no second test.
+    spot : float
+        Diameter of the fixation spot in deg, shown whenever no picture is; 0 for none.
+    display : Display
+        The screen.
     """
 
     stimulus: ClassVar[str] = "sample"

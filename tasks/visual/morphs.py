@@ -26,10 +26,14 @@ class Picture:
 
     Attributes
     ----------
-    line, morph : the morph line, and the share of its second animal.
-    category : 0 or 1.
-    share : of the second category.
-    stimulus : what it shows; equal where two lines meet in one animal.
+    line, morph :
+        The morph line, and the share of its second animal.
+    category : int
+        0 or 1.
+    share : float
+        Of the second category.
+    stimulus : str
+        What it shows; equal where two lines meet in one animal.
     """
 
     line: str

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, join, saccade_display
-from cordstasks.tasks.visual.base import Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
+from cordstasks.tasks.registry import register_task
+from cordstasks.tasks.timing import Duration, check_duration, draw_duration, timeline
+from cordstasks.tasks.visual.base import Condition, Trial, VisualTask
 from cordstasks.utils.arguments import plain_fields
 
 _CONCENTRATION = 2.0  # of the places that are told in training: half as probable 49 deg away
 
 
+@register_task
 @dataclass(frozen=True)
 class MemorySaccadeTask(VisualTask):
     """Look at where a cue was.
@@ -28,17 +31,26 @@ class MemorySaccadeTask(VisualTask):
 
     Parameters
     ----------
-    places : polar angles of the places in deg, 0 rightward and counter-clockwise; one action each.
-    delays : in ms; each is tested equally often.
-    training_delays : those that a network is trained on; many, so that when to answer cannot be foreseen.
-    fixation, cue, response : durations in ms, or (shortest, longest) of a uniform distribution.
-    eccentricity : of the places, in deg.
-    cue_size, spot : diameters of the cue and of the fixation spot, in deg.
-    display : the screen.
+    places : tuple of float
+        Polar angles of the places in deg, 0 rightward and counter-clockwise; one action each.
+    delays : tuple of float
+        In ms; each is tested equally often.
+    training_delays : tuple of float
+        Those that a network is trained on; many, so that when to answer cannot be foreseen.
+    fixation, cue, response : float or (float, float)
+        Durations in ms, or (shortest, longest) of a uniform distribution.
+    eccentricity : float
+        Of the places, in deg.
+    cue_size, spot : float
+        Diameters of the cue and of the fixation spot, in deg.
+    display : Display
+        The screen.
     """
 
     id: ClassVar[str] = "saccade"
     stimulus: ClassVar[str] = "cue"
+    report: ClassVar[Any] = "cordstasks.reports.saccade"
+    environment: ClassVar[str | None] = "MemorySaccade"
     run_defaults: ClassVar[Mapping[str, Any]] = {**VisualTask.run_defaults, "trials": 2000, "steps": 400}
 
     places: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
@@ -76,7 +88,7 @@ class MemorySaccadeTask(VisualTask):
         return ("fixate", *(f"{place:g} deg" for place in self.places))
 
     @property
-    def likeness(self) -> dict[str, NDArray[np.float64]]:
+    def soft_targets(self) -> dict[str, NDArray[np.float64]]:
         """Places around the right one are nearly right, as a von Mises function of the angle between them says."""
         apart = np.deg2rad(np.subtract.outer(self.places, self.places))
         weight = np.exp(_CONCENTRATION * (np.cos(apart) - 1))

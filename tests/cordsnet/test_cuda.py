@@ -400,6 +400,9 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
         mask=mask,
         conditions={"side": answers},
         periods={"motion": np.tile([40.0, 100.0], (count, 1))},
+        response_mask=targets > 0,
+        answers=answers,
+        options=(1, 2),
     )
     rows = torch.from_numpy(features.reshape(-1, 5).astype(np.float16))
     index = torch.arange(count * 6).reshape(count, 6)

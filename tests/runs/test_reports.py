@@ -432,10 +432,10 @@ def test_selected_trials_are_as_long_as_the_longest_of_them():
     rows = np.argsort(lengths)[[4, 1, 2]]
     part = batch.select(rows)
     assert part.movies == tuple(batch.movies[row] for row in rows)
-    assert part.targets.shape == part.mask.shape == part.answering.shape == (3, lengths[rows].max())
-    assert part.answering.shape[1] < batch.answering.shape[1]
+    assert part.targets.shape == part.mask.shape == part.response_mask.shape == (3, lengths[rows].max())
+    assert part.response_mask.shape[1] < batch.response_mask.shape[1]
     np.testing.assert_array_equal(part.answers, batch.answers[rows])
-    np.testing.assert_array_equal(part.answering.sum(1), batch.answering[rows].sum(1))
+    np.testing.assert_array_equal(part.response_mask.sum(1), batch.response_mask[rows].sum(1))
     np.testing.assert_array_equal(part.periods["test"], batch.periods["test"][rows])
     np.testing.assert_array_equal(part.conditions["number"], batch.conditions["number"][rows])
     assert part.options == batch.options == (0, 1)

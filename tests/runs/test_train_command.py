@@ -145,7 +145,7 @@ class TestRun:
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])
         trials = trial_set(features, batch, torch.device("cpu"), tasks.get("rdm"))
         logits, _ = run_model(model, model.inputs(features))
-        right = choices(logits, trials.answering, trials.options).numpy() == batch.answers
+        right = choices(logits, trials.response_mask, trials.options).numpy() == batch.answers
         heldout = summary_of(finished[0])["heldout"]
         assert heldout["accuracy"] == pytest.approx(float(right.mean()))
         for row in heldout["by_condition"]:

@@ -44,7 +44,7 @@ class TestLikeness:
         ],
     )
     def test_it_falls_with_distance(self, task: Any, name: str, apart: Any):
-        table = task.likeness[name]
+        table = task.soft_targets[name]
         np.testing.assert_allclose(table.sum(1), 1)
         for i, row in enumerate(table):
             for j, k in [(j, k) for j in range(len(row)) for k in range(len(row)) if apart(i, j) < apart(i, k)]:
@@ -73,7 +73,7 @@ class TestDelayedMatch:
         assert (batch.targets.shape, set(batch.answers)) == ((8, 12), {0, 1})
         for row, match in enumerate(batch.conditions["match"]):
             assert batch.answers[row] == match
-            assert np.flatnonzero(batch.answering[row]).tolist() == [6, 7, 8, 9]
+            assert np.flatnonzero(batch.response_mask[row]).tolist() == [6, 7, 8, 9]
             released = [6, 7, 8, 9] if match else [10, 11]
             assert np.flatnonzero(batch.targets[row]).tolist() == released
             np.testing.assert_allclose(batch.mask[row], [0.1] * 6 + [1] * 4 + ([0] * 2 if match else [1] * 2))

@@ -89,23 +89,23 @@ class TestFile:
     @pytest.mark.parametrize(
         ("old", "new", "message"),
         [
-            ("@register_task\n", "", r"mine.py: registers no task; write @register_task over one class derived"),
-            ("@register_task\n", "@register_tasks\n", r"mine.py, line 29: NameError: name 'register_tasks' is not defined"),
+            ("@register_task\n", "", r"mine.py: registers no task; write @register_task over one class"),
+            ("@register_task\n", "@register_tasks\n", r"mine.py, line 30: NameError: name 'register_tasks' is not defined"),
             ("import numpy as np", "import numpi as np", r"mine.py, line 14: ModuleNotFoundError: No module named 'numpi'"),
-            ("def grating(", "def grating((", r"mine.py, line 21: SyntaxError: "),
+            ("def grating(", "def grating((", r"mine.py, line 22: SyntaxError: "),
             (
                 '"mine"',
                 '"rdm"',
-                r"mine.py, line (29|30|31): register_task\(OrientationTask\): there is a task 'rdm' already",
+                r"mine.py, line (30|31|32): register_task\(OrientationTask\): there is a task 'rdm' already",
             ),
             (
                 "def design(self)",
                 "def designs(self)",
-                r"mine.py, line (29|30|31): register_task\(.*\): the task lacks design",
+                r"mine.py, line (30|31|32): register_task\(.*\): the task lacks design",
             ),
             ('stimulus: ClassVar[str] = "grating"', "", r"give the class a name as `stimulus`"),
             ("@register_task\n@dataclass", "register_task(int)\n@dataclass", r"give a class derived from VisualTask"),
-            ("def grating(", 'raise SystemExit("no")\n\n\ndef grating(', r"mine.py, line 21: SystemExit: no"),
+            ("def grating(", 'raise SystemExit("no")\n\n\ndef grating(', r"mine.py, line 22: SystemExit: no"),
         ],
     )
     def test_a_file_that_is_no_task_says_why_in_one_line(self, tmp_path: Path, old: str, new: str, message: str):

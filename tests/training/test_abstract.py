@@ -27,7 +27,7 @@ from cordstasks.training.abstract_settings import Settings, defaults, maps_for
 from cordstasks.utils.files import Log, read_json
 from cordstasks.utils.run_folder import RunFolder
 
-# a small fast case: three lessons of a few steps each
+# a small fast case: three stages of a few steps each
 SHORT = {"fixation": 20.0, "first": 60.0, "second": 60.0, "decision": 60.0, "delay": (60.0, 1100.0)}
 SMALL: dict[str, Any] = {
     "units": 16,
@@ -58,15 +58,15 @@ def states(trainer: Trainer) -> list[dict[str, torch.Tensor]]:
 class TestTogetherAndAlone:
     @pytest.mark.parametrize("connectivity", ["full", "lowrank", "sparse", "conv"])
     def test_a_network_comes_out_the_same(self, connectivity: str):
-        """The goal is low, so that lessons and stops differ between the networks and the stack shrinks on the way."""
+        """The goal is low, so that stages and stops differ between the networks and the stack shrinks on the way."""
         chosen = small(connectivity, seeds=(3, 8, 5), goal=0.6)
         together = trained(chosen)
-        ends = {(progress.state, progress.step, progress.lesson) for progress in together.progress}
+        ends = {(progress.state, progress.step, progress.stage) for progress in together.progress}
         for place, seed in enumerate(chosen.seeds):
             alone = trained(replace(chosen, seeds=(seed,)))
             one, other = vars(alone.progress[0]), vars(together.progress[place])
-            assert {k: one[k] for k in ("state", "step", "lesson", "best_step")} == {
-                k: other[k] for k in ("state", "step", "lesson", "best_step")
+            assert {k: one[k] for k in ("state", "step", "stage", "best_step")} == {
+                k: other[k] for k in ("state", "step", "stage", "best_step")
             }
             for name, value in states(alone)[0].items():
                 torch.testing.assert_close(states(together)[place][name], value, rtol=1e-3, atol=1e-4, msg=name)
@@ -76,8 +76,8 @@ class TestTogetherAndAlone:
         chosen = small(seeds=(4,), noise=0.0, clip=0.05, steps=1)
         trainer = Trainer(chosen)
         before = training.initial_network(chosen, 4)
-        lesson = trainer.lessons[0]
-        batch = lesson.sample(8 * 6, seed=[4, 0, 0, 0])
+        stage = trainer.stages[0]
+        batch = stage.sample(8 * 6, seed=[4, 0, 0, 0])
         outputs = before(torch.from_numpy(batch.inputs[:6]))
         plain = outputs.detach()
         total = sum(
@@ -163,15 +163,15 @@ class TestStops:
                 assert torch.equal(states(trainer)[0][name], value)
         assert progress.best >= progress.score
 
-    def test_lessons_are_gone_through_in_order(self, tmp_path: Path):
+    def test_stages_are_gone_through_in_order(self, tmp_path: Path):
         chosen = small(seeds=(3, 8), goal=0.55, steps=60)
         experiment.carry_out(chosen, RunFolder(tmp_path), figures=False)
         for seed in chosen.seeds:
             rows = [row for row in Log(tmp_path / "metrics.jsonl").read() if row["seed"] == seed]
-            lessons = [row["lesson"] for row in rows]
-            assert lessons == sorted(lessons)
+            stages = [row["stage"] for row in rows]
+            assert stages == sorted(stages)
             for now, then in zip(rows, rows[1:], strict=False):
-                assert then["lesson"] == now["lesson"] + (now["score"] >= 0.55)
+                assert then["stage"] == now["stage"] + (now["score"] >= 0.55)
 
     @pytest.mark.parametrize(
         ("task", "parameters", "trials"),

@@ -227,6 +227,6 @@ def test_choices_are_among_the_tasks_options():
     from cordstasks.training.visual import choices
 
     logits = torch.from_numpy(np.array([[[3.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]]))
-    answering = torch.ones(2, 1, dtype=torch.bool)
-    assert choices(logits, answering, (0, 1)).tolist() == [0, 1]
-    assert choices(logits, answering, (1, 2)).tolist() == [2, 2]
+    response_mask = torch.ones(2, 1, dtype=torch.bool)
+    assert choices(logits, response_mask, (0, 1)).tolist() == [0, 1]
+    assert choices(logits, response_mask, (1, 2)).tolist() == [2, 2]

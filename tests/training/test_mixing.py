@@ -56,26 +56,26 @@ class TestDraw:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0.03)
         torch.testing.assert_close(mixed.mean(0), torch.zeros(STEPS, INPUTS).double(), rtol=0, atol=0.02)
 
-    def test_only_trials_of_the_same_course_and_answer_are_mixed(self):
-        course = torch.arange(TRIALS) // 2 % 2
+    def test_only_trials_of_the_same_timing_and_answer_are_mixed(self):
+        timing = torch.arange(TRIALS) // 2 % 2
         inputs = gaussian()
         inputs[:, :, 0] = 10.0 * ANSWERS[:, None]  # the same over time, so that a mixture shows whose it was
-        inputs[:, :, 1] = 100.0 * course[:, None]
+        inputs[:, :, 1] = 100.0 * timing[:, None]
         pick = torch.arange(TRIALS).repeat(50)
-        mixed = draw(Mixtures.of(inputs, course, ANSWERS), pick)
-        assert torch.allclose(mixed[:, :, 1], inputs[pick][:, :, 1])  # its deviation from the course's mean is zero
+        mixed = draw(Mixtures.of(inputs, timing, ANSWERS), pick)
+        assert torch.allclose(mixed[:, :, 1], inputs[pick][:, :, 1])  # its deviation from the timing's mean is zero
         # deviations from the mean of both answers are +5 or -5, and weights add up to something of their own
         apart = (mixed[:, 0, 0] - 15) / (inputs[pick][:, 0, 0] - 15)
         assert apart.std() > 0.5
-        free = draw(Mixtures.of(inputs, course), pick)
+        free = draw(Mixtures.of(inputs, timing), pick)
         sums = (free[:, 0, 0] - 15) / 5
         assert not torch.allclose(sums.abs(), apart.abs())
 
-    def test_trials_whose_course_few_share_stay_as_they_are(self):
-        course = torch.zeros(TRIALS, dtype=torch.long)
-        course[: FEWEST - 1] = 1
+    def test_trials_whose_timing_few_share_stay_as_they_are(self):
+        timing = torch.zeros(TRIALS, dtype=torch.long)
+        timing[: FEWEST - 1] = 1
         inputs, pick = gaussian(), torch.arange(TRIALS)
-        mixed = draw(Mixtures.of(inputs, course), pick)
+        mixed = draw(Mixtures.of(inputs, timing), pick)
         torch.testing.assert_close(mixed[: FEWEST - 1], inputs[: FEWEST - 1])
         rows = [row for row in range(FEWEST - 1, TRIALS) if SIZES[row % len(SIZES)] > 1]
         assert not torch.isclose(mixed[rows], inputs[rows]).all(2).all(1).any()

@@ -63,6 +63,9 @@ def separable(trials: int, seed: int) -> TrialSet:
         mask=mask,
         conditions={"coherence": rng.choice([0.1, 0.2], trials), "side": answers},
         periods={"motion": np.tile([40.0, 100.0], (trials, 1))},
+        response_mask=targets > 0,
+        answers=answers,
+        options=(1, 2),
     )
     rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
     return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, tasks.get("rdm"))
@@ -132,6 +135,9 @@ class TestTrialSet:
             movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 100.0),) * 6,
             dt=20.0,
             targets=np.array([[0, 0, 0, 0, 1]] * 3 + [[0, 0, 0, 0, 2]] * 3),
+            response_mask=np.array([[False] * 4 + [True]] * 6),
+            answers=np.array([1] * 3 + [2] * 3),
+            options=(1, 2),
             mask=np.ones((6, 5), np.float32),
             conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
             periods={
@@ -146,13 +152,13 @@ class TestTrialSet:
         early, late = [False, True, True, True, False], [False, False, True, True, False]
         assert self.six().evidence.tolist() == [early, late, early, early, early, early]
         assert torch.equal(TRAINING.evidence, torch.tensor([2 <= step < 5 for step in range(STEPS)]).expand(40, STEPS))
-        assert (TRAINING.answering.sum(1) == 2).all()
+        assert (TRAINING.response_mask.sum(1) == 2).all()
 
-    def test_trials_of_the_same_periods_have_the_same_course_whatever_they_show(self):
-        course = self.six().course.tolist()
-        assert course[0] == course[2] == course[3]
-        assert len(set(course)) == 4
-        assert sorted(set(course)) == [0, 1, 2, 3]
+    def test_trials_of_the_same_periods_have_the_same_timing_whatever_they_show(self):
+        timing = self.six().timing.tolist()
+        assert timing[0] == timing[2] == timing[3]
+        assert len(set(timing)) == 4
+        assert sorted(set(timing)) == [0, 1, 2, 3]
 
 
 def log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,7 +187,7 @@ class TestLoss:
 
     def test_following_a_teacher_against_loops(self):
         odds = np.random.default_rng(7).normal(scale=4.0, size=(len(TRAINING), STEPS))
-        steps = (TRAINING.evidence | TRAINING.answering).numpy()
+        steps = (TRAINING.evidence | TRAINING.response_mask).numpy()
         crossed, total, distances = 0.0, 0.0, []
         for trial, step in np.ndindex(len(TRAINING), STEPS):
             weight, z = float(TRAINING.mask[trial, step]), self.LOGITS[trial, step]
@@ -208,8 +214,8 @@ class TestChoices:
                 [[0.0, 7, 8], [0, 0, 9], [0, 0, 9]],  # only the first counts
             ]
         )
-        answering = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
-        assert choices(logits, answering, (1, 2)).tolist() == [1, 2, 2]
+        response_mask = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
+        assert choices(logits, response_mask, (1, 2)).tolist() == [1, 2, 2]
 
 
 class TestModel:
@@ -261,7 +267,7 @@ def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
     mixtures = None
     if settings.mix:
         answers = TRAINING.answers if teacher is None else None
-        mixtures = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course, answers)
+        mixtures = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.timing, answers)
     return training._step(
         model, Readouts(11, {}, {}), TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings
     )
@@ -270,11 +276,11 @@ def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
 class TestTraining:
     def test_it_learns(self, tmp_path: Path):
         logits, _ = run_model(new_model(), VALIDATION.inputs)
-        before = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
+        before = float((choices(logits, VALIDATION.response_mask, VALIDATION.options) == VALIDATION.answers).float().mean())
         settings = replace(SETTINGS, steps=300, batch=16)
         result, model = run_of(tmp_path, settings)
         logits, _ = run_model(model, VALIDATION.inputs)
-        after = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
+        after = float((choices(logits, VALIDATION.response_mask, VALIDATION.options) == VALIDATION.answers).float().mean())
         assert after >= 0.96 > before
         loss = float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask))
         assert result["best_validation_loss"] == pytest.approx(loss, rel=1e-6)
@@ -393,12 +399,12 @@ class TestTraining:
 
     def test_likeness_stands_in_for_classes(self):
         rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
-        likeness = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
-        readouts = Readouts(5, {"place": 3}, {"place": likeness})
+        soft_targets = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
+        readouts = Readouts(5, {"place": 3}, {"place": soft_targets})
         torch.nn.init.normal_(readouts.readouts["place"].weight)
         logits = readouts.readouts["place"](rates).log_softmax(2)
         expected = [
-            -(likeness[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
+            -(soft_targets[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
         ]
         assert float(readouts(rates, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
         assert float(readouts(rates, {"place": torch.full((3, 2), -1)})) == 0
@@ -423,7 +429,7 @@ class TestTraining:
         loss = step_once(settings, TEACHER)
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
-        mixed = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course).draw(pick, generator)
+        mixed = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.timing).draw(pick, generator)
         logits, odds, targets, mask, steps = taught[0]
         assert torch.equal(seen[0], mixed)  # without noise
         assert not torch.equal(seen[0], TRAINING.inputs.take(pick))
@@ -437,7 +443,7 @@ class TestTraining:
                 assert float(odds[trial, step]) == pytest.approx(total, rel=1e-3, abs=1e-3)
         assert torch.equal(targets, TRAINING.targets[pick])
         assert torch.equal(mask, TRAINING.mask[pick])
-        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.answering[pick])
+        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.response_mask[pick])
         assert loss == float(taught_loss(logits, odds, targets, mask, steps).detach())
 
     def test_without_a_teacher_only_trials_of_one_answer_are_mixed(self, monkeypatch: pytest.MonkeyPatch):
@@ -446,7 +452,7 @@ class TestTraining:
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
         inputs = TRAINING.inputs.take(slice(None))
-        assert torch.equal(seen[0], Mixtures.of(inputs, TRAINING.course, TRAINING.answers).draw(pick, generator))
+        assert torch.equal(seen[0], Mixtures.of(inputs, TRAINING.timing, TRAINING.answers).draw(pick, generator))
 
     def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
         run_of(tmp_path / "again", teacher=teacher)

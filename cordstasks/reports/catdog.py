@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.analysis.figures import tuning as tuning_figures
 from cordstasks.reports import common
+from cordstasks.reports.material import Material
 from cordstasks.training.evaluation import Behaviour
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
 
 SIGHT_MS = 100.0  # after the sample's onset, from when on the front-end's features are of it
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.analysis.figures import tuning as tuning_figures
 from cordstasks.reports import common
+from cordstasks.reports.material import Material
 from cordstasks.training.evaluation import Behaviour
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
 
 NOISE = 0.1  # added to whitened features, and to rates in units of their deviation, for a decoder to read through
 FOLDS = 5  # of cross-validation, or as many as there are trials of each place

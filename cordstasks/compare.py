@@ -8,8 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from cordstasks.errors import InputError, unknown
-from cordstasks.runs.abstract_command import seeds
-from cordstasks.training.abstract_settings import ACTIVATIONS, CONNECTIVITIES, Settings, defaults, first_repeated
+from cordstasks.training.settings import ACTIVATIONS, CONNECTIVITIES, AbstractSettings, first_repeated, seeds_of_text
 from cordstasks.utils.command_line import Parser, named_path, run_command
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
@@ -44,10 +43,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _settings(options: argparse.Namespace, task: str, connectivity: str, activation: str) -> Settings:
+def _settings(options: argparse.Namespace, task: str, connectivity: str, activation: str) -> AbstractSettings:
     """What networks of one kind are trained with."""
     given = {} if options.steps is None else {"steps": options.steps}
-    return defaults(task, connectivity, units=options.units, seeds=options.seeds, activation=activation, **given)
+    return AbstractSettings(
+        task, connectivity=connectivity, units=options.units, seeds=options.seeds, activation=activation, **given
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = first_repeated(values)
         if again is not None:
             raise InputError(f"--{flag} {' '.join(values)}: {values[again]} comes twice; name each once")
-    options.seeds = seeds(options.seeds)
+    options.seeds = seeds_of_text(options.seeds)
     if not 0 <= options.alpha <= 1:
         raise InputError(f"--alpha {options.alpha:g}: give a number from 0 to 1")
     for name, least in (("conditions", 4), ("permutations", 1), ("units", 1)):

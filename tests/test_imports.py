@@ -45,7 +45,7 @@ OUTSIDE: dict[str, set[str]] = {
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
     "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"},
-    **dict.fromkeys(COMMANDS, set()),
+    **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.
 ONLY_IN = {"neurogym": {f"cordstasks.tasks.environments.{name}" for name in ("base", "visual", "abstract")}}

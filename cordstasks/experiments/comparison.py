@@ -23,16 +23,11 @@ from cordstasks import analysis, tasks
 from cordstasks.errors import InputError
 from cordstasks.experiments.recording import Recording, read_recording
 from cordstasks.rnn.network import RNN
-from cordstasks.runs.abstract import (
-    WEIGHTS,
-    carry_out,
-    load_networks,
-    read_summary,
-    recorded_settings,
-    trained_parameters,
-)
+from cordstasks.runs.abstract import WEIGHTS, carry_out, load_networks, read_summary
+from cordstasks.runs.recorded import recorded_settings
 from cordstasks.training.abstract import Trainer
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.training.networks import trained_parameters
+from cordstasks.training.settings import AbstractSettings
 from cordstasks.utils.devices import resolve
 from cordstasks.utils.files import writable_folder, write_bytes, write_json
 from cordstasks.utils.folders import locked
@@ -80,7 +75,7 @@ class _Prepared:
     device: torch.device
 
 
-def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, Settings]) -> int:
+def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, AbstractSettings]) -> int:
     """Carry out what ``python -m cordstasks.compare`` asks for.
 
     Parameters
@@ -107,7 +102,9 @@ def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, Settings
         return _carry_out(options, chosen, prepared, began)
 
 
-def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, Settings], prepared: _Prepared, began: float) -> int:
+def _carry_out(
+    options: argparse.Namespace, chosen: Mapping[Kind, AbstractSettings], prepared: _Prepared, began: float
+) -> int:
     """Train and compare, in a folder that no other process writes."""
     found: dict[str, Any] = {}
     try:
@@ -136,7 +133,7 @@ def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, Settings], pre
     return 0
 
 
-def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, Settings]) -> _Prepared:
+def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AbstractSettings]) -> _Prepared:
     """Find whatever can be wrong before hours of training rather than after them."""
     device = resolve(options.device)
     trials = {}
@@ -163,13 +160,13 @@ def _folder(options: argparse.Namespace, kind: Kind) -> RunFolder:
     return RunFolder(options.out / "networks" / "-".join(kind))
 
 
-def _check_earlier(run: RunFolder, settings: Settings, out: Path) -> None:
+def _check_earlier(run: RunFolder, settings: AbstractSettings, out: Path) -> None:
     """Check the networks that an earlier command left, whole or half-trained, as far as files can tell."""
     if not run.begun:
         if run.finished:
             raise InputError(f"{run.path}: has a summary but no config.json; remove the folder, and they are trained again")
         return
-    if recorded_settings(run) != settings:
+    if recorded_settings(run, AbstractSettings) != settings:
         raise InputError(f"out={out}: {run.path} holds networks of other settings; use another folder")
     with restoring(run.path, "remove the folder, and its networks are trained again"):
         if run.finished:

@@ -125,7 +125,7 @@ class VisualTask(ABC):
         the last; a front-end that has no such area is read at its last), ``"side"`` is the side to which their maps are
         averaged (None: not at all).
     quick_defaults : mapping of str to object
-        What ``--quick`` changes of these; ``"set"`` are parameters of the task.
+        What ``--quick`` changes of these; ``"parameters"`` are those of the task.
     report : str or callable or object
         What a run of this task says of its trained model: the name of a module of `cordstasks.reports`, a function of
         its `Material` that returns a part of the summary, or an object with such a function as ``report`` and, as

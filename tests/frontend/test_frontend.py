@@ -14,12 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.cordsnet import CordsNet, Preprocessing, save
 from cordstasks.cordsnet.network import set_weight
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend import frontend as module
+from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.frontend.histories import Accounts
 from cordstasks.stimuli import Movie
 from cordstasks.utils.devices import resolve

@@ -1,7 +1,7 @@
 """Mixtures of trials: as many sequences of features as wanted, with the second-order statistics of those at hand.
 
 The sum of several trials' features with random weights whose squares add up to one has the lagged covariances of a trial,
-and no trial's own course in time. A network that is trained on mixtures cannot memorise trials. Where only sums of products
+and no trial's own timing in time. A network that is trained on mixtures cannot memorise trials. Where only sums of products
 of features tell the answers apart, as in motion, mixtures of trials with one answer have that answer too; others have
 evidence in between, as of weaker motion. After the mixing of inputs in mixup (Zhang et al., ICLR 2018), whose weights add
 up to one and so keep means rather than covariances.

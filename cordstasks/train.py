@@ -132,7 +132,7 @@ def _family(task: str | None, out: Path | None, *, resume: bool) -> type[VisualS
 
     if resume and out is not None and task is None:
         return AbstractSettings if family_of(out) == AbstractSettings.FAMILY else VisualSettings
-    return AbstractSettings if task in tasks.abstract_names() else VisualSettings
+    return AbstractSettings if task is not None and tasks.is_abstract(task) else VisualSettings
 
 
 if __name__ == "__main__":

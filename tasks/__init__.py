@@ -106,7 +106,9 @@ def _tried(task: type[Any], source: str, parameters: dict[str, Any]) -> Any:
         except Exception as error:
             if isinstance(error, InputError) and parameters:
                 raise  # of a parameter that the caller gave
-            where = line_of(task, error) or (definition_of(task, "") if str(source).endswith(".py") else "")
+            where = line_of(task, error)
+            if not where and source.endswith(".py"):
+                where = definition_of(task, str(error).partition("=")[0])
             raise InputError(f"task {source}{where}: {task.__name__}: {reason_of(error)}") from error
         check_task(made, source=source)
     except InputError:

@@ -53,7 +53,8 @@ def register_task(task: _Class) -> _Class:
     """
     kind = _kind(task)
     if kind is None:
-        raise InputError(f"register_task({task!r}): give a class derived from VisualTask or AbstractTask")
+        what = getattr(task, "__name__", repr(task))
+        raise InputError(f"register_task({what}): give a class derived from VisualTask or AbstractTask")
     if isabstract(task):
         lacking = ", ".join(sorted(task.__abstractmethods__))
         raise InputError(f"register_task({task.__name__}): the task lacks {lacking}")

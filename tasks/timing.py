@@ -122,6 +122,8 @@ def check_duration(name: str, duration: Duration, *, positive: bool = True) -> N
 
 def check_durations(task: Timed) -> None:
     """Raise an InputError unless every period of `task` has a possible duration above 0 ms."""
+    if not isinstance(task.timing, Mapping):
+        raise InputError(f"timing={task.timing!r}: give {{period: duration in ms}}")
     for name, duration in task.timing.items():
         check_duration(name, duration)
 

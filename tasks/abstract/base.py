@@ -84,7 +84,15 @@ class Schedule:
         -------
         slice or bool (trial, time)
             A slice where it is the same for all trials.
+
+        Raises
+        ------
+        InputError
+            If there is no such period.
         """
+        for name in (first, last or first):
+            if name not in self._steps:
+                raise unknown("period", name, self._steps)
         start, end = self._steps[first][:, 0], self._steps[last or first][:, 1]
         if (start == start[0]).all() and (end == end[0]).all():
             return slice(int(start[0]), int(end[0]))

@@ -43,6 +43,12 @@ def check(task: AbstractTask, *, deadline: float) -> None:
     """
     actions = check_actions(task)
     _check_declarations(task)
+    with np.errstate(all="ignore"):  # what is not finite is a fault
+        _check_variants(task, actions, deadline=deadline)
+
+
+def _check_variants(task: AbstractTask, actions: tuple[str, ...], *, deadline: float) -> None:
+    """Raise a fault unless the task and each stage of its curriculum can be learned."""
     _check_variant("", task, actions)
     stages = call("curriculum()", task.curriculum)
     if not isinstance(stages, (tuple, list)) or not stages or not all(isinstance(stage, AbstractTask) for stage in stages):

@@ -97,13 +97,12 @@ def _check_declarations(task: VisualTask) -> None:
 
 def _check_report(task: VisualTask) -> None:
     report = type(task).report
-    parts = [getattr(report, name, None) for name in ("report", "table")]
-    if not isinstance(report, str) and not callable(report) and not all(map(callable, parts)):
+    function = getattr(report, "report", report)
+    if not isinstance(report, str) and not callable(function):
         raise Fault(
             f"report={report!r:.60}: give the name of a module of cordstasks.reports, a function of the trained model's "
             "Material, or an object with the functions report and table"
         )
-    function = report if callable(report) else parts[0]
     if callable(function):
         try:
             signature(function).bind(None)

@@ -23,9 +23,9 @@ from cordstasks.model import MultiAreaModel
 from cordstasks.reports import common
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Display
-from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.tasks import TrialBatch, VisualTask, registry
 from cordstasks.training.evaluation import Behaviour, behave
-from cordstasks.training.visual import trial_set
+from cordstasks.training.trials import trial_set
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder
 
@@ -465,3 +465,109 @@ class TestTasksOfOnesOwn:
         named = replace(material.heldout, conditions={"interval": material.heldout.conditions["tilt"]})
         result = reports.make(replace(material, heldout=named))
         assert list(result["by_single_condition"]) == ["interval (condition)"]
+
+
+class TestReportsOfOnesOwn:
+    """A task brings its own report, as docs/own-task.md says."""
+
+    @pytest.fixture(autouse=True)
+    def _as_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a test registers is forgotten after it."""
+        monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
+        monkeypatch.setattr(registry, "_FILES", {})
+
+    def own(self, folder: Path, code: str, attribute: str) -> VisualTask:
+        """The example with `code` before its class and `attribute` in it."""
+        text = (ROOT / "examples" / "orientation_discrimination.py").read_text()
+        text = text.replace("import ClassVar", "import Any, ClassVar").replace('"orientation"', '"mine"')
+        text = text.replace("@register_task", f"{code}\n\n@register_task")
+        stimulus = '    stimulus: ClassVar[str] = "grating"\n'
+        path = folder / "mine.py"
+        path.write_text(text.replace(stimulus, f"{stimulus}    {attribute}\n"))
+        return tasks.get(path, display=Display(16, field_of_view=8.0))
+
+    def test_a_function_adds_to_the_summary(self, tmp_path: Path):
+        page = (ROOT / "docs" / "own-task.md").read_text()
+        function, line = (re.search(rf"(?ms)^```python\n({start}.*?)^```", page)[1] for start in ("def by_tilt", "report: "))
+        task = self.own(tmp_path, function, line)
+        (tmp_path / "run").mkdir()
+        summary, table = reported(task, 40, tmp_path / "run")
+        assert [row["tilt"] for row in summary["by_tilt"]] == [1, 2, 4, 8, 16]
+        assert sum(row["trials"] for row in summary["by_tilt"]) == summary["heldout"]["trials"] == 40
+        assert {row["answer"] for row in summary["heldout"]["by_condition"]} == {"left", "right"}
+        assert "left" in table and "of 40 held-out trials" in table
+
+    OBJECT = """
+class Mine:
+    @staticmethod
+    def report(material):
+        (material.folder.path / "mine.png").touch()
+        return {"half": np.float64(0.5), "array": np.arange(3)}
+
+    @staticmethod
+    def table(summary, folder):
+        return f"half is {summary['half']} of {summary['heldout']['trials']}"
+"""
+
+    def test_an_object_makes_the_table_too(self, tmp_path: Path):
+        task = self.own(tmp_path, self.OBJECT, "report: ClassVar[Any] = Mine")
+        summary, table = reported(task, 8, tmp_path)
+        assert (summary["half"], summary["array"]) == (0.5, [0, 1, 2])
+        assert table == "half is 0.5 of 8"
+
+    def test_the_table_is_found_through_the_runs_file(self, tmp_path: Path):
+        task = self.own(tmp_path, self.OBJECT, "report: ClassVar[Any] = Mine")
+        reported(task, 8, tmp_path)
+        write_json(tmp_path / "config.json", {"task": str(tmp_path / "mine.py")})
+        registry._TASKS.pop("mine")
+        registry._FILES.clear()
+        assert reports.table(tmp_path / "summary.json") == "half is 0.5 of 8"
+        (tmp_path / "mine.py").unlink()
+        registry._TASKS.pop("mine")
+        registry._FILES.clear()
+        assert "of 8 held-out trials" in reports.table(tmp_path / "summary.json")
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            (
+                "return material.tasks",
+                r"^task mine, line \d+: its report fails: AttributeError: .*'tasks'; fix it, and",
+            ),
+            ("return [1]", r"^task mine: its report returns \[1\]; return a dictionary"),
+            ("return {'seed': 1}", r"^task mine: its report returns 'seed', which the run itself writes; choose another"),
+            ("return {'x': np.nan}", r"^task mine: its report returns what JSON cannot hold \(Out of range"),
+            ("return {'x': material}", r"^task mine: its report returns what JSON cannot hold \("),
+        ],
+    )
+    def test_what_goes_wrong_is_one_line(self, code: str, message: str, tmp_path: Path):
+        task = self.own(tmp_path, f"def mine(material):\n    {code}", "report: ClassVar[Any] = mine")
+        material = material_of(task, 8, tmp_path)
+        with pytest.raises(InputError, match=message) as caught:
+            reports.make(material)
+        assert "\n" not in str(caught.value)
+
+    def test_a_table_that_fails_names_the_line(self, tmp_path: Path):
+        code = self.OBJECT.replace("summary['half']", "summary['quarter']")
+        with pytest.raises(InputError, match=r"^task mine, line \d+: its table fails: KeyError: 'quarter'; fix it"):
+            reported(self.own(tmp_path, code, "report: ClassVar[Any] = Mine"), 8, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("attribute", "message"),
+        [
+            ("report: ClassVar[Any] = 5", r"report=5: give the name of a module of cordstasks.reports"),
+            ("def report(self, material): return {}", r"report: is called with one argument, the Material"),
+        ],
+    )
+    def test_what_is_no_report_is_refused_with_the_task(self, attribute: str, message: str, tmp_path: Path):
+        with pytest.raises(InputError, match=rf"mine.py, line \d+: OrientationTask.{message}"):
+            self.own(tmp_path, "", attribute)
+
+    def test_a_module_that_is_not_there_is_found_out_before_anything_is_computed(self, tmp_path: Path):
+        task = self.own(tmp_path, "", 'report: ClassVar[Any] = "cordstasks.reports.mine"')
+        with pytest.raises(InputError, match=r"^task mine: report='cordstasks.reports.mine': there is no such module"):
+            reports.check(task, task.sample(12, seed=1))
+
+    def test_every_task_of_this_package_has_one(self):
+        for name in ("rdm", "numerosity", "catdog", "saccade"):
+            assert type(tasks.get(name)).report != VisualTask.report

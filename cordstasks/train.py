@@ -86,10 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parameters["stimuli_dir"] = str(options.stimuli_dir)
     if parameters:
         given["parameters"] = parameters
-    NetworkSettings.check_used(given)
     # of a resumed run the task parameters that are not on the command line have proved right before
     names = {"path=": "--out ", "parameters=": "--set ", **{f"{name}=": f"--set {name}=" for name in parameters}}
     if not options.resume:  # mistakes need not wait for torch
+        NetworkSettings.check_used(given)
         with naming(names):
             family.new(options.task, quick=options.quick, **given)
     from cordstasks.runs.training import carry_out  # late: these load torch

@@ -20,7 +20,7 @@ MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
 LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
 COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 ALLOWED: dict[str, set[str]] = {
-    "cordstasks": set(),
+    "cordstasks": {"runs"},  # load_run, when it is used
     "errors": set(),
     "utils": {"errors"},
     "stimuli": {"errors", "utils"},

@@ -19,11 +19,11 @@ from cordstasks.utils.settings import (
     Settings,
     choice,
     mapping,
-    name,
     number,
     optional,
     setting,
     several,
+    text,
     truth,
     whole,
 )
@@ -90,7 +90,7 @@ def shape_of_text(text: str) -> tuple[int, int, int]:
 class NetworkSettings(Settings):
     """A task and the recurrent network that learns it; see `cordstasks.rnn.RNN` for what the network's settings mean."""
 
-    task: str = setting(name(), "the task", group="")
+    task: str = setting(text(), "the task", group="")
     _: KW_ONLY
     parameters: Mapping[str, Any] = setting(
         mapping("names and values, such as {'delay': 500}"), "parameters of the task", default=None, group=""
@@ -244,7 +244,7 @@ class VisualSettings(NetworkSettings):
 
     FAMILY: ClassVar[str] = "visual"
 
-    frontend: str = setting(name(), "registry name or file of a CordsNet", default="cordsnet-r8", group=FRONT)
+    frontend: str = setting(text(), "registry name or file of a CordsNet", default="cordsnet-r8", group=FRONT)
     areas: tuple[int, ...] | None = setting(
         optional(several(whole(least=0), "a list of areas, numbered from 0", different=True)),
         "the front-end's areas that are read, from 0; those above are not simulated",
@@ -257,10 +257,10 @@ class VisualSettings(NetworkSettings):
         optional(whole()), "average the maps that are read to at most SIDE x SIDE", default=None, group=FRONT, by_task=True
     )
     readout: str = setting(
-        name(), "flatten (keeps locations) or pool whole maps, as --side 1", default="flatten", group=FRONT
+        text(), "flatten (keeps locations) or pool whole maps, as --side 1", default="flatten", group=FRONT
     )
     precision: str | None = setting(
-        optional(name()), "of the front-end's products: float32, tf32, bfloat16", default=None, group=FRONT
+        optional(text()), "of the front-end's products: float32, tf32, bfloat16", default=None, group=FRONT
     )
     tolerance: float = setting(
         number("a relative error from 0 (simulate everything) to 0.1", least=0.0, below=0.1),

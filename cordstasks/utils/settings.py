@@ -17,8 +17,8 @@ from typing import Any, ClassVar, TypeVar
 from cordstasks.errors import InputError, unknown
 from cordstasks.utils.arguments import is_number, plain, shown
 
-__all__ = ["Kind", "Settings", "add_flags", "choice", "given_by_flags", "mapping", "name", "number", "optional", "setting"]
-__all__ += ["several", "truth", "whole"]
+__all__ = ["Kind", "Settings", "add_flags", "choice", "given_by_flags", "mapping", "number", "optional", "setting"]
+__all__ += ["several", "text", "truth", "whole"]
 
 LARGEST = 2**63  # whole numbers are below this: what torch and NumPy can take
 T = TypeVar("T", bound="Settings")
@@ -81,7 +81,7 @@ def truth() -> Kind:
     return Kind("true or false", fit)
 
 
-def name() -> Kind:
+def text() -> Kind:
     """A text that is not empty."""
 
     def fit(value: Any) -> str:
@@ -357,22 +357,22 @@ def add_flags(
             continue
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        kind, text = each.metadata["kind"], each.metadata["help"].replace("%", "%%")
+        kind, description = each.metadata["kind"], each.metadata["help"].replace("%", "%%")
         flag = each.metadata["flag"] or "--" + each.name.replace("_", "-")
         if kind.wanted.startswith("true or false"):
             if each.metadata["by_task"]:
                 action: Any = argparse.BooleanOptionalAction
-                text += _default_text(each, defaults)
+                description += _default_text(each, defaults)
             else:
                 action = "store_false" if each.default is True else "store_true"
-            groups[group].add_argument(flag, dest=each.name, action=action, default=None, help=text)
+            groups[group].add_argument(flag, dest=each.name, action=action, default=None, help=description)
             continue
         options = {key: value for key, value in kind.flag.items() if key != "names"}
         if each.metadata["parse"] is not None:  # by `given_by_flags`, since argparse would hide what is wrong
             options = {}
-        text += _default_text(each, defaults)
+        description += _default_text(each, defaults)
         groups[group].add_argument(
-            flag, dest=each.name, default=None, help=text, metavar=each.metadata["metavar"], **options
+            flag, dest=each.name, default=None, help=description, metavar=each.metadata["metavar"], **options
         )
 
 

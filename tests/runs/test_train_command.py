@@ -62,7 +62,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(place: Path, *more: str, task: bool = True) -> list[str]:
     """A small run's command line, and `more`."""
-    sizes = flags(**SIZES, parameters=PERIODS)
+    periods = {name: value for name, value in PERIODS.items() if not any(word.startswith(f"{name}=") for word in more)}
+    sizes = flags(**SIZES, parameters=periods)
     where = ["--frontend", str(place / "r2.safetensors"), "--bank", str(place / "bank"), "--readout", "pool"]
     begin = ["--task", "rdm"] if task else []
     return [*begin, *where, *sizes, "--seed", str(SEED), "--device", "cpu", *more]
@@ -326,9 +327,9 @@ class TestAreas:
         assert "reads areas 0 and 2, averaged to 3 x 3: 1,728 features" in printed
         assert_same_run(whole, broken)
 
-    @pytest.mark.parametrize(("default", "read"), [((1,), [1]), (2, [2]), ((1, 6, 7), [1, 3]), (None, [3])])
+    @pytest.mark.parametrize(("default", "areas"), [((1,), [1]), (2, [2]), ((1, 6, 7), [1, 3]), (None, [3])])
     def test_a_task_s_default_is_read_where_the_network_has_it(
-        self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: Any, read: list[int]
+        self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: Any, areas: list[int]
     ):
         kind = type(tasks.get("rdm"))
         monkeypatch.setattr(kind, "run_defaults", {**kind.run_defaults, "areas": default, "side": 2})
@@ -336,7 +337,7 @@ class TestAreas:
             code, printed, _ = output_of(train.main, *self.words(place, deep, tmp_path / "run"))
         assert code == 130
         config = read(tmp_path / "run", "config.json")
-        assert (config["areas"], config["side"]) == (read, 2)
+        assert (config["areas"], config["side"]) == (areas, 2)
         assert "averaged to 2 x 2" in printed
 
     def test_what_a_run_has_must_be_there_when_it_goes_on(self, place: Path, deep: Path, tmp_path: Path):
@@ -536,7 +537,7 @@ class TestBadInput:
     def test_weights_of_another_network(self, place: Path, tmp_path: Path):
         torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "linear.pth")
         assert refused_by(place, "linear.pth").startswith(
-            "weights linear.pth: not a CordsNet of 2, 4, 6 or 8 areas in the published format"
+            f"weights {tmp_path}/linear.pth: not a CordsNet of 2, 4, 6 or 8 areas in the published format"
         )
 
     @pytest.mark.parametrize("saved_by", ["pickle", "torch"])
@@ -546,7 +547,9 @@ class TestBadInput:
             torch.save(harmful, tmp_path / "code.pth")
         else:
             (tmp_path / "code.pth").write_bytes(pickle.dumps(harmful))
-        assert refused_by(place, "code.pth").startswith("weights code.pth: refused, since reading it would run code")
+        assert refused_by(place, "code.pth").startswith(
+            f"weights {tmp_path}/code.pth: refused, since reading it would run code"
+        )
         assert not (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize("name", ["--out", "--bank"])
@@ -570,7 +573,7 @@ class TestBadInput:
             ("--areas 0", "--areas 0: the run in {} has 1; leave it out"),
             ("--side 2", "--side 2: the run in {} has 8; leave it out"),
             ("--dt 10", "--dt 10: the run in {} has 20; leave it out"),
-            ("--set motion=300", "--set motion=300: the run in {} has motion=120; leave it out"),
+            ("--set motion=300", "--set motion=300: the run in {} has --set motion=120; leave it out"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),
             ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.004"),
             ("--see 4", "--seed 4: the run in {} has 3"),

@@ -133,7 +133,7 @@ class TestDocuments:
 
     def test_no_other_page_has_examples_that_are_not_run(self):
         pages = {path.name for path in (ROOT / "docs").rglob("*.md") if "```python" in path.read_text(encoding="utf-8")}
-        # tasks/test_registry.py holds own-task.md to its example; training/test_learning.py has a run for first-run.md to load
+        # tasks/test_registry.py holds own-task.md to its example; training/test_learning.py has a run for first-run.md
         assert pages == {*RUN, "own-task.md", "first-run.md"}
 
 

@@ -87,7 +87,7 @@ def text() -> Kind:
     def fit(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError
-        return value
+        return str(value)  # NumPy has texts of its own
 
     return Kind("a name", fit)
 
@@ -98,7 +98,7 @@ def choice(*names: str) -> Kind:
     def fit(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
             raise ValueError
-        return value
+        return str(value)
 
     return Kind(f"one of {', '.join(names)}", fit, {"names": names})
 

@@ -1,4 +1,4 @@
-"""Settings that say what they may be: from Python, from a file and from flags the same values, or one line that names one."""
+"""Settings: from Python, from a file and from flags the same values, or one line that names the one that is wrong."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from cordstasks.analysis import (
     fit_choices,
     fit_weibull,
 )
+from cordstasks.analysis.figures.style import new_figure
 from cordstasks.errors import InputError
 
 LEVELS = np.array([0.0, 0.032, 0.064, 0.128, 0.256, 0.512])
@@ -248,7 +249,7 @@ def test_save_writes_a_png_or_leaves_the_old_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: figures.save(figures.new_figure(2, 2), "a.pdf"), "path is a.pdf.*end in .png"),
+        (lambda: figures.save(new_figure(2, 2), "a.pdf"), "path is a.pdf.*end in .png"),
         (lambda: figures.psychometric([], *_psychometric()[1:]), "signed has no rows"),
         (lambda: figures.learning_curve([1, 2], [0.5], [1], [0.5]), "train_loss has 1 trials but steps has 2"),
         (lambda: figures.contact_sheet(_sheet(), ["a"], list("vwxyz"), ""), "row_labels has 1 labels for 3"),

@@ -1,4 +1,4 @@
-"""Settings of abstract runs: every wrong type and range is one line; NumPy's numbers and lists do as well."""
+"""Settings of both families: every wrong type and range is one line; NumPy's numbers and lists do as well."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import fields
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,45 +14,115 @@ import pytest
 
 from cordstasks import tasks
 from cordstasks.errors import InputError
-from cordstasks.runs.abstract_command import given_settings, parser, seeds, settings
-from cordstasks.training.abstract_settings import MOST_SEEDS, Settings, checked
+from cordstasks.train import main
+from cordstasks.training.settings import (
+    INPUTS,
+    INPUTS_TAUGHT,
+    MOST_SEEDS,
+    AbstractSettings,
+    NetworkSettings,
+    VisualSettings,
+    seeds_of_text,
+)
+from cordstasks.utils.arguments import shown
+from helpers import refused
 
 NAN = math.nan
-WRONG: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(
-        ("units", "rank", "steps", "batch", "evaluate_every", "validation", "heldout"),
-        (0, -3, 1.0, "5", True, None, NAN, [5], 10**30),
-    ),
-    **dict.fromkeys(("learning_rate", "clip", "dt", "tau"), (0, -1.0, "1", True, None, NAN, math.inf, [1.0], 10**400)),
-    **dict.fromkeys(("noise", "gain"), (-0.1, "1", True, None, NAN, math.inf, (1.0,))),
+WHOLE = (0, -3, 1.0, "5", True, None, NAN, [5], 10**30)
+ABOVE_ZERO = (0, -1.0, "1", True, None, NAN, math.inf, [1.0], 10**400)
+FROM_ZERO = (-0.1, "1", True, None, NAN, math.inf, (1.0,))
+TRUTH = ("false", "true", 0, 1, None)
+SEED = (-1, 1.0, "5", True, NAN, [5], 2**63, 10**30)
+NETWORK: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("units", "rank", "steps", "batch", "evaluate_every", "validation", "heldout"), WHOLE),
+    **dict.fromkeys(("learning_rate", "clip", "dt", "tau"), ABOVE_ZERO),
+    **dict.fromkeys(("noise", "gain"), FROM_ZERO),
     "density": (0, 1.1, "0.2", True, None, NAN),
     "excitatory": (0, 1, "0.8", True, NAN, [0.8]),
-    "goal": (1.1, "1", True, NAN, -math.inf),
-    "train_inputs": ("false", "true", 0, 1, None),
-    "train_outputs": ("false", 0.0, []),
+    **dict.fromkeys(("train_inputs", "train_outputs"), TRUTH),
     "shape": ((4, 5), (4, 5, 5, 1), (4.0, 5, 5), (0, 5, 5), "4x5x5", 100, (True, 10, 10)),
-    "seeds": ((), (1, 1), 3, "0:3", (0, -1), (0.0, 1.0), (True,), [[0]], None),
-    "parameters": (5, "delay", [("delay", 500)], {1: 2}, {"delays": 5}, {"delay": "x"}, {"delay": True}, {"delay": "1"}),
-    "task": ("dmz", 5, None, ["dms"]),
+    "parameters": (5, "delay", [("delay", 500)], {1: 2}),
     "connectivity": ("fulll", None, 3, ["full"]),
     "activation": ("sigmoid", True, ("relu",)),
     "form": ("rates", 1.0),
-}  # fmt: skip
+}
+WRONG: dict[type[NetworkSettings], dict[str, tuple[Any, ...]]] = {
+    AbstractSettings: {
+        **NETWORK,
+        "task": ("dmz", 5, None, ["dms"], ""),
+        "parameters": (*NETWORK["parameters"], {"delays": 5}, {"delay": "x"}, {"delay": True}, {"delay": "1"}),
+        "seeds": ((), (1, 1), "0:3", (0, -1), (0.0, 1.0), (True,), [[0]], None),
+        "goal": (1.1, "1", True, NAN, -math.inf),
+    },
+    VisualSettings: {
+        **NETWORK,
+        **dict.fromkeys(("task", "frontend", "readout"), (5, None, ["rdm"], "", " ")),
+        "precision": (5, "", ["tf32"]),
+        "areas": ((), (1, 1), (-1,), (1.0,), "1", (True,), [[0]]),
+        "side": tuple(value for value in WHOLE if value is not None),
+        "inputs": tuple(value for value in WHOLE if value is not None),
+        "tolerance": (-1e-9, 0.1, "0", None, NAN, True),
+        **dict.fromkeys(("trials", "patience", "mix_fewest"), WHOLE),
+        "components": (1, *WHOLE),
+        "seed": (*SEED, None),
+        "trials_seed": SEED,
+        **dict.fromkeys(("weight_decay", "input_noise", "auxiliary"), FROM_ZERO),
+        "average": (-0.1, 1, 1.0, "0.9", None, NAN),
+        "recombine": (-0.1, 1.1, "0.9", None, NAN, True),
+        **dict.fromkeys(("whiten", "labels_only", "teacher", "mix"), TRUTH),
+        **dict.fromkeys(("components_per_trial", "odds_gain", "odds_typical"), ABOVE_ZERO),
+        "lags_ms": ((), (20.0, 20), 0.0, (20.0, -1), ("20",), None, (NAN,), True),
+        "mix_sizes": ((), (0, 1), (1.5,), "2", None, (True,)),
+    },
+}
+TASK = {AbstractSettings: "dms", VisualSettings: "rdm"}
+EACH = [(kind, name, value) for kind, wrong in WRONG.items() for name, values in wrong.items() for value in values]
 
 
 class TestSettings:
-    def test_every_field_is_tried(self):
-        assert {field.name for field in fields(Settings)} == set(WRONG)
+    @pytest.mark.parametrize("kind", WRONG)
+    def test_every_field_is_tried(self, kind: type[NetworkSettings]):
+        assert set(kind.names()) == set(WRONG[kind])
+        assert kind.names()[0] == "task"
 
-    @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-    def test_wrong_types_and_ranges_are_one_line_with_the_value(self, name: str, value: Any):
-        given = {"task": "dms", name: value}
+    @pytest.mark.parametrize(("kind", "name", "value"), EACH)
+    def test_wrong_types_and_ranges_are_one_line_with_the_value(self, kind: type[NetworkSettings], name: str, value: Any):
         with pytest.raises(InputError) as caught:
-            Settings(**given)
+            kind(**{"task": TASK[kind], name: value})
         assert "\n" not in str(caught.value)
-        assert name in str(caught.value) or name == "parameters"
-        if name not in ("parameters", "seeds", "shape"):
-            assert repr(value) in str(caught.value)
+        if name == "parameters":  # the task says what is wrong with one of its own
+            assert ": give " in str(caught.value) or "is unknown; did you mean" in str(caught.value)
+        elif isinstance(value, str) and f"{name} {value!r} is unknown" in str(caught.value):
+            assert "(known: " in str(caught.value)
+        else:
+            assert str(caught.value).startswith(f"{name}={shown(value)}: give ")
+
+    @pytest.mark.parametrize("kind", WRONG)
+    def test_what_they_give_makes_them_again(self, kind: type[NetworkSettings]):
+        given = {"connectivity": "conv", "units": 99, "shape": (11, 3, 3), "excitatory": 0.5, "tau": 80.0}
+        own = {"seeds": (1, 2), "goal": 0.5} if kind is AbstractSettings else {"areas": (2, 0), "lags_ms": 60}
+        made = kind(TASK[kind], **given, **own, parameters={"fixation": [500.0, 700.0]})
+        assert kind.from_dict(json.loads(json.dumps(made.as_dict())), "a file") == made
+        assert made.parameters == {"fixation": (500.0, 700.0)}
+
+    @pytest.mark.parametrize("kind", WRONG)
+    def test_help_and_defaults_fit(self, kind: type[NetworkSettings]):
+        for each in fields(kind):
+            assert each.metadata["help"]
+            if each.name != "task":
+                assert kind.checked(each.name, each.default) == (each.default if each.name != "parameters" else {})
+
+    def test_one_seed_or_area_alone_will_do(self):
+        assert AbstractSettings("dms", seeds=3).seeds == (3,)
+        assert VisualSettings("rdm", areas=2, lags_ms=30, mix_sizes=4).areas == (2,)
+
+    def test_order_does_not_matter_where_it_means_nothing(self):
+        assert VisualSettings("rdm", areas=(3, 0)) == VisualSettings("rdm", areas=[0, 3])
+        assert VisualSettings("rdm", lags_ms=(40, 20)) == VisualSettings("rdm", lags_ms=(20.0, 40.0))
+        assert AbstractSettings("dms", seeds=(1, 0)).seeds == (1, 0)  # networks come in this order
+
+    def test_five_seeds_by_default(self):
+        assert AbstractSettings("dms").seeds == (0, 1, 2, 3, 4)
 
     @pytest.mark.parametrize(
         ("given", "plain"),
@@ -61,6 +132,7 @@ class TestSettings:
             ({"seeds": np.arange(3)}, {"seeds": (0, 1, 2)}),
             ({"seeds": range(2, 4)}, {"seeds": (2, 3)}),
             ({"seeds": [np.int32(4), 1]}, {"seeds": (4, 1)}),
+            ({"seeds": np.uint8(4)}, {"seeds": (4,)}),
             ({"train_inputs": np.bool_(False)}, {"train_inputs": False}),
             ({"connectivity": "conv", "shape": [4, 5, 5]}, {"connectivity": "conv", "shape": (4, 5, 5)}),
             ({"parameters": {"delay": [500, 700]}}, {"parameters": {"delay": (500, 700)}}),
@@ -68,10 +140,10 @@ class TestSettings:
         ],
     )
     def test_numpy_and_lists_do_as_well(self, given: dict[str, Any], plain: dict[str, Any]):
-        one, two = Settings("dms", **given), Settings("dms", **plain)
+        one, two = AbstractSettings("dms", **given), AbstractSettings("dms", **plain)
         assert one == two
         assert json.loads(json.dumps(one.as_dict())) == json.loads(json.dumps(two.as_dict()))
-        assert Settings.from_dict(json.loads(json.dumps(one.as_dict()))) == one
+        assert AbstractSettings.from_dict(json.loads(json.dumps(one.as_dict())), "a file") == one
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -92,12 +164,12 @@ class TestSettings:
     )
     def test_settings_that_do_not_go_together(self, given: dict[str, Any], message: str):
         with pytest.raises(InputError, match=message):
-            Settings(**given)
+            AbstractSettings(**given)
 
     def test_one_setting_alone_is_not_measured_by_the_others(self):
-        assert checked("rank", 1000) == 1000
-        assert checked("shape", [1, 2, 3]) == (1, 2, 3)
-        assert checked("goal", None) is None
+        assert AbstractSettings.checked("rank", 1000) == 1000
+        assert AbstractSettings.checked("shape", [1, 2, 3]) == (1, 2, 3)
+        assert AbstractSettings.checked("goal", None) is None
 
 
 class TestTaskParameters:
@@ -132,31 +204,89 @@ class TestTaskParameters:
         assert [(row["f1"], row["f2"]) for row in task.design()] == expected
 
 
+class TestVisualDefaults:
+    """What a task does better with, unless it is given."""
+
+    def test_a_stationary_stream_has_a_teacher(self):
+        made = VisualSettings.new("rdm")
+        assert (made.teacher, made.mix, made.whiten, made.average) == (True, True, True, 0.0)
+        chosen = VisualSettings.new("rdm", mix=False, average=0.5, teacher=False)
+        assert (chosen.teacher, chosen.mix, chosen.whiten, chosen.average) == (False, False, True, 0.5)
+
+    def test_pictures_have_none(self):
+        made = VisualSettings.new("numerosity")
+        assert (made.teacher, made.mix, made.whiten) == (False, False, False)
+        assert made.average > 0
+
+    def test_labels_alone(self):
+        made = VisualSettings.new("rdm", labels_only=True)
+        assert (made.teacher, made.auxiliary, made.recombine) == (False, 0.0, 0.0)
+        assert VisualSettings.new("rdm", labels_only=True, auxiliary=0.5).auxiliary == 0.5
+
+    @pytest.mark.parametrize("task", tasks.names())
+    def test_quick_is_smaller_and_gives_way(self, task: str):
+        usual, small = VisualSettings.new(task), VisualSettings.new(task, quick=True)
+        assert small.trials * small.steps < usual.trials * usual.steps
+        assert VisualSettings.new(task, quick=True, trials=usual.trials).trials == usual.trials
+        assert VisualSettings.new(task, quick=True, parameters={"fixation": 120}).parameters["fixation"] == 120
+
+    def test_a_task_of_the_other_family(self):
+        with pytest.raises(InputError, match="task=dms: is an abstract task; this needs one that shows movies: rdm, "):
+            VisualSettings.new("dms")
+        with pytest.raises(InputError, match="task 'rdm' is unknown"):
+            AbstractSettings.new("rdm")
+
+    @pytest.mark.parametrize(("given", "features", "inputs"), [(None, 1000, INPUTS), (None, 60, 60), (20, 60, 20)])
+    def test_inputs_follow_from_the_features(self, given: int | None, features: int, inputs: int):
+        made = VisualSettings("catdog", inputs=given)
+        assert made.with_inputs(features, chosen=given is not None).inputs == inputs
+
+    def test_a_teacher_chooses_few_inputs(self):
+        assert VisualSettings("rdm", teacher=True).with_inputs(1000, chosen=False).inputs == INPUTS_TAUGHT
+
+    def test_more_inputs_than_features(self):
+        assert VisualSettings("rdm", inputs=70).with_inputs(64, chosen=False).inputs == 64
+        with pytest.raises(InputError, match="inputs=70: the front-end has 64 features; give at most as many"):
+            VisualSettings("rdm", inputs=70).with_inputs(64, chosen=True)
+
+    def test_the_movies_seed(self):
+        assert VisualSettings("rdm", seed=4).seed_of_trials == 4
+        assert VisualSettings("rdm", seed=4, trials_seed=0).seed_of_trials == 0
+
+    @pytest.mark.parametrize("kind", WRONG)
+    @pytest.mark.parametrize(("name", "value", "fitting"), [("rank", 3, "lowrank"), ("density", 0.5, "sparse")])
+    def test_what_only_another_connectivity_has_is_refused(
+        self, kind: type[NetworkSettings], name: str, value: Any, fitting: str
+    ):
+        message = f"^{name}={value}: matters to {fitting} networks only; leave it out, or give connectivity={fitting}$"
+        with pytest.raises(InputError, match=message):
+            kind.new(TASK[kind], **{name: value})  # type: ignore[attr-defined]
+        assert getattr(kind.new(TASK[kind], connectivity=fitting, **{name: value}), name) == value  # type: ignore[attr-defined]
+
+
 class TestCommandLine:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
             (["--rank", "3"], "--rank 3: matters to lowrank networks only; leave it out, or give --connectivity lowrank"),
-            (["--density", "0.5", "--connectivity", "conv"], r"--density 0\.5: matters to sparse networks only"),
+            (["--density", "0.5", "--connectivity", "conv"], "--density 0.5: matters to sparse networks only"),
             (["--shape", "4x5x5", "--connectivity", "full"], "--shape 4x5x5: matters to conv networks only"),
             (["--set", "delay=500", "--set", "delay=600"], "--set delay=600: delay is set twice; leave one out"),
-            (["--set", 'delay="long"'], "delay='long': give a duration"),
-            (["--set", "delay=[100,null]"], r"delay=\(100, None\): give a duration"),
-            (["--seeds", "0:1000000000000"], f"--seeds 0:1000000000000: .* give at most {MOST_SEEDS}"),
+            (["--set", 'delay="long"'], "--set delay='long': give a duration"),
+            (["--set", "delay=[100,null]"], "--set delay=(100, None): give a duration"),
+            (["--seeds", "0:1000000000000"], "--seeds 0:1000000000000: are 1000000000000 networks; give at most"),
             (["--seeds", "0:5:2"], "--seeds 0:5:2: write 0:32"),
             (["--seeds", ""], "--seeds : write 0:32"),
-            (["--seeds=-1"], "seeds=-1: must be a whole number of at least 0"),
-            (["--dt", "60"], None),
-            (["--dt", "60", "--set", "first=50"], r"dt=60 ms is longer than first can be \(50 ms\)"),
+            (["--seeds=-1"], "--seeds (-1,): give one or more different seeds"),
+            (["--dt", "60", "--set", "first=50"], "--dt 60 ms is longer than first can be (50 ms)"),
         ],
     )
-    def test_options_are_checked_before_anything_runs(self, words: list[str], message: str | None):
-        options = parser().parse_args(["--task", "dms", *words])
-        if message is None:
-            assert settings(given_settings(options), quick=False).dt == 60
-            return
-        with pytest.raises(InputError, match=message):
-            settings(given_settings(options), quick=False)
+    def test_options_are_checked_before_anything_runs(
+        self, words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert refused(main, "--task", "dms", *words).startswith(message)
+        assert list(tmp_path.iterdir()) == []
 
     def test_many_seeds(self):
-        assert len(seeds(f"5:{5 + MOST_SEEDS}")) == MOST_SEEDS
+        assert len(seeds_of_text(f"5:{5 + MOST_SEEDS}")) == MOST_SEEDS

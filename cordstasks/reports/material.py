@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cordstasks.frontend.frontend import Features
+from cordstasks.frontend.features import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.tasks import TrialBatch, VisualTask
-from cordstasks.training.visual import TrialSet
+from cordstasks.training.trials import TrialSet
 from cordstasks.utils.run_folder import RunFolder
 
 __all__ = ["Material"]

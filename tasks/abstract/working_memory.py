@@ -188,7 +188,7 @@ class MemoryProTask(AbstractTask):
     ----------
     fixation, stimulus, delay, response : float or (float, float)
         Durations in ms, or (shortest, longest).
-    places : int
+    locations : int
         Number of equally spaced angles; 0 for any angle on the circle.
     strength : float
         Length of the stimulus vector.
@@ -211,16 +211,16 @@ class MemoryProTask(AbstractTask):
     stimulus: Duration = 500.0
     delay: Duration = (500.0, 2000.0)
     response: Duration = 500.0
-    places: int = 0
+    locations: int = 0
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         asked = "0 for any angle, or a number of at least 2"
-        plain_fields(self, places=asked)
+        plain_fields(self, locations=asked)
         super().__post_init__()
         self._check_least(strength=0)
-        if self.places < 0 or self.places == 1:
-            raise InputError(f"places={self.places!r}: give {asked}")
+        if self.locations < 0 or self.locations == 1:
+            raise InputError(f"locations={self.locations!r}: give {asked}")
 
     @property
     def timing(self) -> dict[str, Duration]:
@@ -229,20 +229,20 @@ class MemoryProTask(AbstractTask):
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Fixate, or look to one of the places (for continuous angles, the nearest of eight)."""
-        number = self.places or self.sectors
-        return ("fixate", *(f"{360 * place / number:g} deg" for place in range(number)))
+        """Fixate, or look to one of the locations (for continuous angles, the nearest of eight)."""
+        number = self.locations or self.sectors
+        return ("fixate", *(f"{360 * location / number:g} deg" for location in range(number)))
 
     def draw(self, trials: int, rng: np.random.Generator) -> dict[str, Values]:
         """``angle`` in deg."""
-        if self.places:
-            return {"angle": 360 / self.places * rng.integers(0, self.places, trials)}
+        if self.locations:
+            return {"angle": 360 / self.locations * rng.integers(0, self.locations, trials)}
         return {"angle": 360 * rng.random(trials)}
 
     def design(self) -> list[dict[str, float]]:
-        """Each place, or eight of them."""
-        number = self.places or self.sectors
-        return [{"angle": 360 * place / number} for place in range(number)]
+        """Each location, or eight of them."""
+        number = self.locations or self.sectors
+        return [{"angle": 360 * location / number} for location in range(number)]
 
     def show(self, inputs: NDArray[np.float32], conditions: Mapping[str, Values], schedule: Schedule) -> None:
         """The angle during the stimulus, and the fixation input until the response."""
@@ -258,16 +258,18 @@ class MemoryProTask(AbstractTask):
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
     def check(self, conditions: Mapping[str, Values]) -> None:
-        """Any finite angle will do, unless there are places: then one of those."""
-        if self.places and "angle" in conditions:
-            place = conditions["angle"] * self.places / 360
-            if not np.allclose(place, np.round(place), atol=1e-9):
-                wrong = conditions["angle"][~np.isclose(place, np.round(place), atol=1e-9)][0]
-                raise InputError(f"angle={wrong:g}: choose a multiple of {360 / self.places:g} deg, as places={self.places}")
+        """Any finite angle will do, unless there are locations: then one of those."""
+        if self.locations and "angle" in conditions:
+            location = conditions["angle"] * self.locations / 360
+            if not np.allclose(location, np.round(location), atol=1e-9):
+                wrong = conditions["angle"][~np.isclose(location, np.round(location), atol=1e-9)][0]
+                raise InputError(
+                    f"angle={wrong:g}: choose a multiple of {360 / self.locations:g} deg, as locations={self.locations}"
+                )
 
     def answers(self, conditions: Mapping[str, Values]) -> NDArray[np.int64]:
-        """The place, or the nearest of eight."""
-        number = self.places or self.sectors
+        """The location, or the nearest of eight."""
+        number = self.locations or self.sectors
         return FIXATE + 1 + np.round(conditions["angle"] * number / 360).astype(np.int64) % number
 
     def angular_errors(self, outputs: NDArray[Any], batch: AbstractBatch) -> NDArray[np.float64]:

@@ -220,15 +220,15 @@ class MemorySaccadeEnv(NamedEnv, VisualEnv):
 
     **Observations.** uint8 (height, width, 3): the screen at time ``step * dt``.
 
-    **Actions.** 0 fixate, then one for each place: 1 is 0 deg (rightward), 2 is 45 deg, and so on.
+    **Actions.** 0 fixate, then one for each location: 1 is 0 deg (rightward), 2 is 45 deg, and so on.
 
     **Rewards.** -0.1 a step for not fixating too early (with ``abort=True`` that also ends the trial), 1 for the right
-    place and 0 for a wrong one, either of which ends the trial, and 0 for none.
+    location and 0 for a wrong one, either of which ends the trial, and 0 for none.
 
     **Trial timing.** 750 ms of fixation, 500 ms of cue, 1500, 3000 or 6000 ms of delay, and 500 ms in which to respond,
     with the fixation spot off.
 
-    **Conditions.** ``new_trial(place=90, delay=1500)``, or the same in ``reset(options={"conditions": {...}})``; what is
+    **Conditions.** ``new_trial(location=90, delay=1500)``, or the same in ``reset(options={"conditions": {...}})``; what is
     left open is balanced in blocks.
 
     **References.** Funahashi, Bruce & Goldman-Rakic 1989, J. Neurophysiol. 61: 331-349.

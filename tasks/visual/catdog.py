@@ -47,9 +47,9 @@ class CatDogTask(DelayedMatchTask):
     heldout_lines : tuple of str, optional
         Those that a network is not trained on.
     levels : tuple of float
-        Shares of a line's second animal.
+        Fractions of a line's second animal.
     boundary : float
-        The share of dog from which on a blend is a dog. No level may lie on it.
+        The fraction of dog from which on a blend is a dog. No level may lie on it.
     pictures : int
         Different pictures of each blend, which differ in place and size. Trials of one seed share them.
     size, size_jitter : float
@@ -186,8 +186,8 @@ class CatDogTask(DelayedMatchTask):
     def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:
         """One trial.
 
-        `conditions` are ``match`` (1 or 0), ``line`` and ``morph`` (share of the line's second animal) of the sample, and,
-        where they are not to be drawn, ``test_line`` and ``test_morph`` of the test.
+        `conditions` are ``match`` (1 or 0), ``line`` and ``morph`` (fraction of the line's second animal) of the sample,
+        and, where they are not to be drawn, ``test_line`` and ``test_morph`` of the test.
         """
         match = whether(conditions)
         known = self._pictures()
@@ -220,10 +220,10 @@ class CatDogTask(DelayedMatchTask):
             "match": float(sample.category == test.category),
             "morph": sample.morph,
             "line": sample.line,
-            "share": sample.share,
+            "fraction": sample.fraction,
             "test_morph": test.morph,
             "test_line": test.line,
-            "test_share": test.share,
+            "test_fraction": test.fraction,
         }
         return self._assembled(pictures, {name: picture.category for name, picture in chosen.items()}, shown, rng)
 

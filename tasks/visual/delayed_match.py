@@ -31,7 +31,7 @@ class DelayedMatchTask(VisualTask):
         Durations in ms, or (shortest, longest) of a uniform distribution. Without a second test (0 ms) a trial that does not
         match ends when it has been held through the test.
     second_tests : float
-        Share of the trials that do not match which go on to the second test; the others end with the test.
+        Fraction of the trials that do not match which go on to the second test; the others end with the test.
     two_choices : bool
         Answer in the test with one of two actions, match or nonmatch, and have no second test.
     spot : float
@@ -62,7 +62,7 @@ class DelayedMatchTask(VisualTask):
         for name, duration in self._durations().items():
             check_duration(name, duration, positive=name in ("fixation", "sample", "test"))
         if not 0 <= self.second_tests <= 1:
-            raise InputError(f"second_tests={self.second_tests!r}: give a share from 0 to 1")
+            raise InputError(f"second_tests={self.second_tests!r}: give a fraction from 0 to 1")
         self._rest()
 
     @property

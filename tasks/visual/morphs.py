@@ -27,10 +27,10 @@ class Picture:
     Attributes
     ----------
     line, morph :
-        The morph line, and the share of its second animal.
+        The morph line, and the fraction of its second animal.
     category : int
         0 or 1.
-    share : float
+    fraction : float
         Of the second category.
     stimulus : str
         What it shows; equal where two lines meet in one animal.
@@ -39,7 +39,7 @@ class Picture:
     line: str
     morph: float
     category: int
-    share: float
+    fraction: float
     stimulus: str
 
 
@@ -50,10 +50,10 @@ def drawn_pictures(levels: tuple[float, ...], boundary: float) -> tuple[Picture,
     for name, (first, second) in zip(ALL_LINES, LINES, strict=True):
         ends = [float(animal not in CATS) for animal in (first, second)]
         for level in levels:
-            share = (1 - level) * ends[0] + level * ends[1]
+            fraction = (1 - level) * ends[0] + level * ends[1]
             whole = {0.0: first, 1.0: second}.get(level)
             stimulus = f"{name}@{level:g}" if whole is None else whole
-            pictures.append(Picture(name, float(level), int(share > boundary), share, stimulus))
+            pictures.append(Picture(name, float(level), int(fraction > boundary), fraction, stimulus))
     return tuple(pictures)
 
 

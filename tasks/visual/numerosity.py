@@ -53,7 +53,7 @@ class NumerosityTask(DelayedMatchTask):
     training_pictures : int
         As many for a network to be trained on.
     sampled : float
-        Share of the pictures that samples are of; tests are of all.
+        Fraction of the pictures that samples are of; tests are of all.
     fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display :
         See `cordstasks.tasks.visual.delayed_match.DelayedMatchTask`.
     disc, diameters, gap, total_area, total_circumference, spacings, luminance :
@@ -108,7 +108,7 @@ class NumerosityTask(DelayedMatchTask):
             if value < 2:
                 raise InputError(f"{name}={value!r}: give a whole number of at least 2, for samples and tests differ")
         if not 0 < self.sampled <= 1:
-            raise InputError(f"sampled={self.sampled!r}: give a share above 0, at most 1")
+            raise InputError(f"sampled={self.sampled!r}: give a fraction above 0, at most 1")
         for number, control in product({min(self.numbers), max(self.numbers)}, self.controls):
             _picture(self._display(number, control), self.display, 0, 0)  # tried now, not at the first trial
 

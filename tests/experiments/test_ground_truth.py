@@ -45,7 +45,13 @@ VISUAL: dict[str, list[dict[str, Any]]] = {
     "CatDog": DELAYED_MATCH,
     "MemorySaccade": [
         {"fixation": 100.0, "cue": 60.0, "response": 20.0, "delays": (30.0, 70.0)},
-        {"fixation": (20.0, 90.0), "cue": (20.0, 90.0), "response": (25.0, 90.0), "delays": (45.0,), "places": (0.0, 90.0)},
+        {
+            "fixation": (20.0, 90.0),
+            "cue": (20.0, 90.0),
+            "response": (25.0, 90.0),
+            "delays": (45.0,),
+            "locations": (0.0, 90.0),
+        },
     ],
 }
 ABSTRACT: dict[str, list[dict[str, Any]]] = {

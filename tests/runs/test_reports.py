@@ -157,14 +157,14 @@ SETTINGS: list[tuple[str, int, dict[str, Any]]] = [
     ("catdog", 60, {"sample_time": 20.0, "delay": 20.0, "test": 20.0, "second_test": 0.0}),
     ("catdog", 60, {"sample_time": (20.0, 45.0), "fixation": (20.0, 70.0), "delay": (20.0, 45.0), "two_choices": True}),
     ("catdog", 60, {"heldout_lines": ()}),
-    ("saccade", 40, {"places": FOUR}),
-    ("saccade", 40, {"places": (0.0, 180.0)}),
-    ("saccade", 40, {"places": (-170.0, -20.0, 30.0, 200.0, 690.0)}),
+    ("saccade", 40, {"locations": FOUR}),
+    ("saccade", 40, {"locations": (0.0, 180.0)}),
+    ("saccade", 40, {"locations": (-170.0, -20.0, 30.0, 200.0, 690.0)}),
     ("saccade", 16, {}),  # one of each
     ("saccade", 24, {"delays": (100.0,)}),  # three of each
     ("saccade", 40, {"delays": (20.0,), "cue": 20.0, "response": 20.0, "fixation": 20.0}),
-    ("saccade", 40, {"delays": (20.0, 30.0), "cue": (20.0, 50.0), "places": FOUR}),
-    ("saccade", 40, {"delays": tuple(float(delay) for delay in range(40, 300, 20)), "places": FOUR}),
+    ("saccade", 40, {"delays": (20.0, 30.0), "cue": (20.0, 50.0), "locations": FOUR}),
+    ("saccade", 40, {"delays": tuple(float(delay) for delay in range(40, 300, 20)), "locations": FOUR}),
 ]
 
 
@@ -233,9 +233,9 @@ class TestWhatIsLeftOut:
             ("catdog", 40, {"lines": WITHIN}, "category boundary", "no sample was on a line"),
             ("catdog", 40, {"levels": (0.0, 0.1)}, "category boundary", "no sample was on a line"),
             ("catdog", 40, {"levels": (0.0, 1.0)}, "category index", "no morph line"),
-            ("saccade", 40, {"places": FOUR}, "width of tuning to place", "has 4 different values"),
-            ("saccade", 8, {}, "place decoded from the recurrent network", "needs three trials of each place"),
-            ("saccade", 8, {}, "tuning of the units to place", "give 2 or more of each value"),
+            ("saccade", 40, {"locations": FOUR}, "width of tuning to location", "has 4 different values"),
+            ("saccade", 8, {}, "location decoded from the recurrent network", "needs three trials of each location"),
+            ("saccade", 8, {}, "tuning of the units to location", "give 2 or more of each value"),
             ("saccade", 2, {"delays": (60.0, 80.0, 100.0, 120.0)}, "interval of the error at a delay of", "one trial says"),
         ],
     )
@@ -246,19 +246,19 @@ class TestWhatIsLeftOut:
         assert why in said[0]
 
     def test_four_places_are_tuned_to_all_the_same(self, tmp_path: Path):
-        summary, _ = reported(setting_of("saccade", {"places": FOUR}), 80, tmp_path)
+        summary, _ = reported(setting_of("saccade", {"locations": FOUR}), 80, tmp_path)
         assert summary["tuning"]["share"] > 0.5
         assert summary["tuning"]["median_half_width_deg"] is None
-        assert sum(summary["tuning"]["units_by_preferred_place"].values()) == summary["tuning"]["selective"]
+        assert sum(summary["tuning"]["units_by_preferred_location"].values()) == summary["tuning"]["selective"]
         assert summary["decoded_at_end_of_delay"]["rnn"]["accuracy"] > 0.5
 
     def test_places_of_other_turns_are_the_same_places(self, tmp_path: Path):
         both = [
-            reported(setting_of("saccade", {"places": places}), 60, folder)[0]["tuning"]
-            for places, folder in (((0.0, 90.0, 270.0), tmp_path / "a"), ((0.0, 90.0, -90.0), tmp_path / "b"))
+            reported(setting_of("saccade", {"locations": locations}), 60, folder)[0]["tuning"]
+            for locations, folder in (((0.0, 90.0, 270.0), tmp_path / "a"), ((0.0, 90.0, -90.0), tmp_path / "b"))
             if folder.mkdir() is None
         ]
-        counts = [tuned["units_by_preferred_place"] for tuned in both]
+        counts = [tuned["units_by_preferred_location"] for tuned in both]
         assert set(counts[1]) == {"0", "90", "-90"}
         assert sum(counts[1].values()) == both[1]["selective"] > 0
 

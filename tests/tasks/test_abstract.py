@@ -189,7 +189,7 @@ class TestStatistics:
     def test_angles_are_uniform_or_at_places(self):
         angles = MemoryProTask().sample(self.TRIALS, seed=5).conditions["angle"]
         assert stats.kstest(angles / 360, "uniform").pvalue > 1e-4
-        values, counts = np.unique(MemoryProTask(places=8).sample(4000, seed=5).conditions["angle"], return_counts=True)
+        values, counts = np.unique(MemoryProTask(locations=8).sample(4000, seed=5).conditions["angle"], return_counts=True)
         np.testing.assert_allclose(values, 45 * np.arange(8))
         assert stats.chisquare(counts).pvalue > 1e-4
 
@@ -320,7 +320,7 @@ class TestBadInput:
             ("perceptual-dm", {"strengths": ()}, r"strengths=\(\)"),
             ("parametric-wm", {"lowest": 40}, "lowest=40: must be below highest=34"),
             ("parametric-wm", {"differences": (25,)}, r"differences=\(25,\): none fits between 10 and 34 Hz"),
-            ("memory-pro", {"places": 1}, "places=1: give 0 for any angle, or a number of at least 2"),
+            ("memory-pro", {"locations": 1}, "locations=1: give 0 for any angle, or a number of at least 2"),
             ("dms", {"delays": 500.0}, "parameter of task dms 'delays' is unknown; did you mean 'delay'"),
         ],
     )
@@ -349,8 +349,8 @@ class TestBadInput:
             task.sample(**{"trials": 3, "seed": 0, **arguments})
 
     def test_of_places_and_outputs(self):
-        with pytest.raises(InputError, match=r"angle=30: choose a multiple of 45 deg, as places=8"):
-            MemoryProTask(places=8).sample(2, seed=0, angle=30.0)
+        with pytest.raises(InputError, match=r"angle=30: choose a multiple of 45 deg, as locations=8"):
+            MemoryProTask(locations=8).sample(2, seed=0, angle=30.0)
         batch = PerceptualDecisionTask().sample(4, seed=0)
         with pytest.raises(InputError, match=r"outputs of shape \(4, 51\): the batch has targets of shape \(4, 51, 1\)"):
             PerceptualDecisionTask().score(batch.targets[..., 0], batch)

@@ -364,7 +364,7 @@ class TestChecking:
             ("numerosity", {"two_choices": True, "fixation": (300.0, 1500.0)}),
             ("numerosity", {"second_tests": 0.4}),
             ("catdog", {"second_test": 0.0}),
-            ("saccade", {"places": (0.0, 90.0), "response": (200.0, 400.0)}),
+            ("saccade", {"locations": (0.0, 90.0), "response": (200.0, 400.0)}),
         ],
     )
     def test_the_tasks_that_there_are_pass(self, name: str, parameters: dict[str, object]):

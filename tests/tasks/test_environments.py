@@ -754,19 +754,19 @@ class TestDelayedMatch:
 class TestMemorySaccade:
     """By hand, at 20 ms: fixation 0-4, cue 5-9, delay 10-19, response 20-24."""
 
-    @pytest.mark.parametrize("place", [0.0, 120.0, 240.0])
-    def test_looking_to_the_place_after_the_delay_pays(self, place: float):
+    @pytest.mark.parametrize("location", [0.0, 120.0, 240.0])
+    def test_looking_to_the_place_after_the_delay_pays(self, location: float):
         environment = make(
             "cordstasks/MemorySaccade-v0",
-            places=(0.0, 120.0, 240.0),
+            locations=(0.0, 120.0, 240.0),
             fixation=100.0,
             cue=100.0,
             response=100.0,
             delays=(200.0,),
         )
-        right = 1 + int(place / 120)
+        right = 1 + int(location / 120)
         for action in (1, 2, 3):
-            environment.reset(seed=1, options={"conditions": {"place": place}})
+            environment.reset(seed=1, options={"conditions": {"location": location}})
             fixate(environment, 19)
             assert environment.step(action)[1] == -0.1
             _, reward, _, _, info = environment.step(action)

@@ -216,7 +216,7 @@ class TestCommand:
         assert "  timing     fixation 300, stimulus 500, delay 500-2000, response 500 (ms)\n" in listed
         assert "  curriculum delay 100-300, then 300-1000, then 500-2000\n" in listed
         assert "  angle      0, 45, 90, 135, 180, 225, 270, 315, and any between\n" in listed
-        assert "noise 0.05 on the first 2\n" in listed and "delay=[500,2000], response=500, places=0" in listed
+        assert "noise 0.05 on the first 2\n" in listed and "delay=[500,2000], response=500, locations=0" in listed
 
     def test_parameters_are_listed_as_they_are_set(self, capsys: pytest.CaptureFixture[str]):
         command.main(["list", "catdog"])

@@ -185,7 +185,7 @@ class TestStops:
         ("task", "parameters", "trials"),
         [
             ("perceptual-dm", {"catch": 0.9}, {"validation": 2, "heldout": 1}),
-            ("memory-pro", {"places": 2, "delay": 100.0}, {"validation": 2, "heldout": 2}),
+            ("memory-pro", {"locations": 2, "delay": 100.0}, {"validation": 2, "heldout": 2}),
             ("parametric-wm", {"differences": (24,), "delay": 100.0}, {"validation": 2, "heldout": 2}),
         ],
     )

@@ -108,7 +108,7 @@ class TestEachTask:
     [
         ("rdm", ("motion=200", "delay=[100,300]", "directions=[0,90,180,270]", "fixation=60", "choice=40")),
         ("rdm", ("motion=60", "fixation=[60,200]", "coherences=[0]", "training_coherences=[0]", "choice=[20,60]")),
-        ("saccade", ("places=[0,90,180,270]",)),
+        ("saccade", ("locations=[0,90,180,270]",)),
         ("numerosity", ("fixation=[60,200]", "delay=[0,100]", "test=[20,60]", "numbers=[1,4]", "second_test=[0,40]")),
     ],
 )

@@ -189,7 +189,7 @@ class TestTaskParameters:
             ("parametric-wm", {"lowest": 10.5}, r"lowest=10\.5: give a whole number of Hz"),
             ("parametric-wm", {"highest": "x"}, "highest='x': give a whole number of Hz"),
             ("parametric-wm", {"highest": 10**12}, "highest=1000000000000: give a whole number of Hz, from 0 to 10000"),
-            ("memory-pro", {"places": 8.0}, r"places=8\.0: give 0 for any angle"),
+            ("memory-pro", {"locations": 8.0}, r"locations=8\.0: give 0 for any angle"),
         ],
     )
     def test_wrong_types_name_the_parameter(self, task: str, given: dict[str, Any], message: str):

@@ -86,7 +86,7 @@ class TestTasks:
         batch = task.sample(np.int64(4), seed=np.uint8(3), dt=np.int64(20))
         assert set(batch.conditions["direction"]) <= {0.0, 90.0}
         assert task.actions == ("fixate", "0 deg", "90 deg")
-        assert tasks.get("saccade", places=range(0, 360, 90), delays=np.array([500])).places == (0, 90, 180, 270)
+        assert tasks.get("saccade", locations=range(0, 360, 90), delays=np.array([500])).locations == (0, 90, 180, 270)
         assert tasks.get("dms", delay=np.array([100, 300])).delay == (100, 300)
         assert tasks.get("numerosity", numbers=np.arange(1, 4), diameters=[0.5, 0.6]).numbers == (1, 2, 3)
         assert tasks.get("catdog", levels=np.array([0.0, 1.0]), display=Display(pixels=np.int16(32))).display.pixels == 32
@@ -110,9 +110,9 @@ class TestTasks:
             ("rdm", {"motion": True}, "motion=True: give a duration in ms"),
             ("rdm", {"paired": "yes"}, "paired='yes': give True or False"),
             ("rdm", {"display": 64}, "display=64: give a Display"),
-            ("saccade", {"places": {0, 90}}, "places={0, 90}: give angles in deg"),
-            ("memory-pro", {"places": 8.5}, "places=8.5: give 0 for any angle"),
-            ("memory-pro", {"places": True}, "places=True: give 0 for any angle"),
+            ("saccade", {"locations": {0, 90}}, "locations={0, 90}: give angles in deg"),
+            ("memory-pro", {"locations": 8.5}, "locations=8.5: give 0 for any angle"),
+            ("memory-pro", {"locations": True}, "locations=True: give 0 for any angle"),
             ("dms", {"delay": [500, 1000, 1500]}, "delay=.*: give a duration above 0 ms, or .shortest, longest."),
             ("dms", {"noise": None}, "noise=None: give a finite number"),
             ("parametric-wm", {"differences": ["a"]}, "differences=.*: give a tuple of whole numbers"),
@@ -166,7 +166,8 @@ class TestSampling:
         for name in ("dms", "memory-pro", "parametric-wm"):
             batch = tasks.get(name).sample(3, seed=0, dt=dt, delay=512.7)
             assert batch.conditions["delay"].tolist() == [512.7] * 3
-            assert (np.diff(batch.periods["delay"], axis=1) == 25).all()  # the steps that fit into it
+            assert (np.diff(batch.steps("delay"), axis=1) == 25).all()  # the steps that fit into it
+            assert (np.diff(batch.periods["delay"], axis=1) == 500).all()  # ms
             free = tasks.get(name).sample(3, seed=0, dt=dt).conditions["delay"]
             assert free.dtype == np.float64
 
@@ -190,7 +191,7 @@ class TestSampling:
                     task.trials(2, **{"seed": 0, **bad})
 
     def test_scores_of_a_single_target_are_told_apart(self) -> None:
-        task: AbstractTask = tasks.get("memory-pro", places=4)
+        task: AbstractTask = tasks.get("memory-pro", locations=4)
         alike = task.sample(3, seed=0, angle=90)
         assert not task.can_score(alike)
         assert task.can_score(task.sample(3, seed=0, angle=[0, 90, 90]))

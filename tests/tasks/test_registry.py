@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cordstasks.errors import InputError
 from cordstasks.stimuli import Display
 from cordstasks.tasks import __main__ as command
 from cordstasks.tasks import registry
+from cordstasks.tasks.environments.registration import environments
 from cordstasks.tasks.preview import animation, contact_sheet, curves, write_preview
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +144,33 @@ class TestFile:
         apart = [block for block in blocks if not any(lines(block) in file for file in files)]
         # a report of its own is no part of the example, see tests/runs/test_reports.py
         assert [block.split("(")[0].split(":")[0] for block in apart] == ["def by_tilt", "report"]
+
+
+class TestBuiltIn:
+    def test_a_module_in_the_folder_is_a_task_and_has_an_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        """To add a task to this package touches one file, and a second one for its environment's class."""
+        text = (
+            EXAMPLE.with_name("go_nogo.py")
+            .read_text()
+            .replace("strength: float", 'environment = "GoNoGo"\n    strength: float')
+        )
+        (tmp_path / "made_up.py").write_text(text)
+        monkeypatch.setattr(tasks.abstract, "__path__", [*tasks.abstract.__path__, str(tmp_path)])
+        module = "cordstasks.tasks.abstract.made_up"
+        try:
+            registry.load_built_in()
+            assert "go-nogo" in tasks.abstract_names()
+            assert type(tasks.get("go-nogo")).__module__ == module
+            assert environments(abstract=True)["cordstasks/GoNoGo-v0"] == "cordstasks.tasks.environments.abstract:GoNoGoEnv"
+        finally:
+            sys.modules.pop(module, None)
+
+    def test_the_modules_of_this_package_are_all_loaded_and_twice_does_no_harm(self):
+        before = (tasks.names(), tasks.abstract_names())
+        registry.load_built_in()
+        assert (tasks.names(), tasks.abstract_names()) == before
+        assert {"catdog", "numerosity", "rdm", "saccade"} <= set(before[0])
+        assert {"dms", "memory-pro", "perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm"} <= set(before[1])
 
 
 class TestPreview:

@@ -197,13 +197,13 @@ def reason_of(error: BaseException) -> str:
 
 def line_of(task: type[Task], error: BaseException) -> str:
     """``", line N"``: where in the file of a task's class an error arose, as far as that can be said."""
-    file = _file_of(task)
+    file = file_of(task)
     return "" if file is None else _line(file, error)
 
 
 def definition_of(task: type[Task], name: str) -> str:
     """``", line N"``: where in the file of a task's class a method or attribute, or else the class, is defined."""
-    file = _file_of(task)
+    file = file_of(task)
     with contextlib.suppress(OSError, SyntaxError, AttributeError):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file is not None else ():
             if isinstance(node, ast.ClassDef) and node.name == task.__name__:
@@ -219,7 +219,8 @@ def _defines(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _file_of(task: type[Task]) -> Path | None:
+def file_of(task: type[Task]) -> Path | None:
+    """The file that defines a task's class; None where that is not known, as in a notebook."""
     file = getattr(sys.modules.get(task.__module__), "__file__", None)
     return None if file is None else Path(file)
 

@@ -19,7 +19,7 @@ from cordstasks.errors import InputError
 from cordstasks.reports import common, general
 from cordstasks.reports.material import Material
 from cordstasks.tasks import TrialBatch, VisualTask, names
-from cordstasks.tasks.registry import line_of, reason_of, task_class
+from cordstasks.tasks.registry import file_of, line_of, reason_of, task_class
 from cordstasks.utils.files import read_json
 from cordstasks.utils.states import restoring
 
@@ -62,7 +62,7 @@ class _Report:
         except Exception as error:
             where = line_of(self.task, error)
             raise InputError(
-                f"task {self.task.id}{where}: its {name} fails: {reason_of(error)}; fix it, and continue the run"
+                f"task {file_of(self.task) or self.task.id}{where}: its {name} fails: {reason_of(error)}; fix it, and continue the run"
             ) from error
 
 

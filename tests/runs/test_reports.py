@@ -532,7 +532,7 @@ class Mine:
         [
             (
                 "return material.tasks",
-                r"^task mine, line \d+: its report fails: AttributeError: .*'tasks'; fix it, and",
+                r"mine.py, line \d+: its report fails: AttributeError: .*'tasks'; fix it, and",
             ),
             ("return [1]", r"^task mine: its report returns \[1\]; return a dictionary"),
             ("return {'seed': 1}", r"^task mine: its report returns 'seed', which the run itself writes; choose another"),
@@ -549,7 +549,7 @@ class Mine:
 
     def test_a_table_that_fails_names_the_line(self, tmp_path: Path):
         code = self.OBJECT.replace("summary['half']", "summary['quarter']")
-        with pytest.raises(InputError, match=r"^task mine, line \d+: its table fails: KeyError: 'quarter'; fix it"):
+        with pytest.raises(InputError, match=r"mine.py, line \d+: its table fails: KeyError: 'quarter'; fix it"):
             reported(self.own(tmp_path, code, "report: ClassVar[Any] = Mine"), 8, tmp_path)
 
     @pytest.mark.parametrize(

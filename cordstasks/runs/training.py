@@ -12,7 +12,7 @@ from tqdm import tqdm
 from cordstasks import reports, tasks
 from cordstasks.cordsnet import pretrained
 from cordstasks.cordsnet.network import CordsNet
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, naming
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.recorded import recorded_network, recorded_settings
@@ -77,7 +77,8 @@ def train(
         After Ctrl-C; with ``resume=True`` the run goes on from its last checkpoint.
     """
     execution = visual.Execution(device, weights, bank, bank_limit)
-    folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, verbose=verbose)
+    with naming({"path=": "out="}):
+        folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, verbose=verbose)
     return load_run(folder.path, weights, device=device, bank=bank)
 
 

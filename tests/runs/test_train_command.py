@@ -33,6 +33,7 @@ from cordstasks.training.trials import trial_set
 from cordstasks.utils.run_folder import RunFolder
 from helpers import (
     FIGURES,
+    ROOT,
     SHORT,
     assert_same_run,
     change,
@@ -46,7 +47,6 @@ from helpers import (
     tiny_cordsnet,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"trials": 24, "validation": 12, "heldout": 30, "steps": 120, "units": 16, "batch": 8}
 PERIODS = SHORT["rdm"]
 SEED = 3

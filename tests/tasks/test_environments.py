@@ -26,10 +26,10 @@ from cordstasks.tasks import RandomDotsTask, register
 from cordstasks.tasks.environments.frames import Frames
 from cordstasks.tasks.environments.registration import ENVIRONMENTS
 from cordstasks.tasks.environments.visual import RandomDots, VisualEnvironment
+from helpers import ROOT
 
 register()
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRY = "cordstasks.tasks.environments.registration:register"
 EVERY = pytest.mark.parametrize("name", ENVIRONMENTS)
 # neurogym.Dataset calls `seed`, which Gymnasium's checker reports as a method of the past.

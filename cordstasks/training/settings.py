@@ -166,8 +166,11 @@ class NetworkSettings(Settings):
         """
         defaults = {each.name: each.default for each in dataclasses.fields(NetworkSettings)}
         for each, connectivity in ONLY_FOR.items():
-            if given.get(each, defaults[each]) != defaults[each] and given.get("connectivity", "full") != connectivity:
-                value = "x".join(map(str, given[each])) if each == "shape" else given[each]
+            chosen = given.get(each)
+            if chosen is None or given.get("connectivity", "full") == connectivity:
+                continue
+            if defaults[each] is None or chosen != defaults[each]:
+                value = "x".join(map(str, chosen)) if each == "shape" else chosen
                 raise InputError(
                     f"{each}={value}: matters to {connectivity} networks only; leave it out, or give "
                     f"connectivity={connectivity}"

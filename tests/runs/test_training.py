@@ -15,6 +15,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend import FrontEnd
 from cordstasks.rnn.connectivity import Connectivity, Convolutional, Full, LowRank, Sparse
 from cordstasks.runs import TrainedNetworks, TrainedRun, load_run, train
+from cordstasks.training.networks import initial_network
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.interrupt import Interrupted
 from helpers import SHORT, assert_same_run, assert_same_state, contents, ctrl_c, flags, printed_by, read, settling_cordsnet
@@ -120,7 +121,7 @@ class TestTrain:
             assert_same_weights(made, train(out=made.path, resume=True, **{"device": "cpu", **again}))
         assert contents(made.path) == before
 
-    @pytest.mark.parametrize("step", [0, 9, 17, 29])
+    @pytest.mark.parametrize("step", [0, 9, 29])
     def test_a_stopped_run_ends_as_the_uninterrupted_one(
         self, place: Path, run: tuple[str, TrainedRun | TrainedNetworks], tmp_path: Path, step: int
     ):
@@ -236,32 +237,12 @@ class TestAnyConnectivitySees:
             assert network.settings()["excitatory"] == options.get("excitatory")
             assert float(network.alpha) == pytest.approx(run.settings.dt / run.settings.tau)
         assert_same_weights(made, again)
+        before = initial_network(made.settings, made.settings.inputs or 0, len(made.task.actions), seed=0).state_dict()
+        moved = {name: not torch.equal(value, before[name]) for name, value in made.model.rnn.state_dict().items()}
+        assert moved["input_weights"] is options.get("train_inputs", True)
+        assert moved["output_weights"] is options.get("train_outputs", True)
+        for name in made.model.rnn.recurrent_names:
+            assert moved[name] is (name in dict(made.model.rnn.named_parameters()))  # a mask and signs stay
         batch = made.heldout()
         np.testing.assert_array_equal(made.behaviour(batch).logits, again.behaviour(batch).logits)
         assert made.behaviour(batch).correct.mean() == made.summary["heldout"]["accuracy"]
-
-    def test_training_moves_what_it_may(self, place: Path, tmp_path: Path):
-        """The weights of a mask, of maps and of both factors; and nothing that is fixed."""
-        for name, more in (
-            ("sparse", {"density": 0.3}),
-            ("lowrank", {"rank": 2}),
-            ("conv", {"shape": (2, 3, 4), "train_inputs": False}),
-            ("full", {"train_outputs": False}),
-        ):
-            chosen = {**given(place, "visual"), "units": 24, "connectivity": name, **more, "weight_decay": 0.0}
-            few, many = (train("saccade", out=tmp_path / f"{name}{n}", **{**chosen, "steps": n}) for n in (1, 30))
-            assert isinstance(few, TrainedRun)
-            assert isinstance(many, TrainedRun)
-            moved = {
-                key: not torch.equal(value, few.model.rnn.state_dict()[key])
-                for key, value in many.model.rnn.state_dict().items()
-            }
-            assert moved["bias"]
-            assert moved["input_weights"] is more.get("train_inputs", True)
-            assert moved["output_weights"] is more.get("train_outputs", True)
-            recurrent = {key: value for key, value in moved.items() if key in many.model.rnn.recurrent_names}
-            assert any(recurrent.values())
-            if name == "sparse":
-                masked = many.model.rnn.connectivity.matrix().detach()[many.model.rnn.get_buffer("recurrent_mask") == 0]
-                assert len(masked) > 0
-                assert (masked == 0).all()

@@ -55,6 +55,9 @@ def parser(
     if visual:
         made.add_argument("--stimuli-dir", type=named_path, metavar="DIR", help="pictures of your own, for --task catdog")
         made.add_argument("--weights", type=named_path, help="file of the front-end's weights, on a machine without network")
+        made.add_argument(
+            "--monkey", type=named_path, metavar="FILE", help="for --task rdm: CSV table of animals' choices, drawn beside"
+        )
         made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the user's cache)")
         made.add_argument("--no-bank", action="store_true", help="keep no features on disk")
         made.add_argument(
@@ -110,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             out=out if options.out is None else options.out,
             resume=options.resume,
             quick=options.quick,
+            monkey=options.monkey if visual else None,
             verbose=True,
         )
     return 0

@@ -10,15 +10,17 @@ from typing import Any
 from tqdm import tqdm
 
 from cordstasks import reports, tasks
+from cordstasks.analysis.psychophysics.observers import Observer, read_observers
 from cordstasks.cordsnet import pretrained
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError, naming
+from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.recorded import recorded_network, recorded_settings
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.devices import resolve
-from cordstasks.utils.files import absolute
+from cordstasks.utils.files import absolute, read_json
 from cordstasks.utils.folders import family_of
 from cordstasks.utils.interrupt import Interrupted
 from cordstasks.utils.run_folder import RunFolder, unfinished_folder
@@ -36,6 +38,7 @@ def train(
     weights: str | os.PathLike[str] | CordsNet | None = None,
     bank: Path | str | bool | None = None,
     bank_limit: float = 10.0,
+    monkey: str | os.PathLike[str] | None = None,
     verbose: bool = False,
     **settings: Any,
 ) -> TrainedRun | TrainedNetworks:
@@ -57,6 +60,9 @@ def train(
         Of visual tasks: file of the front-end's weights.
     bank, bank_limit : path-like or bool, float
         Of visual tasks: see `cordstasks.frontend.FrontEnd`.
+    monkey : path-like, optional
+        Of random-dot motion: a CSV table of animals' choices (see `cordstasks.analysis.psychophysics.read_observers`), whose
+        accuracy is drawn beside the model's in ``observers.png``.
     verbose : bool
         Print what a command prints.
     **settings
@@ -78,7 +84,7 @@ def train(
     """
     execution = visual.Execution(device, weights, bank, bank_limit)
     with naming({"path=": "out="}):
-        folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, verbose=verbose)
+        folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
     return load_run(folder.path, weights, device=device, bank=bank)
 
 
@@ -90,6 +96,7 @@ def carry_out(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     quick: bool = False,
+    monkey: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> RunFolder:
     """Carry out, or continue, a run of either family, see `train`; returns its folder."""
@@ -104,6 +111,7 @@ def carry_out(
         folder = RunFolder(Path(out) if out is not None else Path("runs") / made.id, numbered=out is None)
         folder.check_free()
     given = _settled(task, settings)
+    animals = None if monkey is None else _animals(monkey, folder.config()["task"] if resume else made.id)
     try:
         if is_abstract:
             _abstract(given, folder, execution, resume=resume, quick=quick, verbose=verbose)
@@ -113,7 +121,27 @@ def carry_out(
         if not folder.begun:
             raise
         raise Interrupted(f"python -m cordstasks.train --resume --out {folder.path}") from stop
+    if animals is not None:
+        rows = beside(read_json(folder.path / "summary.json"), animals, folder.path)
+        if verbose:
+            print("\n".join(_observer_line(row) for row in rows))
     return folder
+
+
+def _animals(path: str | os.PathLike[str], task: str) -> list[Observer]:
+    """The animals of a table; read before anything is computed."""
+    if task != "rdm":
+        raise InputError(f"monkey={path}: goes with task rdm, not {task}; leave it out")
+    with naming({"path=": "monkey="}):
+        return read_observers(Path(path))
+
+
+def _observer_line(row: Mapping[str, Any]) -> str:
+    if row["threshold"] is None or "threshold" in row["at_bound"]:
+        return f"{row['observer']}: {row['trials']} trials, no threshold"
+    ends = row["threshold_interval"]
+    interval = "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
+    return f"{row['observer']}: threshold {row['threshold']:.3f}{interval} in {row['trials']} trials"
 
 
 def _settled(task: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:

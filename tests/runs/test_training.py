@@ -234,7 +234,13 @@ class TestAnyConnectivitySees:
             network = run.model.rnn
             assert network.kind == kind
             assert (network.units, network.activation, network.form) == (24, run.settings.activation, run.settings.form)
-            assert network.settings()["excitatory"] == options.get("excitatory")
+            weights = network.connectivity.matrix().detach()
+            excitatory, inhibitory = (weights >= 0).all(0), (weights <= 0).all(0)  # by the unit that they come from
+            if "excitatory" in options:
+                assert (excitatory | inhibitory).all()
+                assert float(excitatory.float().mean()) == pytest.approx(options["excitatory"], abs=0.05)
+            else:
+                assert not (excitatory | inhibitory).any()
             assert float(network.alpha) == pytest.approx(run.settings.dt / run.settings.tau)
         assert_same_weights(made, again)
         before = initial_network(made.settings, made.settings.inputs or 0, len(made.task.actions), seed=0).state_dict()

@@ -158,7 +158,6 @@ class TestRun:
         assert (training["steps"], training["best_step"]) == (120, best["step"])
         assert training["best_validation_loss"] == best["validation_loss"]
 
-    @pytest.mark.slow
     def test_labels_alone_teach_something_else(self, place: Path, finished: tuple[Path, str], tmp_path: Path):
         code, _, err = output_of(train.main, *arguments(place, "--labels-only", "--out", str(tmp_path / "run")))
         assert code == 0, err

@@ -131,22 +131,23 @@ def tiny_cordsnet(seed: int = 0, depth: int = 2, **options: Any) -> CordsNet:
         return CordsNet(depth, **{"classes": 3, "image_size": 32, **options})
 
 
-def settling_cordsnet() -> CordsNet:
-    """A small CordsNet whose recurrence is weak, so that its activity settles soon."""
+def settling_cordsnet(recurrence: float = 0.4, **options: Any) -> CordsNet:
+    """A small CordsNet whose `recurrence` is weak, so that its activity settles soon; the same numbers each time."""
     import torch
 
     from cordstasks.cordsnet.network import set_weight
 
     generator = torch.Generator().manual_seed(3)
-    network = tiny_cordsnet()
+    network = tiny_cordsnet(**options)
     with torch.no_grad():
         for name, part in network.named_modules():
             if hasattr(part, "parametrizations"):
-                spread = (0.4 if "area_conv" in name else 1.0) / part.weight[0].numel() ** 0.5
+                spread = (recurrence if "area_conv" in name else 1.0) / part.weight[0].numel() ** 0.5
                 set_weight(part, spread * torch.randn(part.weight.shape, generator=generator))
         for bias in network.conv_bias:
             bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
-    return network
+        network.out_fc.bias.zero_()
+    return network.eval()
 
 
 def read(folder: Path, name: str = "summary.json") -> dict[str, Any]:

@@ -157,14 +157,20 @@ class NetworkSettings(Settings):
     def check_used(given: Mapping[str, Any]) -> None:
         """Raise an InputError if a setting is given that the given connectivity does not have.
 
+        The default will do, so that all settings of a run can be given again.
+
         Parameters
         ----------
         given : mapping
             Settings that a caller chose.
         """
+        defaults = {each.name: each.default for each in dataclasses.fields(NetworkSettings)}
         for each, connectivity in ONLY_FOR.items():
-            if given.get(each) is not None and given.get("connectivity", "full") != connectivity:
-                value = "x".join(map(str, given[each])) if each == "shape" else given[each]
+            chosen = given.get(each)
+            if chosen is None or given.get("connectivity", "full") == connectivity:
+                continue
+            if defaults[each] is None or chosen != defaults[each]:
+                value = "x".join(map(str, chosen)) if each == "shape" else chosen
                 raise InputError(
                     f"{each}={value}: matters to {connectivity} networks only; leave it out, or give "
                     f"connectivity={connectivity}"

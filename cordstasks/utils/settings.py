@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
@@ -301,13 +302,19 @@ class Settings:
         for each, value in sorted(given.items()):
             now, then = self.checked(each, value), getattr(self, each)
             if isinstance(now, Mapping):  # only what is given again must agree
-                now = {key: content for key, content in now.items() if content != then.get(key)}
+                now = {key: content for key, content in now.items() if not _same(content, then.get(key))}
                 if not now:
                     continue
-                then = {key: then.get(key) for key in now}
-            if now != then:
-                has = "none" if then is None else _text(then)
+                then = {key: then[key] for key in now if key in then}
+            if not _same(now, then):
+                has = "none" if then is None or then == {} else _text(then)
                 raise InputError(f"{each}={_text(now)}: the run in {folder} has {has}; leave it out, or use another folder")
+
+
+def _same(now: Any, then: Any) -> bool:
+    """Whether two values are equal, or are whole paths of one file or folder."""
+    paths = isinstance(now, str) and isinstance(then, str) and os.path.isabs(now)
+    return bool(now == then or (paths and os.path.realpath(now) == os.path.realpath(then)))
 
 
 def _listed(value: Any) -> Any:

@@ -9,33 +9,36 @@ import numpy as np
 import pytest
 
 from cordstasks import compare, tasks
-from cordstasks.experiments.comparison import common_trials, trajectories
+from cordstasks.experiments.groups import common_trials, rates_of
 from cordstasks.rnn import RNN
 from helpers import printed_by, read, refused
 
 
 @pytest.mark.parametrize("name", tasks.abstract_names())
 def test_common_trials_have_no_noise_no_repeats_and_one_course(name: str):
-    inputs, conditions = common_trials(tasks.get(name), 12, dt=20.0)
-    again, _ = common_trials(tasks.get(name), 12, dt=20.0)
-    np.testing.assert_array_equal(inputs, again)
-    assert len({row.tobytes() for row in inputs}) == len(inputs) <= 12
-    assert all(len(values) == len(inputs) for values in conditions.values())
+    trials, again = (common_trials(tasks.get(name), 12, dt=20.0) for _ in range(2))
+    inputs = trials.inputs
+    assert inputs is not None
+    np.testing.assert_array_equal(inputs, again.inputs)
+    assert len({row.tobytes() for row in inputs}) == len(inputs) == len(trials) <= 12
+    assert all(len(values) == len(inputs) for values in trials.conditions.values())
+    assert trials.steps == inputs.shape[1]
     steps = np.abs(np.diff(inputs, axis=1)).sum(2) > 1e-6  # without noise inputs change at the ends of periods only
     assert steps.sum(1).max() <= 4
 
 
 def test_common_trials_hold_durations_at_their_middle_and_leave_other_pairs_of_numbers_alone():
     task = tasks.get("parametric-wm", differences=(22, 24), delay=(200.0, 400.0), first=(15.0, 65.0))
-    inputs, conditions = common_trials(task, 12, dt=10.0)
-    assert inputs.shape[1] == (100 + 40 + 300 + 100 + 100) / 10
+    trials = common_trials(task, 12, dt=10.0)
+    conditions = trials.conditions
+    assert trials.steps == (100 + 40 + 300 + 100 + 100) / 10
     assert set(np.abs(conditions["f1"] - conditions["f2"])) == {22, 24}
 
 
 def test_trajectories_are_the_noise_free_rates():
     network = RNN(2, 7, 1, noise=3.0)
     inputs = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
-    first, second = trajectories(network, inputs), trajectories(network, inputs)
+    first, second = rates_of(network, inputs), rates_of(network, inputs)
     np.testing.assert_array_equal(first, second)
     weights = {name: value.detach().numpy() for name, value in network.named_parameters()}
     x = np.zeros((4, 7))
@@ -70,7 +73,7 @@ def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--tasks", "dmz"), "task 'dmz' is unknown; did you mean 'dms'?"),
+        (("--tasks", "dmss"), "task 'dmss' is unknown; did you mean 'dms'?"),
         (("--connectivities", "dense"), "connectivity 'dense' is unknown"),
         (("--activations", "sigmoid"), "activation 'sigmoid' is unknown"),
         (("--alpha", "1.5"), "--alpha 1.5: give a number from 0 to 1"),

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from cordstasks.cordsnet import CordsNet, Preprocessing, save
-from cordstasks.cordsnet.network import set_weight
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend import frontend as module
@@ -23,23 +22,9 @@ from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.frontend.histories import Accounts
 from cordstasks.stimuli import Movie
 from cordstasks.utils.devices import resolve
+from helpers import settling_cordsnet, tiny_cordsnet
 
 HALF = 2.0**-11  # largest relative rounding error of a float16
-
-
-def small_network(**options: Any) -> CordsNet:
-    """A CordsNet-R2 at 32 px that settles; the same numbers each time."""
-    generator = torch.Generator().manual_seed(3)
-    made = CordsNet(2, **{"classes": 3, "image_size": 32, **options})
-    with torch.no_grad():
-        for name, part in made.named_modules():
-            if hasattr(part, "parametrizations"):
-                spread = (0.5 if "area_conv" in name else 1.0) / part.weight[0].numel() ** 0.5
-                set_weight(part, spread * torch.randn(part.weight.shape, generator=generator))
-        for bias in made.conv_bias:
-            bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
-        made.out_fc.bias.zero_()
-    return made.eval()
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +35,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def network() -> CordsNet:
-    return small_network()
+    return settling_cordsnet(0.5)
 
 
 @pytest.fixture
@@ -157,7 +142,7 @@ def doubled(network: CordsNet) -> None:
 
 CHANGES: dict[str, Callable[[CordsNet], Any]] = {
     "in place": doubled,
-    "other weights": lambda network: network.load_state_dict(CordsNet(2, classes=3, image_size=32).state_dict()),
+    "other weights": lambda network: network.load_state_dict(tiny_cordsnet().state_dict()),
     "half": lambda network: network.half(),
     "double": lambda network: network.double(),
     "alpha": lambda network: setattr(network, "alpha", 0.9),
@@ -176,7 +161,7 @@ class TestACallersNetwork:
     )
     def test_what_becomes_of_it_changes_nothing(self, whose: str, change: str, tmp_path: Path):
         """Nor does what becomes of the network that the front-end shows."""
-        given, movies = small_network(), noise_movies(1)
+        given, movies = settling_cordsnet(0.5), noise_movies(1)
         front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
         digest, before = front_end.digest(), front_end.features(movies, dt=8).rows.clone()
         CALLERS_CHANGES[change](given if whose == "caller's" else front_end.network)
@@ -184,12 +169,12 @@ class TestACallersNetwork:
         torch.testing.assert_close(front_end.features(movies, dt=8).rows, before, rtol=0, atol=0)
         assert front_end.digest() == digest
         # so the bank names them rightly, too
-        again = FrontEnd(small_network(), device="cpu", bank=tmp_path, tolerance=0).features(movies, dt=8)
+        again = FrontEnd(settling_cordsnet(0.5), device="cpu", bank=tmp_path, tolerance=0).features(movies, dt=8)
         assert again.accounts.simulated == 0
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
     def test_it_stays_as_it_is(self, dtype: torch.dtype):
-        given = small_network().to(dtype)
+        given = settling_cordsnet(0.5).to(dtype)
         state = {name: value.clone() for name, value in given.state_dict().items()}
         front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
         front_end.features(noise_movies(1), dt=8)
@@ -198,7 +183,7 @@ class TestACallersNetwork:
             assert value.dtype == dtype
             assert torch.equal(value, state[name])
         assert front_end.network is not given
-        assert front_end.digest() == FrontEnd(small_network().to(dtype).float(), device="cpu", bank=False).digest()
+        assert front_end.digest() == FrontEnd(settling_cordsnet(0.5).to(dtype).float(), device="cpu", bank=False).digest()
 
 
 class TestWhatIsKept:
@@ -269,7 +254,7 @@ class TestTheKey:
         plain = self.key(make())
         for changed in ("alpha", "preprocessing", "bias", "direction", "norm"):
             options = {"alpha": {"alpha": 0.25}, "preprocessing": {"preprocessing": Preprocessing(std=(0.2, 0.2, 0.3))}}
-            other = small_network(**options.get(changed, {}))
+            other = settling_cordsnet(0.5, **options.get(changed, {}))
             with torch.no_grad():
                 if changed == "bias":
                     other.conv_bias[1][63, 7, 7] += 1e-3
@@ -310,7 +295,7 @@ class TestTheKey:
         assert len(set(keys.values())) == len(keys), keys
 
     def test_it_leaves_out_what_features_do_not_depend_on(self, make: Callable[..., FrontEnd], tmp_path: Path):
-        other = small_network()
+        other = settling_cordsnet(0.5)
         other.card = {"name": "another name"}
         front_end = make(other, bank=tmp_path / "elsewhere", bank_limit=1.5, batch=3)
         assert self.key(front_end) == self.key(make())
@@ -386,4 +371,4 @@ class TestBadInput:
 
     def test_a_network_that_is_not_frozen_alike(self, make: Callable[..., FrontEnd]):
         with pytest.raises(InputError, match="the frozen simulator is for relu networks without noise"):
-            make(CordsNet(2, classes=3, image_size=32, noise=0.1))
+            make(tiny_cordsnet(noise=0.1))

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cordstasks.cordsnet import CordsNet
-from cordstasks.cordsnet.network import set_weight
 from cordstasks.errors import InputError
 from cordstasks.frontend import FrontEnd, frontend
 from cordstasks.frontend.histories import Accounts, Plan, Simulation, plan
 from cordstasks.stimuli import Movie
+from helpers import settling_cordsnet
 
 STEP_MS = 2.0
 HALF = 2.0**-11  # largest relative rounding error of a float16
@@ -301,16 +301,7 @@ SIZE, UNITS = 32, 64 * 8 * 8
 @pytest.fixture(scope="module")
 def network() -> CordsNet:
     """A CordsNet-R2 at 32 px whose recurrence is weak, so that it settles within tens of steps."""
-    generator = torch.Generator().manual_seed(3)
-    made = CordsNet(2, classes=3, image_size=SIZE)
-    with torch.no_grad():
-        for name, module in made.named_modules():
-            if hasattr(module, "parametrizations"):
-                spread = (0.3 if "area_conv" in name else 1.0) / module.weight[0].numel() ** 0.5
-                set_weight(module, spread * torch.randn(module.weight.shape, generator=generator))
-        for bias in made.conv_bias:
-            bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
-    return made.eval()
+    return settling_cordsnet(0.3, image_size=SIZE)
 
 
 @pytest.fixture(scope="module")

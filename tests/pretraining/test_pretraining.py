@@ -51,9 +51,9 @@ from cordstasks.pretraining.stages.match import (
     steady_rates,
 )
 from cordstasks.utils.files import Log
+from helpers import ROOT
 
 Maker = Callable[..., CordsNet]
-ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 

@@ -375,9 +375,7 @@ class TestSmallParts:
         moments = {k: without(v, "exp_avg_sq") for k, v in state["optimiser"]["state"].items()}
         state["progress"]["step"] = 3
         torch.save({**state, "optimiser": {**state["optimiser"], "state": moments}}, run / "checkpoint.pt")
-        assert "checkpoint.pt: does not hold what this run needs (lacks 'exp_avg_sq')" in refused(
-            train.main, *resume(place, run)
-        )
+        assert "checkpoint.pt: does not hold what this run needs (lacks 'exp_avg_sq')" in refusal(*resume(place, run))
 
     @pytest.mark.parametrize(
         "card",

@@ -28,8 +28,8 @@ from cordstasks.training.evaluation import Behaviour, behave
 from cordstasks.training.trials import trial_set
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 CHANNELS = 10
 DRAWN = os.environ.get("CORDSTASKS_DRAW_ALL") == "1"  # figures take most of the time: in most tests they are only built

@@ -33,6 +33,7 @@ from cordstasks.training.trials import trial_set
 from cordstasks.utils.run_folder import RunFolder
 from helpers import (
     FIGURES,
+    ROOT,
     SHORT,
     assert_same_run,
     change,
@@ -46,7 +47,6 @@ from helpers import (
     tiny_cordsnet,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"trials": 24, "validation": 12, "heldout": 30, "steps": 120, "units": 16, "batch": 8}
 PERIODS = SHORT["rdm"]
 SEED = 3
@@ -158,7 +158,6 @@ class TestRun:
         assert (training["steps"], training["best_step"]) == (120, best["step"])
         assert training["best_validation_loss"] == best["validation_loss"]
 
-    @pytest.mark.slow
     def test_labels_alone_teach_something_else(self, place: Path, finished: tuple[Path, str], tmp_path: Path):
         code, _, err = output_of(train.main, *arguments(place, "--labels-only", "--out", str(tmp_path / "run")))
         assert code == 0, err

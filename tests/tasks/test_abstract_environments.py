@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -19,10 +18,10 @@ from cordstasks.errors import InputError
 from cordstasks.tasks import abstract_names, register
 from cordstasks.tasks.environments.abstract import AbstractEnv
 from cordstasks.tasks.environments.registration import environments
+from helpers import ROOT
 
 register()
 
-ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = environments(abstract=True)
 EVERY = pytest.mark.parametrize("name", ENVIRONMENTS)
 SEED_METHOD = pytest.mark.filterwarnings("ignore:.*Official support for the `seed` function is dropped:UserWarning")

@@ -26,10 +26,10 @@ from cordstasks.tasks import RandomDotsTask, register
 from cordstasks.tasks.environments.frames import Frames
 from cordstasks.tasks.environments.registration import environments
 from cordstasks.tasks.environments.visual import RandomDotsEnv, VisualEnv
+from helpers import ROOT
 
 register()
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRY = "cordstasks.tasks.environments.registration:register"
 ENVIRONMENTS = environments(abstract=False)
 EVERY = pytest.mark.parametrize("name", ENVIRONMENTS)

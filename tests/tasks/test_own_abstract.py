@@ -16,8 +16,9 @@ from cordstasks.tasks import __main__ as command
 from cordstasks.tasks import registry
 from cordstasks.tasks.checking import check_task
 from cordstasks.tasks.environments.abstract import AbstractEnv
+from helpers import ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "go_nogo.py"
+EXAMPLE = ROOT / "examples" / "go_nogo.py"
 CLASS = "GoNoGoTask"
 ID = 'id: ClassVar[str] = "mine"'
 CHANNELS = 'channels: ClassVar[tuple[str, ...]] = ("go", "no-go", "fixation")'

@@ -19,8 +19,8 @@ from cordstasks.tasks import __main__ as command
 from cordstasks.tasks import registry
 from cordstasks.tasks.environments.registration import environments
 from cordstasks.tasks.preview import animation, contact_sheet, curves, write_preview
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "orientation_discrimination.py"
 
 

@@ -229,7 +229,7 @@ class TestSettings:
         assert kind.from_dict(made.as_dict(), "a file") == made
 
     @pytest.mark.parametrize("kind", FAMILIES)
-    @pytest.mark.parametrize("make", [numpy_of, list_of, small_of])
+    @pytest.mark.parametrize("make", [numpy_of, list_of])
     def test_every_setting_may_be_numpys(self, kind: type[NetworkSettings], make: Callable[[Any], Any]) -> None:
         own = kind(FAMILIES[kind])
         other = kind(**{name: make(getattr(own, name)) for name in kind.names()})

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -225,13 +226,23 @@ class TestAgree:
             ({"pair": (1, 2)}, "pair=1 2: the run in runs/a has none"),
             ({"title": "b", "count": 9}, "title=b: the run in runs/a has a"),
             ({"extra": {"noise": 1, "delay": (1, 2)}}, "extra=noise=1: the run in runs/a has noise=0.5"),
-            ({"extra": {"tone": "x"}}, "extra=tone=x: the run in runs/a has tone=None"),
+            ({"extra": {"tone": "x", "noise": 1}}, "extra=tone=x, noise=1: the run in runs/a has noise=0.5"),
+            ({"extra": {"tone": "x"}}, "extra=tone=x: the run in runs/a has none"),
         ],
     )
     def test_others_are_named_with_both_values(self, given: dict[str, Any], message: str):
         with pytest.raises(InputError) as caught:
             self.HAS.agree(given, "runs/a")
         assert str(caught.value) == f"{message}; leave it out, or use another folder"
+
+    def test_paths_of_one_file_are_the_same(self, tmp_path: Path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "mine")
+        has = Own(str(tmp_path / "mine"), extra={"pictures": str(tmp_path / "mine")})
+        has.agree({"title": str(tmp_path / "link"), "extra": {"pictures": str(tmp_path / "link")}}, "runs/a")
+        for other in ({"title": str(tmp_path)}, {"extra": {"pictures": str(tmp_path)}}):
+            with pytest.raises(InputError, match=f"{tmp_path}: the run in runs/a has .*{tmp_path}/mine; leave it out"):
+                has.agree(other, "runs/a")
 
     def test_what_is_no_value_is_refused_first(self):
         with pytest.raises(InputError, match="count=0: give a whole number"):

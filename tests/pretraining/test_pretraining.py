@@ -240,11 +240,11 @@ class TestFold:
         cnn = random_cnn(depth, in_channels=2).double()
         images = torch.randn(3, 2, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
         folded = fold(cnn, size)
-        inp, rates = folded.stem_output(images), []
+        drive, rates = folded.drive(images), []
         with torch.no_grad():
             expected = cnn.areas(images)[1]
         for area in range(depth):
-            rates.append(folded.activity(area, folded.input(area, inp, rates)))
+            rates.append(folded.activity(area, folded.input(area, drive, rates)))
             largest = float(expected[area].max())
             assert largest > 0
             torch.testing.assert_close(rates[area], expected[area], rtol=0, atol=1e-12 * largest)

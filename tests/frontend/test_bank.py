@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cordstasks.bank import main
-from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.errors import InputError
+from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.utils.command_line import run_command
 
 

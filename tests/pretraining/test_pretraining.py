@@ -393,8 +393,8 @@ class TestMatching:
         x = prepare(32)(image_set(3, 32, seed=8).images)
         steady = steady_rates(matched.folded, matched.areas, x, iterates=60)
         with torch.no_grad():
-            stepped = network.step(steady, network.stem(x))
-            *_, rates = network.run(network.zero_state(3), x, 150)
+            stepped = network.step(steady, network.drive(x))
+            *_, rates = network.run(network.zero_state(3), network.drive(x), 150)
         for area in range(2):
             assert float(matched.areas[area].rec.abs().max()) > 0
             largest = float(steady[area].max())

@@ -1,7 +1,7 @@
 """Figures of a run (psychometric curve, learning curve, tuning of a population, contact sheet) and of a comparison.
 
 Each function returns a `matplotlib.figure.Figure` that it built itself, so none needs a display, none changes
-pyplot's state, and they may be called from any thread. `save` writes them.
+pyplot's state, and they may be called from any thread. `save` writes them as PNG, SVG or PDF.
 """
 
 from __future__ import annotations
@@ -17,7 +17,19 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks.analysis._checks import Floats, real_array, same_trials
-from cordstasks.analysis.figures.style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, TEXT, dress, new_figure, percent
+from cordstasks.analysis.figures.style import (
+    BLACK,
+    BLUE,
+    DPI,
+    GREEN,
+    GREY,
+    ORANGE,
+    TEXT,
+    dress,
+    matplotlib_settings,
+    new_figure,
+    percent,
+)
 from cordstasks.analysis.psychophysics.psychometrics import ChoiceFit, WeibullFit
 from cordstasks.errors import InputError
 from cordstasks.utils.files import write_bytes
@@ -30,21 +42,37 @@ __all__ = [
 ]
 
 Rows = Sequence[Mapping[str, Any]]
+# by kind of file, what keeps the date out of it
+DATES: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+# text as text, in fonts that editors of figures take; and names within the file that do not change from run to run
+VECTOR_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cordstasks", "pdf.fonttype": 42}
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG at 150 dpi, whole or not at all.
+    """Write a figure as PNG, SVG or PDF, as the name's ending says; whole or not at all.
+
+    Text stays text in SVG and PDF, so that it can be searched and edited. The same figure gives the same bytes again: no
+    date is written.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Such as the functions of `cordstasks.analysis.figures` return; not modified.
+    path : str or Path
+        A name that ends in ``.png`` (at 150 dpi), ``.svg`` or ``.pdf``.
 
     Raises
     ------
     InputError
-        If the name does not end in .png, or the file cannot be written (a `WriteError`).
+        If the name ends otherwise, or the file cannot be written (a `WriteError`).
     """
     target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise InputError(f"path is {target}; figures are written as PNG: let its name end in .png")
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in DATES:
+        raise InputError(f"path={target}: figures are written as PNG, SVG or PDF; let the name end in .png, .svg or .pdf")
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
+    with matplotlib_settings(VECTOR_SETTINGS):
+        figure.savefig(content, format=kind, dpi=DPI, metadata=DATES[kind])
     write_bytes(target, content.getbuffer())
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cordstasks.cordsnet.pretrained import cache_folder
 from cordstasks.errors import InputError
+from cordstasks.utils.cache import cache_folder
 from cordstasks.utils.files import unwritable, writable_folder, write_bytes
 
 TYPE_CHECKING = False

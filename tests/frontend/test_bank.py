@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from cordstasks.bank import main
 from cordstasks.errors import InputError
@@ -80,6 +83,47 @@ class TestReadingAndWriting:
             bank.read("a")
 
 
+class TestFormat:
+    def test_any_reader_of_safetensors_reads_it(self, bank: Bank):
+        bank.write("a", shard_of(1))
+        with safe_open(bank.path("a"), "np") as file:
+            assert set(file.keys()) == {"rows", "index"}
+            assert np.array_equal(file.get_tensor("rows"), shard_of(1).rows)
+            assert np.array_equal(file.get_tensor("index"), shard_of(1).index)
+            about = json.loads(file.metadata()["cordstasks"])
+        assert about["version"] == 3
+        assert about["accounts"] == shard_of(1).accounts == bank.accounts(bank.path("a"))
+
+    def test_the_same_shard_gives_the_same_bytes(self, bank: Bank):
+        for key in "ab":
+            bank.write(key, shard_of(1))
+        assert bank.path("a").read_bytes() == bank.path("b").read_bytes()
+
+    def test_arrays_of_any_layout_and_without_rows(self, bank: Bank):
+        full = shard_of(1, rows=6, units=4)
+        for key, shard in (
+            ("transposed", Shard(np.asfortranarray(full.rows), np.asfortranarray(full.index), full.accounts)),
+            ("a part", Shard(full.rows[::2, 1:], full.index[:, ::3], full.accounts)),
+            ("empty", Shard(full.rows[:0], full.index[:, :0], {})),
+        ):
+            bank.write(key, shard)
+            assert same(bank.read(key), shard), key
+
+    def test_files_of_other_versions_and_makers_are_not_taken(self, bank: Bank, monkeypatch: pytest.MonkeyPatch):
+        with monkeypatch.context() as patch:
+            patch.setattr("cordstasks.frontend.bank.VERSION", 4)
+            bank.write("newer", shard_of(1))
+            assert same(bank.read("newer"), shard_of(1))
+        arrays = {"rows": shard_of(1).rows, "index": shard_of(1).index}
+        save_file(arrays, bank.path("foreign"))
+        save_file(arrays, bank.path("unsealed"), metadata={"cordstasks": json.dumps({"version": 3, "accounts": {}})})
+        bank.path("older").write_bytes(b"cordstasks bank 2\n" + bytes(200))
+        for key in ("newer", "foreign", "unsealed", "older"):
+            assert bank.read(key) is None, key
+            assert bank.accounts(bank.path(key)) is None, key
+        assert bank.damaged == 4
+
+
 class TestDamage:
     def test_any_changed_byte_is_noticed(self, bank: Bank):
         bank.write("a", shard_of(1))
@@ -121,12 +165,12 @@ class TestDamageInTheList:
         bank.write("bad", shard_of(2))
         path = bank.path("bad")
         content = path.read_bytes()
-        body = len(content) - 32 - shard_of(2).rows.nbytes - shard_of(2).index.nbytes
+        head = len(content) - shard_of(2).rows.nbytes - shard_of(2).index.nbytes
         for bit in range(8 * len(content)):
             wrong = bytearray(content)
             wrong[bit // 8] ^= 1 << bit % 8
             path.write_bytes(wrong)
-            assert (bank.accounts(path) is None) == (bit // 8 < body), f"bit {bit}"
+            assert (bank.accounts(path) is None) == (bit // 8 < head), f"bit {bit}"
         for length in (*range(len(content)), len(content) + 1):
             path.write_bytes((content + b"\0")[:length])
             assert bank.accounts(path) is None

@@ -107,7 +107,7 @@ def psychometric(signed: Rows, unsigned: Rows, choices: ChoiceFit, weibull: Weib
 
 
 def _table(name: str, rows: Rows) -> Floats:
-    """Return rows as (row, 4): value, share, and the ends of its interval."""
+    """Return rows as (row, 4): value, fraction, and the ends of its interval."""
     if not len(rows):
         raise InputError(f"{name} has no rows; give those of accuracy_by_condition")
     table = np.array([[row["value"], row["accuracy"], *row["interval"]] for row in rows], dtype=np.float64)
@@ -117,7 +117,7 @@ def _table(name: str, rows: Rows) -> Floats:
 
 
 def _points(axis: Axes, x: Floats, table: Floats, label: str) -> None:
-    # Rounding can leave a share of 0 or 1 a hair outside its interval, and matplotlib refuses negative bars.
+    # Rounding can leave a fraction of 0 or 1 a hair outside its interval, and matplotlib refuses negative bars.
     bars = np.maximum([table[:, 1] - table[:, 2], table[:, 3] - table[:, 1]], 0)
     axis.errorbar(x, table[:, 1], bars, fmt="o", color=BLACK, markersize=6, capsize=3, label=label, zorder=3)
 
@@ -135,7 +135,7 @@ def _choice_panel(axis: Axes, table: Floats, fit: ChoiceFit) -> None:
         axis.plot(100 * x, fit.predict(x), color=BLUE, linewidth=2, label=f"logistic, {said}")
     _points(axis, 100 * table[:, 0], table, "choices, 95 % interval")
     axis.set_ylim(-0.03, 1.03)
-    dress(axis, "Choices", "signed coherence (%), positive rightward", "share of rightward choices")
+    dress(axis, "Choices", "signed coherence (%), positive rightward", "fraction of rightward choices")
     _legend_below(axis)
 
 
@@ -144,7 +144,7 @@ def _accuracy_panel(axis: Axes, table: Floats, fit: WeibullFit) -> None:
     shown = table[moving, 0]
     weakest = float(shown.min()) if len(shown) else 0.01
     strongest = float(shown.max()) if len(shown) else 0.1
-    # A logarithmic axis has no 0: it gets a place of its own, cut off by a broken baseline.
+    # A logarithmic axis has no 0: it gets a position of its own, cut off by a broken baseline.
     zero = weakest / 2.6
     still = not moving.all()
     axis.set_xscale("log")
@@ -166,7 +166,7 @@ def _accuracy_panel(axis: Axes, table: Floats, fit: WeibullFit) -> None:
     ticks = [100 * zero, *(100 * shown)] if still else list(100 * shown)
     axis.set_xticks(ticks, ["0", *map(percent, shown)] if still else [percent(c) for c in shown])
     axis.set_xticks([], minor=True)
-    dress(axis, "Accuracy", "coherence (%), log scale", "share correct")
+    dress(axis, "Accuracy", "coherence (%), log scale", "fraction correct")
     if still:
         gap = 100 * np.sqrt(zero * weakest)
         for factor in (0.96, 1.04):
@@ -242,7 +242,7 @@ def learning_curve(
         top.set_yscale("log")
     bottom.set_ylim(min(chance, float(accuracy.min())) - 0.04, 1.03)
     dress(top, "Loss", "", "cross-entropy (nats)")
-    dress(bottom, "Accuracy", "training step", "share correct")
+    dress(bottom, "Accuracy", "training step", "fraction correct")
     for axis in (top, bottom):
         axis.legend(fontsize=TEXT - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -64,7 +64,7 @@ _ENTRIES = (
         name="cordsnet-r8-imagenet",
         description=(
             "CordsNet-R8, 224 px, ImageNet (1000 classes), published by Soo et al. (NeurIPS 2024). Its repository "
-            "has no licence, so cordstasks does not redistribute it but downloads it for you from the original place."
+            "has no licence, so cordstasks does not redistribute it but downloads it for you from its authors' repository."
         ),
         file_name="cordsnetr8.pth",
         url="https://raw.githubusercontent.com/wmws2/cordsnet/main/cordsnetr8.pth",

@@ -44,19 +44,19 @@ class Shard:
     ----------
     rows : float16 (row, unit), distinct feature vectors.
     index : int32 (trial, time), the row of each time step of each trial; -1 beyond a trial's end.
-    accounts : what the simulation cost, see `cordstasks.frontend.histories.Accounts`.
+    cost : what the simulation cost, see `cordstasks.frontend.histories.Cost`.
     """
 
     rows: NDArray[np.float16]
     index: NDArray[np.int32]
-    accounts: dict[str, float]
+    cost: dict[str, float]
 
 
 class Bank:
     """A folder of shards, each in one file named by the hash of everything that determines its content.
 
     A file is in safetensors format: the tensors ``rows`` and ``index``, and in the metadata, as JSON under the key
-    ``cordstasks``, the version, the accounts, ``data`` and ``seal``. As safetensors has no checksums, ``data`` is the
+    ``cordstasks``, the version, the cost, ``data`` and ``seal``. As safetensors has no checksums, ``data`` is the
     SHA-256 of all that follows the head, and ``seal`` that of the head itself with zeros in place of the seal. So the head
     can be trusted without reading further, and no bit of a file can change unnoticed.
 
@@ -156,8 +156,8 @@ class Bank:
         ours = {path for _, path, _ in self.entries()}
         return sorted(path for path in self.folder.glob(f"*{SUFFIX}") if path not in ours)
 
-    def accounts(self, path: Path) -> dict[str, float] | None:
-        """What simulating a shard cost (`cordstasks.frontend.histories.Accounts`); None if its file is damaged.
+    def cost(self, path: Path) -> dict[str, float] | None:
+        """What simulating a shard cost (`cordstasks.frontend.histories.Cost`); None if its file is damaged.
 
         Only the head is read, and trusted if its seal is whole; what follows is checked each time that the shard is read.
         """
@@ -170,7 +170,7 @@ class Bank:
         except OSError:
             return None
         about = _about(head, size)
-        return None if about is None else about["accounts"]
+        return None if about is None else about["cost"]
 
     def clear(self) -> int:
         """Remove every shard; returns the bytes freed.
@@ -214,7 +214,7 @@ def _encode(shard: Shard) -> bytes:
     import numpy as np
     from safetensors.numpy import save
 
-    about = {"version": VERSION, "accounts": shard.accounts, "data": NO_DATA.decode(), "seal": NO_SEAL.decode()}
+    about = {"version": VERSION, "cost": shard.cost, "data": NO_DATA.decode(), "seal": NO_SEAL.decode()}
     tensors = {"rows": np.ascontiguousarray(shard.rows), "index": np.ascontiguousarray(shard.index)}
     content = save(tensors, metadata={ABOUT: json.dumps(about)})
     end = _head_length(content)
@@ -234,7 +234,7 @@ def _decode(content: bytes) -> Shard | None:
         np.ndarray(about["tensors"][name]["shape"], kind, content, end + about["tensors"][name]["data_offsets"][0])
         for name, kind in (("rows", np.float16), ("index", np.int32))
     )
-    return Shard(rows, index, about["accounts"])
+    return Shard(rows, index, about["cost"])
 
 
 def _about(head: bytes, size: int) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ def check_images(
 
     Returns
     -------
-    ``"images"``, ``"accuracy"`` {ms: share}, and ``"return"``: for each area the mean over images of the distance to the
+    ``"images"``, ``"accuracy"`` {ms: fraction}, and ``"return"``: for each area the mean over images of the distance to the
     spontaneous state `after_ms` after the image left, over that distance when it left.
     """
     simulator = Simulator(network)

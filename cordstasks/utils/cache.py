@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 
 def cache_folder() -> Path:
     """The folder for what can be downloaded or computed again; it need not exist yet.
@@ -19,4 +17,6 @@ def cache_folder() -> Path:
     chosen = os.environ.get("CORDSTASKS_CACHE")
     if chosen:
         return Path(os.path.expanduser(chosen))
+    import platformdirs  # only here, since benchmarks/gpu_check.sh runs where it may be missing
+
     return platformdirs.user_cache_path("cordstasks", appauthor=False, opinion=False)

@@ -23,7 +23,7 @@ from cordstasks.cordsnet.engines.layers import LayerSteps
 from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend.frontend import STEP_MS, WARMUP_MS
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Movie
@@ -374,13 +374,13 @@ def test_features_are_the_definition_s_on_the_cpu(random_network: Maker, tmp_pat
     # a network of its own, since the front-end moves the one that it is given
     front_end = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)
     features = front_end.features(movies, dt=8.0)
-    assert features.accounts.simulated > 0
+    assert features.cost.simulated > 0
     ours = features.to(front_end.device).take(slice(0, 2))
     assert ours.device.type == device
     torch.testing.assert_close(ours.cpu(), expected, rtol=2**-11 + 1e-4, atol=1e-4)  # kept in half precision
     again = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)
     kept = again.features(movies, dt=8.0)
-    assert kept.accounts.simulated == 0
+    assert kept.cost.simulated == 0
     assert torch.equal(kept.take(slice(0, 2)), features.take(slice(0, 2)))
 
 
@@ -402,7 +402,7 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
     )
     rows = torch.from_numpy(features.reshape(-1, 5).astype(np.float16))
     index = torch.arange(count * 6).reshape(count, 6)
-    return trial_set(Features(rows, index, Accounts()), batch, device, tasks.get("rdm"))
+    return trial_set(Features(rows, index, Cost()), batch, device, tasks.get("rdm"))
 
 
 @pytest.mark.parametrize("taught", [False, True])

@@ -405,6 +405,22 @@ class TestMatching:
         expected = matched.cnn.readout((steady[1] + steady[0]).mean((2, 3)))
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
 
+    def test_a_relaxation_step_is_the_network_s_step_of_each_area(self, matched: Matched) -> None:
+        network = CordsNet(2, classes=3, image_size=32, preprocessing=Preprocessing(MEAN, STD))
+        assemble(network, matched.folded, matched.areas, matched.cnn.readout)
+        x = prepare(32)(image_set(3, 32, seed=8).images)
+        drive, rates, relaxed = matched.folded.drive(x), [], []
+        for index, area in enumerate(matched.areas):
+            u = matched.folded.input(index, drive, rates)
+            after, before = area.settle(u, 1, step=network.alpha)
+            assert not torch.allclose(after, before, rtol=1e-3)
+            rates.append(before)
+            relaxed.append(after)
+        with torch.no_grad():
+            stepped = network.step(rates, network.drive(x))
+        for ours, expected in zip(relaxed, stepped, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
     def test_an_interrupted_matching_keeps_the_finished_areas(
         self, matched: Matched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 
 from cordstasks import tasks
-from cordstasks.runs.abstract_command import seeds
-from cordstasks.training.abstract_settings import CONNECTIVITIES, defaults
+from cordstasks.training.settings import CONNECTIVITIES, AbstractSettings, seeds_of_text
 from cordstasks.utils.command_line import run_command
 
 
@@ -43,7 +42,9 @@ def run(options: argparse.Namespace, out: Path) -> None:
     for task in options.tasks:
         for connectivity in options.connectivities:
             folder = RunFolder(out / f"{task}-{connectivity}")
-            settings = defaults(task, connectivity, units=options.units, seeds=seeds(options.seeds))
+            settings = AbstractSettings(
+                task, connectivity=connectivity, units=options.units, seeds=seeds_of_text(options.seeds)
+            )
             if folder.finished:
                 summary = read_json(folder.path / "summary.json")
             else:

@@ -1,8 +1,10 @@
 """Random-dot motion over seeds: accuracy by coherence, tuned units, and the controls of all seeds together.
 
 With cordstasks installed: ``python benchmarks/motion.py --seeds 0 1 2 --out motion``. Each seed is a run of
-``python -m cordstasks.train --task rdm`` in a folder of its own under ``--out``; what follows ``--`` is passed on to it,
-such as ``-- --areas 7 --side 2 --trials 960``. Runs that are finished are not run again, so the command can be repeated.
+``python -m cordstasks.train --task rdm`` in a folder of its own under ``--out``; ``--settings`` changes it, as in
+``--settings '{"areas": [7], "side": 2, "trials": 960}'``. Runs that are finished are not run again, so the command can be
+repeated. ``--timing`` instead runs the default and the reading of the last area (as in Soo et al. 2024, with the numbers of
+movies and inputs that it needs), both without a feature bank, one after the other, and prints the ratio of their seconds.
 """
 
 from __future__ import annotations
@@ -15,27 +17,44 @@ from typing import Any
 
 from cordstasks.utils.command_line import run_command
 
+LAST_AREA = {"areas": (7,), "side": 2, "inputs": 24, "trials": 960}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of the runs (default 0 to 4)")
     parser.add_argument("--out", type=Path, default=Path("motion"), help="folder of the runs (default motion)")
-    parser.add_argument("more", nargs="*", help="arguments of cordstasks.train, after --")
+    parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON", help="settings of cordstasks.runs.train")
+    parser.add_argument("--timing", action="store_true", help="time the default beside the last area's reading")
     options = parser.parse_args()
-    print_table([run(seed, options) for seed in options.seeds])
+    if options.timing:
+        print_timing(options)
+    else:
+        print_table([run(options.out / f"seed-{seed}", seed, options.settings) for seed in options.seeds])
     return 0
 
 
-def run(seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The summary of one seed's run, which is carried out, or continued, if need be."""
-    from cordstasks import train
+def run(folder: Path, seed: int, settings: dict[str, Any], bank: bool | None = None) -> dict[str, Any]:
+    """The summary of one run, which is carried out, or continued, if need be."""
+    from cordstasks import runs
 
-    folder = options.out / f"seed-{seed}"
-    if not (folder / "summary.json").exists():
-        going = ["--resume"] if (folder / "config.json").exists() else ["--task", "rdm", "--seed", str(seed), *options.more]
-        train.main([*going, "--out", str(folder)])
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary
+    if (folder / "config.json").exists():
+        done = runs.train(out=folder, resume=True, bank=bank)
+    else:
+        done = runs.train("rdm", out=folder, seed=seed, bank=bank, **settings)
+    return done.summary
+
+
+def print_timing(options: argparse.Namespace) -> None:
+    """Seconds of both readings for one seed, cold."""
+    found = {
+        name: run(options.out / f"timing-{name}", options.seeds[0], settings, bank=False)["seconds"]
+        for name, settings in (("default", {}), ("last-area", LAST_AREA))
+    }
+    print("reading".ljust(12) + "".join(name.rjust(14) for name in ("front-end s", "training s", "in all s")))
+    for name, seconds in found.items():
+        print(name.ljust(12) + "".join(f"{seconds[key]:14.0f}" for key in ("bank", "train", "total")))
+    print(f"ratio {found['default']['total'] / found['last-area']['total']:.2f}")
 
 
 def print_table(summaries: list[dict[str, Any]]) -> None:

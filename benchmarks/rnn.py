@@ -44,16 +44,20 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from cordstasks.rnn.stack import RNNStack
-    from cordstasks.training.abstract import initial_network, masked_error, side_by_side
-    from cordstasks.training.abstract_settings import defaults
+    from cordstasks.training.abstract import masked_error, side_by_side, untrained
+    from cordstasks.training.settings import AbstractSettings
 
-    settings = defaults(
-        options.task, options.connectivity, units=options.units, batch=options.batch, seeds=tuple(range(options.networks))
+    settings = AbstractSettings(
+        options.task,
+        connectivity=options.connectivity,
+        units=options.units,
+        batch=options.batch,
+        seeds=tuple(range(options.networks)),
     )
     task = settings.abstract_task()
     batches = [task.sample(options.batch, seed=seed) for seed in settings.seeds]
     inputs, targets, mask = side_by_side(batches, torch.device("cpu"))
-    networks = [initial_network(settings, seed) for seed in settings.seeds]
+    networks = [untrained(settings, seed) for seed in settings.seeds]
 
     def learner(module: torch.nn.Module, loss: Callable[[], Any]) -> Callable[[], None]:
         optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-4)
@@ -77,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     def by(forward: Callable[[Any, Any], Any]) -> Callable[[], None]:
         steps = []
         for index in range(options.loop_networks):
-            network = initial_network(settings, index)
+            network = untrained(settings, index)
 
             def loss(network: Any = network, index: int = index) -> Any:
                 outputs = forward(network, inputs[index])

@@ -5,6 +5,7 @@ remembers, compares and decides. Importing this package imports neither torch no
 """
 
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -13,3 +14,11 @@ __version__ = "0.1.0"
 _root = Path(__file__).resolve().parent.parent
 if (_root / "pyproject.toml").is_file():
     __path__.append(str(_root))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_run":  # when it is used: it loads torch
+        from cordstasks.runs.loading import load_run
+
+        return load_run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

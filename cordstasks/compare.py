@@ -8,8 +8,14 @@ from itertools import product
 from pathlib import Path
 
 from cordstasks.errors import InputError, unknown
-from cordstasks.runs.abstract_command import seeds
-from cordstasks.training.abstract_settings import ACTIVATIONS, CONNECTIVITIES, Settings, defaults, first_repeated
+from cordstasks.training.settings import (
+    ACTIVATIONS,
+    CONNECTIVITIES,
+    AbstractSettings,
+    VisualSettings,
+    first_repeated,
+    seeds_of_text,
+)
 from cordstasks.utils.command_line import Parser, named_path, run_command
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
@@ -19,16 +25,17 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = Parser(
         prog="python -m cordstasks.compare",
-        description="Train networks of several connectivities on abstract tasks, align their noise-free trajectories on one "
-        "set of trials, and compare them by shape distances and canonical correlations, as in Soo et al. (2024), figure 1C. "
-        "Run the same command again to continue one that was stopped.",
+        description="Train networks of several connectivities on abstract or visual tasks, align their trajectories on one "
+        "set of trials without noise, and compare them by shape distances and canonical correlations, as in Soo et al. "
+        "(2024), figure 1C. Run the same command again to continue one that was stopped.",
     )
     made.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"default: {' '.join(TASKS)}")
     made.add_argument("--connectivities", nargs="+", default=list(CONNECTIVITIES), metavar="KIND", help="default: all four")
     made.add_argument("--activations", nargs="+", default=["relu"], metavar="NAME", help="default: relu")
     made.add_argument("--seeds", default="0:5", help="one a network: 0:5 for 0 to 4, or 0,2,5 (default 0:5)")
-    made.add_argument("--units", type=int, default=100, help="recurrent units of each network (default 100)")
+    made.add_argument("--units", type=int, help="recurrent units of each network (default: 100; visual tasks 512)")
     made.add_argument("--steps", type=int, help="largest number of training batches (default: by task)")
+    made.add_argument("--quick", action="store_true", help="small trainings, to see the whole way")
     made.add_argument("--alpha", type=float, default=1.0, help="0 whitens (canonical), 1 does not (Procrustes; default 1)")
     made.add_argument("--conditions", type=int, default=48, help="trials compared, at most, each of its own (default 48)")
     made.add_argument("--permutations", type=int, default=20, help="shuffles of conditions for the null (default 20)")
@@ -39,15 +46,23 @@ def parser() -> argparse.ArgumentParser:
         help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
         "of OUT/TASK/conditions.csv",
     )
+    made.add_argument("--bank", type=named_path, help="of visual tasks: folder of the feature bank (default: in the cache)")
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
     made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
 
 
-def _settings(options: argparse.Namespace, task: str, connectivity: str, activation: str) -> Settings:
+def _settings(
+    options: argparse.Namespace, task: str, connectivity: str, activation: str
+) -> AbstractSettings | VisualSettings:
     """What networks of one kind are trained with."""
-    given = {} if options.steps is None else {"steps": options.steps}
-    return defaults(task, connectivity, units=options.units, seeds=options.seeds, activation=activation, **given)
+    from cordstasks import tasks
+
+    given = {name: getattr(options, name) for name in ("steps", "units") if getattr(options, name) is not None}
+    given |= {"connectivity": connectivity, "activation": activation, "quick": options.quick}
+    if isinstance(tasks.get(task), tasks.AbstractTask):
+        return AbstractSettings.new(task, seeds=options.seeds, **given)
+    return VisualSettings.new(task, **given)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cordstasks import tasks  # late, since --help needs no NumPy
 
     options = parser().parse_args(arguments)
+    for task in options.tasks:
+        tasks.get(task)
     for name, flag, known in (
-        ("task", "tasks", tasks.abstract_names()),
         ("connectivity", "connectivities", CONNECTIVITIES),
         ("activation", "activations", ACTIVATIONS),
     ):
@@ -67,10 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = first_repeated(values)
         if again is not None:
             raise InputError(f"--{flag} {' '.join(values)}: {values[again]} comes twice; name each once")
-    options.seeds = seeds(options.seeds)
+    again = first_repeated(options.tasks)
+    if again is not None:
+        raise InputError(f"--tasks {' '.join(options.tasks)}: {options.tasks[again]} comes twice; name each once")
+    options.seeds = AbstractSettings.checked("seeds", seeds_of_text(options.seeds))
     if not 0 <= options.alpha <= 1:
         raise InputError(f"--alpha {options.alpha:g}: give a number from 0 to 1")
-    for name, least in (("conditions", 4), ("permutations", 1), ("units", 1)):
+    for name, least in (("conditions", 4), ("permutations", 1)):
         if getattr(options, name) < least:
             raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}")
     if options.recording is not None and (len(options.tasks) > 1 or not options.recording.is_file()):

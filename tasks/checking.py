@@ -149,7 +149,7 @@ def _are_areas(value: Any) -> bool:
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "areas": ("numbers of the front-end's areas, from 0, or None for the last", _are_areas),
     "side": ("a whole number of at least 1, or None", lambda value: value is None or _is_whole(value, 1)),
-    "set": ("a dictionary of task parameters", lambda value: isinstance(value, Mapping)),
+    "parameters": ("a dictionary of task parameters", lambda value: isinstance(value, Mapping)),
 }
 
 
@@ -158,7 +158,7 @@ def _check_sizes(task: VisualTask) -> None:
     known = VisualTask.run_defaults
     for name, defaults, names in (
         ("run_defaults", task.run_defaults, tuple(known)),
-        ("quick_defaults", task.quick_defaults, (*known, "set")),
+        ("quick_defaults", task.quick_defaults, (*known, "parameters")),
     ):
         for key, value in defaults.items():
             if key not in names:

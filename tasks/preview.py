@@ -78,7 +78,7 @@ def write_preview(task: VisualTask | AbstractTask, folder: Path, *, trials: int 
 
 def curves(task: AbstractTask, *, trials: int = 6, seed: int = 0) -> Figure:
     """Inputs, targets and mask of trials of an abstract task, each under its conditions and the right action."""
-    from cordstasks.analysis.figures import abstract as abstract_figures
+    from cordstasks.analysis import figures
 
     batch = task.sample(trials, seed=seed)
     titles = []
@@ -87,7 +87,7 @@ def curves(task: AbstractTask, *, trials: int = 6, seed: int = 0) -> Figure:
         told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         titles.append(f"{told}: {task.actions[batch.answers[row]]}")
     ends = batch.lengths
-    return abstract_figures.shown_trials(
+    return figures.shown_trials(
         [batch.inputs[row, :end] for row, end in enumerate(ends)],
         [batch.targets[row, :end] for row, end in enumerate(ends)],
         [batch.mask[row, :end] for row, end in enumerate(ends)],

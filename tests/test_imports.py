@@ -20,7 +20,7 @@ MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
 LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
 COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 ALLOWED: dict[str, set[str]] = {
-    "cordstasks": set(),
+    "cordstasks": {"runs"},  # load_run, when it is used
     "errors": set(),
     "utils": {"errors"},
     "stimuli": {"errors", "utils"},
@@ -45,7 +45,7 @@ OUTSIDE: dict[str, set[str]] = {
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
     "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"},
-    **dict.fromkeys(COMMANDS, set()),
+    **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.
 ONLY_IN = {"neurogym": {"cordstasks.tasks.environments.visual", "cordstasks.tasks.environments.abstract"}}

@@ -37,6 +37,7 @@ from cordstasks.utils.files import write_bytes
 __all__ = [
     "contact_sheet",
     "learning_curve",
+    "observers",
     "psychometric",
     "save",
 ]
@@ -168,17 +169,82 @@ def _accuracy_panel(axis: Axes, table: Floats, fit: WeibullFit) -> None:
     axis.set_xticks([], minor=True)
     dress(axis, "Accuracy", "coherence (%), log scale", "fraction correct")
     if still:
-        gap = 100 * np.sqrt(zero * weakest)
-        for factor in (0.96, 1.04):
-            axis.plot(
-                [gap * factor / 1.03, gap * factor * 1.03],
-                [-0.02, 0.02],
-                transform=axis.get_xaxis_transform(),
-                color=BLACK,
-                linewidth=1.2,
-                clip_on=False,
-            )
+        _broken(axis, 100 * float(np.sqrt(zero * weakest)))
     _legend_below(axis)
+
+
+def observers(rows: Sequence[Rows], fits: Sequence[WeibullFit], names: Sequence[str]) -> Figure:
+    """Draw accuracy against coherence for several observers, such as a model and monkeys, each with its Weibull fit.
+
+    Parameters
+    ----------
+    rows : sequence of list of dict
+        `accuracy_by_condition(coherence, correct)` of each.
+    fits : sequence of WeibullFit
+        The fit of each.
+    names : sequence of str
+        What the legend calls them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there are no observers, their numbers differ, or a coherence is not a fraction.
+    """
+    if not len(rows) or not len(rows) == len(fits) == len(names):
+        raise InputError(
+            f"rows, fits and names are {len(rows)}, {len(fits)} and {len(names)}; give one of each per observer"
+        )
+    tables = [_table("rows", each) for each in rows]
+    figure = new_figure(7.2, 5.2)
+    axis = figure.subplots()
+    moving = np.unique(np.concatenate([table[table[:, 0] > 0, 0] for table in tables]))
+    weakest, strongest = (float(moving.min()), float(moving.max())) if len(moving) else (0.01, 0.1)
+    zero = weakest / 2.6  # a logarithmic axis has no 0: it gets a place of its own, cut off by a broken baseline
+    still = any((table[:, 0] == 0).any() for table in tables)
+    axis.set_xscale("log")
+    axis.axhline(0.5, color=GREY, linestyle=":", label="chance")
+    x = np.geomspace(weakest / 1.15, strongest * 1.15, 300)
+    colours, markers = (BLUE, ORANGE, GREEN, BLACK), ("o", "s", "^", "D")
+    for place, (table, fit, name) in enumerate(zip(tables, fits, names, strict=True)):
+        colour, marker = colours[place % len(colours)], markers[place % len(markers)]
+        label = name
+        if np.isfinite(fit.threshold) and "threshold" not in fit.at_bound:
+            low, high = fit.threshold_interval
+            said = f", 95 % [{percent(low)}, {percent(high)}]" if np.isfinite(low) else ""
+            label = f"{name}: threshold {percent(fit.threshold)} %{said}"
+        if np.isfinite(fit.threshold):
+            axis.plot(100 * x, fit.predict(x), color=colour, linewidth=2)
+        shift = 1 + 0.04 * (place - (len(names) - 1) / 2)  # so that intervals do not hide each other
+        points = 100 * np.where(table[:, 0] > 0, table[:, 0], zero) * shift
+        bars = np.maximum([table[:, 1] - table[:, 2], table[:, 3] - table[:, 1]], 0)
+        axis.errorbar(points, table[:, 1], bars, fmt=marker, color=colour, markersize=6, capsize=3, label=label, zorder=3)
+    axis.set_xlim(100 * (zero if still else weakest) / 1.25, 100 * strongest * 1.25)
+    axis.set_ylim(min(0.4, *(float(table[:, 2].min()) - 0.03 for table in tables)), 1.03)
+    ticks = [100 * zero, *(100 * moving)] if still else list(100 * moving)
+    axis.set_xticks(ticks, ["0", *map(percent, moving)] if still else [percent(c) for c in moving])
+    axis.set_xticks([], minor=True)
+    dress(axis, "Accuracy", "coherence (%), log scale", "fraction correct")
+    if still:
+        _broken(axis, 100 * float(np.sqrt(zero * weakest)))
+    _legend_below(axis)
+    return figure
+
+
+def _broken(axis: Axes, gap: float) -> None:
+    """Two strokes through the baseline, where a logarithmic axis leaves out what is between 0 and its first value."""
+    for factor in (0.96, 1.04):
+        axis.plot(
+            [gap * factor / 1.03, gap * factor * 1.03],
+            [-0.02, 0.02],
+            transform=axis.get_xaxis_transform(),
+            color=BLACK,
+            linewidth=1.2,
+            clip_on=False,
+        )
 
 
 def _legend_below(axis: Axes) -> None:

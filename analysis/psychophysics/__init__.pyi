@@ -10,6 +10,7 @@ from .behaviour import (
     fit_boundary,
     performance_table,
 )
+from .observers import Observer, read_observers
 from .psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "BoundaryFit",
     "ChoiceFit",
     "Confusions",
+    "Observer",
     "WeibullFit",
     "angular_difference",
     "angular_error",
@@ -27,4 +29,5 @@ __all__ = [
     "fit_choices",
     "fit_weibull",
     "performance_table",
+    "read_observers",
 ]

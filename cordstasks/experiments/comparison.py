@@ -6,10 +6,9 @@ import argparse
 import csv
 import io
 import re
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,67 +19,43 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cordstasks import analysis, tasks
+from cordstasks.cordsnet.checkpoints import load
 from cordstasks.errors import InputError
-from cordstasks.experiments.recording import Recording, read_recording
-from cordstasks.rnn.network import RNN
-from cordstasks.runs.abstract import (
-    WEIGHTS,
-    carry_out,
-    load_networks,
-    read_summary,
-    recorded_settings,
-    trained_parameters,
+from cordstasks.experiments.groups import (
+    AbstractGroup,
+    CommonTrials,
+    Group,
+    VisualGroup,
+    common_trials,
+    common_visual_trials,
 )
-from cordstasks.training.abstract import Trainer
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.experiments.recording import Recording, read_recording
+from cordstasks.runs.visual import Execution
+from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.devices import resolve
 from cordstasks.utils.files import writable_folder, write_bytes, write_json
 from cordstasks.utils.folders import locked
-from cordstasks.utils.run_folder import RunFolder, environment
-from cordstasks.utils.states import restoring
+from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.run_folder import environment
 
-__all__ = ["common_trials", "compare_networks", "trajectories"]
+__all__ = ["compare_networks"]
 
 LABELS = {"full": "full", "lowrank": "low-rank", "sparse": "sparse", "conv": "convolutional"}
-DRAWN = 2000  # trials that common conditions are picked from
-SEED = 20240
 Kind = tuple[str, str, str]  # task, connectivity, activation
-
-
-def common_trials(task: tasks.AbstractTask, count: int, *, dt: float) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
-    """Inputs (condition, time, channel) without noise, no two alike, and the conditions {name: (condition,)}.
-
-    Durations that vary between trials are held at their middle, so that all trials have the same course.
-    """
-    fixed: dict[str, Any] = {"noise": 0.0, "catch": 0.0}
-    for period, duration in task.timing.items():
-        if isinstance(duration, tuple):
-            fixed[period] = float(np.mean(duration))
-    batch = replace(task, **fixed).sample(DRAWN, seed=SEED, dt=dt)
-    _, first = np.unique(batch.inputs.reshape(DRAWN, -1), axis=0, return_index=True)
-    rng = np.random.default_rng(SEED)
-    kept = np.sort(rng.permutation(first)[:count])
-    return batch.inputs[kept], {name: values[kept] for name, values in batch.conditions.items()}
-
-
-@torch.no_grad()
-def trajectories(network: RNN, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rates (condition, time, unit) without private noise."""
-    _, states = network(torch.from_numpy(inputs), return_states=True)
-    rates: NDArray[np.float32] = states.numpy()
-    return rates
+AnySettings = AbstractSettings | VisualSettings
 
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     """What was read and checked before any training."""
 
-    trials: dict[str, tuple[NDArray[np.float32], dict[str, NDArray[Any]]]]  # of each task, from `common_trials`
+    groups: dict[Kind, Group]
+    trials: dict[str, CommonTrials]  # of each task
     recording: Recording | None
     device: torch.device
 
 
-def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, Settings]) -> int:
+def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) -> int:
     """Carry out what ``python -m cordstasks.compare`` asks for.
 
     Parameters
@@ -107,25 +82,22 @@ def compare_networks(options: argparse.Namespace, chosen: Mapping[Kind, Settings
         return _carry_out(options, chosen, prepared, began)
 
 
-def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, Settings], prepared: _Prepared, began: float) -> int:
+def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings], prepared: _Prepared, began: float) -> int:
     """Train and compare, in a folder that no other process writes."""
     found: dict[str, Any] = {}
     try:
-        with tqdm(chosen.items(), desc="training", unit="batch of networks") as bar:
-            for kind, settings in bar:
+        with tqdm(chosen, desc="training", unit="batch of networks") as bar:
+            for kind in bar:
                 bar.set_postfix_str(", ".join(kind))
-                run = _folder(options, kind)
-                if not run.finished:
-                    carry_out(settings, run, prepared.device, resume=run.begun)
+                prepared.groups[kind].train(prepared.device)
         for task in options.tasks:
             try:
                 found[task] = _compare(options, task, prepared)
             except InputError as error:  # the other tasks have been trained too, and are compared all the same
                 found[task] = {"problem": str(error), "closer_to_full": []}
                 print(f"\n{task}: not compared: {error}")
-    except KeyboardInterrupt:
-        print(f"\nstopped; the same command continues, from {options.out}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"the same command, from {options.out}") from stop
     summary = {"tasks": found, "environment": environment(prepared.device), "seconds": time.monotonic() - began}
     write_json(options.out / "summary.json", summary)
     problems = [result["problem"] for result in found.values() if "problem" in result]
@@ -136,90 +108,74 @@ def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, Settings], pre
     return 0
 
 
-def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, Settings]) -> _Prepared:
+def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) -> _Prepared:
     """Find whatever can be wrong before hours of training rather than after them."""
     device = resolve(options.device)
-    trials = {}
-    for (task_id, *_), settings in chosen.items():
-        if task_id not in trials:
-            trials[task_id] = common_trials(settings.abstract_task(), options.conditions, dt=settings.dt)
-        samples = trials[task_id][0].shape[0] * trials[task_id][0].shape[1]
+    trials: dict[str, CommonTrials] = {}
+    groups: dict[Kind, Group] = {}
+    for kind, settings in chosen.items():
+        if kind[0] not in trials:
+            trials[kind[0]] = _common(settings, options.conditions)
+        common = trials[kind[0]]
+        samples = len(common) * common.steps
         if options.alpha == 1 and settings.units > samples:
             raise InputError(
-                f"units={settings.units}: task {task_id} has only {samples} samples (conditions x times), fewer than "
+                f"units={settings.units}: task {settings.task} has only {samples} samples (conditions x times), fewer than "
                 "units, which could be rotated onto anything; give fewer units, or an alpha below 1"
             )
+        groups[kind] = _group(options, kind, settings)
     recording = None
     if options.recording is not None:
-        inputs, _ = trials[options.tasks[0]]
-        recording = read_recording(options.recording, *inputs.shape[:2], alpha=options.alpha)
-    for kind, settings in chosen.items():
-        _check_earlier(_folder(options, kind), settings, options.out)
+        common = trials[options.tasks[0]]
+        recording = read_recording(options.recording, len(common), common.steps, alpha=options.alpha)
+    for group in groups.values():
+        group.check_earlier()
     writable_folder(options.out, "out")
-    return _Prepared(trials, recording, device)
+    return _Prepared(groups, trials, recording, device)
 
 
-def _folder(options: argparse.Namespace, kind: Kind) -> RunFolder:
-    return RunFolder(options.out / "networks" / "-".join(kind))
+def _common(settings: AnySettings, count: int) -> CommonTrials:
+    """The trials that all networks of a task are shown."""
+    if isinstance(settings, AbstractSettings):
+        return common_trials(settings.abstract_task(), count, dt=settings.dt)
+    return common_visual_trials(settings, load(settings.frontend).image_size, count)
 
 
-def _check_earlier(run: RunFolder, settings: Settings, out: Path) -> None:
-    """Check the networks that an earlier command left, whole or half-trained, as far as files can tell."""
-    if not run.begun:
-        if run.finished:
-            raise InputError(f"{run.path}: has a summary but no config.json; remove the folder, and they are trained again")
-        return
-    if recorded_settings(run) != settings:
-        raise InputError(f"out={out}: {run.path} holds networks of other settings; use another folder")
-    with restoring(run.path, "remove the folder, and its networks are trained again"):
-        if run.finished:
-            _learned(run)
-        elif (state := run.load("checkpoint.pt", torch.device("cpu"))) is not None:
-            Trainer(settings).restore(state)
-
-
-def _learned(run: RunFolder) -> tuple[list[RNN], list[RNN], list[dict[str, Any]]]:
-    """All networks of a finished run, those that learned their task, and the rows of the summary."""
-    networks, rows = load_networks(run.path), read_summary(run)["networks"]
-    if len(rows) != len(networks):
-        raise InputError(f"{run.path / 'summary.json'}: is of {len(rows)} networks, but there are {len(networks)}")
-    learned = [network for network, row in zip(networks, rows, strict=True) if row["learned"]]
-    seeds = [row["seed"] for row in rows if row["learned"]]
-    for network, seed in zip(learned, seeds, strict=True):
-        for name, value in network.state_dict().items():
-            if not value.isfinite().all():
-                raise InputError(
-                    f"{run.path / WEIGHTS}: {name} of the network of seed {seed} holds values that are not finite"
-                )
-    return networks, learned, rows
+def _group(options: argparse.Namespace, kind: Kind, settings: AnySettings) -> Group:
+    """The networks of one kind, in a folder of their own."""
+    folder = options.out / "networks" / "-".join((tasks.get(kind[0]).id, *kind[1:]))
+    if isinstance(settings, AbstractSettings):
+        return AbstractGroup(settings, folder)
+    return VisualGroup(settings, options.seeds, folder, Execution(options.device, bank=options.bank))
 
 
 def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> dict[str, Any]:
     """Compare the networks that learned one task; write its figures; return the summary's part."""
-    task: tasks.AbstractTask = tasks.get(task_id)
-    inputs, conditions = prepared.trials[task_id]
-    folder = options.out / task_id
+    task, trials = tasks.get(task_id), prepared.trials[task_id]
+    folder = options.out / task.id
     writable_folder(folder, "out")
-    _write_conditions(folder / "conditions.csv", conditions)
+    _write_conditions(folder / "conditions.csv", trials.conditions)
     activities: list[NDArray[Any]] = []
     labels: list[str] = []
     names: list[str] = []
     counts: list[dict[str, Any]] = []
     for connectivity, activation in product(options.connectivities, options.activations):
-        networks, learned, rows = _learned(_folder(options, (task_id, connectivity, activation)))
+        group = prepared.groups[task_id, connectivity, activation]
+        trained = group.trained(trials)
+        learned = [network for network in trained if network.learned]
         counts.append(
             {
                 "connectivity": connectivity,
                 "activation": activation,
-                "trained": len(networks),
+                "trained": len(trained),
                 "compared": len(learned),
-                "left_out": len(networks) - len(learned),
-                "parameters": trained_parameters(networks[0]),
+                "left_out": len(trained) - len(learned),
+                "parameters": group.parameters(),
             }
         )
-        activities += [trajectories(network, inputs) for network in learned]
+        activities += [network.rates for network in learned]
         labels += [LABELS[connectivity]] * len(learned)
-        names += [f"{connectivity} {activation} {row['seed']}" for row in rows if row["learned"]]
+        names += [f"{connectivity} {activation} {network.seed}" for network in learned]
     if prepared.recording is not None:
         activities.append(prepared.recording.rates)
         labels.append("recording")
@@ -233,8 +189,12 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
         )
     except InputError as error:
         raise InputError(re.sub(r"activities\[(\d+)\]", lambda found: names[int(found[1])], str(error))) from error
-    print(f"\n{task_id}: {len(inputs)} trials of {inputs.shape[1]} steps, without noise")
-    print(f"every network's {task.measure} is at least {task.criterion:g}")
+    print(f"\n{task.id}: {len(trials)} trials of {trials.steps} steps, without noise")
+    print(
+        f"every network's {task.measure} is at least {task.criterion:g}"
+        if isinstance(task, tasks.AbstractTask)
+        else "every network's accuracy on held-out trials is above chance, with its whole 95 % interval"
+    )
     for row in counts:
         print(
             f"  {row['connectivity']:<9} {row['activation']:<9} {row['compared']} of {row['trained']} networks compared, "
@@ -249,7 +209,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
         print(f"not drawn in trajectories.png, for want of a second dimension: {'; '.join(undrawn)}")
     return {
         "networks": counts,
-        "conditions": len(inputs),
+        "conditions": len(trials),
         "alpha": comparison.alpha,
         "components": comparison.components,
         "variance_held": float(comparison.variance_held.min()),

@@ -7,21 +7,15 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
-from cordstasks.training.abstract_settings import (
-    MOST_SEEDS,
-    ONLY_FOR,
-    Settings,
-    checked,
-    checked_parameters,
-    defaults,
-    first_repeated,
-)
+from cordstasks.training.settings import MOST_SEEDS, ONLY_FOR, AbstractSettings, first_repeated
+from cordstasks.utils.arguments import plain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,10 +48,10 @@ class Job:
     """
 
     name: str
-    settings: Settings
+    settings: AbstractSettings
 
 
-def job(settings: Settings) -> Job:
+def job(settings: AbstractSettings) -> Job:
     """The job of some settings."""
     content = json.dumps(settings.as_dict(), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
@@ -120,7 +114,9 @@ def expand(content: Mapping[str, Any]) -> list[Job]:
         given = {**fixed, **chosen, "seeds": seeds, "parameters": parameters.get(task, {})}
         given.pop("connectivity", None)
         with _at(", ".join(f"{names[name]}[{place}]" for name, place in zip(lists, places, strict=True))):
-            made = job(defaults(task, connectivity, **given))  # each setting is possible, but perhaps not with the others
+            made = job(
+                AbstractSettings(task, connectivity=connectivity, **given)
+            )  # each setting is possible, but perhaps not with the others
         jobs[made.name] = made
     return list(jobs.values())
 
@@ -141,7 +137,7 @@ def _known_names(content: Mapping[str, Any]) -> None:
 
 
 def _singles() -> list[str]:
-    return sorted({field.name for field in fields(Settings)} - {"task", "seeds", "parameters"})
+    return sorted(set(AbstractSettings.names()) - {"task", "seeds", "parameters"})
 
 
 def _above(table: str, name: str) -> str:
@@ -161,11 +157,18 @@ def _list(name: str, values: Any, field: str) -> list[Any]:
     kept = []
     for place, value in enumerate(values):
         with _at(f"{name}[{place}]"):
-            kept.append(checked(field, value))
+            kept.append(_checked(field, value))
     again = first_repeated(kept)
     if again is not None:
         raise InputError(f"{name}[{again}] = {values[again]!r}: comes twice; leave one out")
     return kept
+
+
+def _checked(name: str, value: Any) -> Any:
+    """One setting, which for a task must be the name of an abstract one."""
+    if name == "task" and value not in tasks.abstract_names():
+        raise unknown("task", value, tasks.abstract_names())
+    return AbstractSettings.checked(name, value)
 
 
 def _fixed(table: Any) -> dict[str, Any]:
@@ -177,7 +180,7 @@ def _fixed(table: Any) -> dict[str, Any]:
         if name not in _singles():
             raise unknown(f"setting in [{TABLE}]", name, _singles())
         with _at(f"[{TABLE}]"):
-            fixed[name] = checked(name, value)
+            fixed[name] = AbstractSettings.checked(name, value)
     return fixed
 
 
@@ -197,13 +200,14 @@ def _parameters(table: Any, swept: list[str]) -> dict[str, dict[str, Any]]:
     for task, values in _table(PARAMETERS, table).items():
         place = f"[{PARAMETERS}.{task}]"
         with _at(place):
-            checked("task", task)
+            _checked("task", task)
         if not isinstance(values, Mapping):
             raise InputError(f"[{PARAMETERS}] {task} = {values!r}: must be a table, which begins with a line {place}")
         if task not in swept:
             raise InputError(f"{place}: the sweep has no task {task} (tasks = {swept!r}); add it, or leave the table out")
         with _at(place):
-            parameters[task] = checked_parameters(task, values)
+            parameters[task] = {name: plain(value) for name, value in values.items()}
+            tasks.get(task, **parameters[task])
     return parameters
 
 
@@ -219,7 +223,7 @@ def _at(place: str) -> Iterator[None]:
 def _seeds(value: Any) -> tuple[int, ...]:
     """Seeds from a number of them, or a list."""
     if isinstance(value, list):
-        return tuple(checked("seeds", value))
+        return tuple(AbstractSettings.checked("seeds", value))
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"seeds = {value!r}: give how many, or a list of seeds")
     if value > MOST_SEEDS:

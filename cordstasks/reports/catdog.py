@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
-from cordstasks.analysis.figures import tuning as tuning_figures
 from cordstasks.reports import common
 from cordstasks.training.evaluation import Behaviour
 
@@ -36,7 +35,7 @@ def report(material: Material) -> dict[str, Any]:
         **_boundary(material, seen, between, omitted),
         **_units(material, seen, between, omitted),
     }
-    figure = analysis.behaviour_figures.performance(result["by_line"], "line", lines="lines", chance=seen.chance)
+    figure = analysis.figures.performance(result["by_line"], "line", lines="lines", chance=seen.chance)
     analysis.figures.save(figure, folder / "performance.png")
     common.learning_figure(material, seen.chance)
     order = np.argsort(share, kind="stable")
@@ -62,7 +61,7 @@ def _boundary(material: Material, seen: Behaviour, between: NDArray[np.bool_], o
         omitted.note("category boundary", "all samples were judged alike" if dog.all() or not dog.any() else why)
     if len(rows) > 1:
         single = table({"line": line, "morph": share}, dog)
-        figure = analysis.behaviour_figures.boundary(rows, fit, lines=single)
+        figure = analysis.figures.boundary(rows, fit, lines=single)
         analysis.figures.save(figure, material.folder.path / "boundary.png")
     return {"called_dog_by_share": rows, "boundary": fit.as_dict()}
 
@@ -91,7 +90,7 @@ def _units(material: Material, seen: Behaviour, between: NDArray[np.bool_], omit
         if len(units):
             shown = common.aligned(seen, batch, trials, event="sample", until="delay", names=("sample", "delay"))
             named = np.where(category == 1, "dog", "cat")
-            figure = tuning_figures.peristimulus(
+            figure = analysis.figures.peristimulus(
                 shown.rates, named, shown.times, units, name="category", periods=shown.periods
             )
             analysis.figures.save(figure, material.folder.path / "units.png")

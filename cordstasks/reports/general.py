@@ -31,7 +31,7 @@ def report(material: Material) -> dict[str, Any]:
         "left_out": omitted.reasons,
     }
     matrix = analysis.behaviour.confusions(names[batch.answers], names[seen.chosen])
-    analysis.figures.save(analysis.behaviour_figures.confusion(matrix, condition="answer"), folder / "confusion.png")
+    analysis.figures.save(analysis.figures.confusion(matrix, condition="answer"), folder / "confusion.png")
     common.learning_figure(material, seen.chance)
     trials = [int(np.flatnonzero(batch.answers == answer)[0]) for answer in np.unique(batch.answers)[:6]]
     common.period_sheet(batch, trials, [str(names[batch.answers[trial]]) for trial in trials], folder / "movies.png")

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
-from cordstasks.analysis.figures import tuning as tuning_figures
 from cordstasks.reports import common
 from cordstasks.training.evaluation import Behaviour
 
@@ -35,7 +34,7 @@ def report(material: Material) -> dict[str, Any]:
         "tuning": _tuning(material, seen, omitted),
     }
     save = analysis.figures.save
-    figures = analysis.behaviour_figures
+    figures = analysis.figures
     rows = result["by_distance_and_group"]
     save(
         figures.performance(
@@ -80,12 +79,12 @@ def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> d
         result["by_preferred_number"] = {
             f"{n:g}": analysis.tuning.align(curves, preferred=float(n), fold=True).as_dict() for n in curves.values
         }
-        figure = tuning_figures.aligned_tuning(curves, condition="number", fold=True)
+        figure = analysis.figures.aligned_tuning(curves, condition="number", fold=True)
         analysis.figures.save(figure, folder / "tuning.png")
     units = analysis.tuning.example_units(plain, tests, number=6)
     if len(units):
         shown = common.aligned(seen, batch, trials, event="sample", until="delay", names=("sample", "delay"))
-        figure = tuning_figures.peristimulus(shown.rates, number, shown.times, units, name="number", periods=shown.periods)
+        figure = analysis.figures.peristimulus(shown.rates, number, shown.times, units, name="number", periods=shown.periods)
         analysis.figures.save(figure, folder / "units.png")
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
+from cordstasks.analysis.psychophysics.observers import Observer
 from cordstasks.reports import common
 from cordstasks.tasks.visual.base import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave
@@ -124,6 +126,43 @@ def _controls(material: Material, trials: NDArray[np.intp], seen: Behaviour) -> 
         if name == "reversed":
             result[name]["flipped"] = float((found.chosen != seen.chosen[trials]).mean())
     return result
+
+
+def beside(
+    summary: dict[str, Any], others: Sequence[Observer], folder: Path, *, name: str = "model"
+) -> list[dict[str, Any]]:
+    """Accuracy of a finished run beside that of other observers: their thresholds and slopes; writes ``observers.png``.
+
+    Parameters
+    ----------
+    summary : dict
+        Of a run of random-dot motion.
+    others : sequence of Observer
+        Such as monkeys.
+    folder : Path
+        Where the figure goes.
+    name : str
+        What the model is called.
+
+    Returns
+    -------
+    list of dict
+        One row per observer, the model first: ``"observer"``, ``"trials"``, and what the Weibull fit found.
+    """
+    rows = summary["heldout"]["by_condition"]
+    trials, right = (np.array([row[key] for row in rows]) for key in ("trials", "accuracy"))
+    right = (trials * right).round().astype(int)
+    correct = np.concatenate([np.arange(n) < k for n, k in zip(trials, right, strict=True)])
+    model = Observer(name, np.repeat([row["coherence"] for row in rows], trials), correct)
+    everyone = [model, *others]
+    fits = [analysis.fit_weibull(each.coherence, each.correct, rng=np.random.default_rng(0)) for each in everyone]
+    tables = [analysis.accuracy_by_condition(each.coherence, each.correct) for each in everyone]
+    figures = analysis.figures
+    figures.save(figures.observers(tables, fits, [each.name for each in everyone]), folder / "observers.png")
+    return [
+        {"observer": each.name, "trials": len(each.correct), **fit.as_dict()}
+        for each, fit in zip(everyone, fits, strict=True)
+    ]
 
 
 def _sheet(batch: TrialBatch, frame: float, path: Path) -> None:

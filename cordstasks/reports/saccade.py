@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
-from cordstasks.analysis.figures import tuning as tuning_figures
 from cordstasks.reports import common
 from cordstasks.training.evaluation import Behaviour
 
@@ -27,7 +26,7 @@ def report(material: Material) -> dict[str, Any]:
     place, delay = batch.conditions["place"], batch.conditions["delay"]
     places = np.array(material.task.places)  # type: ignore[attr-defined]
     trained = max(material.task.training_delays)  # type: ignore[attr-defined]
-    behaviour, figures = analysis.behaviour, analysis.behaviour_figures
+    behaviour, figures = analysis.behaviour, analysis.figures
     error = _error(material, seen, omitted)
     result: dict[str, Any] = {
         "heldout": common.heldout(material, seen, {"delay": delay, "place": place}),
@@ -132,7 +131,7 @@ def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> d
     )
     if curves is not None:
         result["aligned"] = analysis.tuning.align(curves, period=360).as_dict()
-        figure = tuning_figures.aligned_tuning(curves, condition="place (deg)", period=360, unit="\u00b0")
+        figure = analysis.figures.aligned_tuning(curves, condition="place (deg)", period=360, unit="\u00b0")
         analysis.figures.save(figure, folder / "tuning.png")
     _examples(material, seen, trials, analysis.tuning.example_units(plain, tests, number=6))
     return result
@@ -165,7 +164,7 @@ def _examples(material: Material, seen: Behaviour, trials: NDArray[np.intp], uni
         return
     names = ("cue", "delay", "response")
     shown = common.aligned(seen, batch, shortest, event="cue", until="response", names=names)
-    figure = tuning_figures.peristimulus(
+    figure = analysis.figures.peristimulus(
         shown.rates, place, shown.times, units, name="place", periods=shown.periods, circular=True, unit="\u00b0"
     )
     analysis.figures.save(figure, material.folder.path / "units.png")

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +10,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cordstasks import tasks
-from cordstasks.analysis.figures import abstract as abstract_figures
-from cordstasks.analysis.figures.general import save
+from cordstasks.analysis import figures as draw
 from cordstasks.errors import InputError
 from cordstasks.rnn.network import RNN
 from cordstasks.rnn.stack import RNNStack
-from cordstasks.training.abstract import DIVERGED, Trainer
-from cordstasks.training.abstract_settings import Settings
-from cordstasks.utils.devices import resolve
+from cordstasks.runs.recorded import recorded_settings
+from cordstasks.training.abstract import DIVERGED, Trainer, untrained
+from cordstasks.training.networks import trained_parameters
+from cordstasks.training.settings import AbstractSettings
 from cordstasks.utils.files import read_json, write_json
-from cordstasks.utils.run_folder import RunFolder, environment, unfinished_folder
+from cordstasks.utils.interrupt import stop_between_steps
+from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 from cordstasks.utils.states import restoring
 
-__all__ = ["carry_out", "load_networks", "read_summary", "recorded_settings", "table", "train_command"]
+__all__ = ["carry_out", "load_networks", "read_summary", "table"]
 
 SAVE_SECONDS = 10.0
 WEIGHTS = "networks.pt"
@@ -37,37 +31,8 @@ SUMMARY_FIX = "remove it, and --resume makes it again"
 NETWORK = ("seed", "state", "learned", "score", "steps")  # what a summary must say of each network
 
 
-def train_command(settings: Settings | None, given: Mapping[str, Any], options: argparse.Namespace) -> int:
-    """Carry out, or continue, the run that the command line asks for."""
-    if settings is None:
-        folder = RunFolder(options.out or unfinished_folder(given.get("task")))
-        settings = _earlier(folder, given)
-    else:
-        folder = RunFolder(options.out or Path("runs") / settings.task, numbered=options.out is None)
-        folder.check_free()
-    if options.resume and folder.finished:
-        print(f"{folder.path}: this run is finished")
-        print(table(folder.path))
-        return 0
-    device = resolve(options.device)
-    names = f"{settings.connectivity}, {settings.units} units, {settings.activation}, {settings.form} form"
-    try:
-        with folder.lock(), tqdm(total=settings.steps, desc="training", unit="batch", leave=False) as bar:
-            print(f"task {settings.task}, {len(settings.seeds)} networks: {names}")
-            print(f"run folder {folder.path}", flush=True)
-            carry_out(settings, folder, device, resume=options.resume, bar=bar)
-    except KeyboardInterrupt:
-        if not folder.begun:
-            raise
-        again = f"python -m cordstasks.train --resume --out {folder.path}"
-        print(f"\nstopped; this continues the run: {again}", file=sys.stderr)
-        return 130
-    print(table(folder.path))
-    return 0
-
-
 def carry_out(
-    settings: Settings,
+    settings: AbstractSettings,
     folder: RunFolder,
     device: torch.device | None = None,
     *,
@@ -87,7 +52,7 @@ def carry_out(
 
 
 def _carry_out(
-    settings: Settings,
+    settings: AbstractSettings,
     folder: RunFolder,
     device: torch.device | None,
     *,
@@ -102,6 +67,7 @@ def _carry_out(
     trainer = Trainer(settings, device)
     if resume:
         folder.tidy()
+        note_differences(folder.config().get("environment", {}), machine)
         state = folder.load("checkpoint.pt", device)
         if state is not None:
             with restoring(folder.path / "checkpoint.pt"):
@@ -109,11 +75,11 @@ def _carry_out(
         folder.log.keep(trainer.step)
         folder.log.note_gaps(trainer.step, every=settings.evaluate_every, end=settings.steps)
     else:
-        folder.start({**settings.as_dict(), "environment": machine})
+        folder.start(settings, environment=machine)
     saved = time.monotonic()
     if bar is not None:
         bar.update(trainer.step)
-    with _stop_between_steps() as asked:
+    with stop_between_steps() as asked:
         for rows in trainer.run():
             for row in rows:
                 folder.log.write(row)
@@ -172,58 +138,21 @@ def load_networks(path: str | Path, *, learned: bool = False) -> list[RNN]:
     ------
     InputError : the folder holds no finished run of this kind.
     """
-    from cordstasks.training.abstract import initial_network
-
     folder = RunFolder(Path(path))
-    if (folder.path / "config.json").exists():
-        recorded_settings(folder)
+    settings = recorded_settings(folder, AbstractSettings)
     state = folder.load(WEIGHTS, torch.device("cpu"))
     if state is None:
         raise InputError(f"{path}: holds no trained networks ({WEIGHTS}); finish the run first")
-    settings = recorded_settings(folder)
     networks = []
     with restoring(folder.path / WEIGHTS, "remove it and summary.json, and --resume makes them again"):
         for place, seed in enumerate(settings.seeds):
-            network = initial_network(settings, seed)
+            network = untrained(settings, seed)
             network.load_state_dict({name: value[place] for name, value in state["networks"].items()})
             networks.append(network)
     if learned:
         rows = read_summary(folder)["networks"]
         networks = [network for network, row in zip(networks, rows, strict=True) if row["learned"]]
     return networks
-
-
-def trained_parameters(network: RNN) -> int:
-    """How many numbers training sets in one network; of a sparse one, those inside its mask."""
-    total = 0
-    for name, parameter in network.named_parameters():
-        masked = name == "recurrent_weights" and "recurrent_mask" in network.recurrent_names
-        count = int(network.get_buffer("recurrent_mask").sum()) if masked else parameter.numel()
-        total += count if parameter.requires_grad else 0
-    return total
-
-
-def recorded_settings(folder: RunFolder) -> Settings:
-    """The settings of the run of an abstract task that a folder holds.
-
-    Raises
-    ------
-    InputError : the folder holds no run, one of a visual task, or settings that lack something or were damaged.
-    """
-    config = folder.config()
-    config.pop("environment", None)
-    none, task = f"{folder.path} holds no run of an abstract task of this version", config.get("task")
-    if isinstance(task, str) and task not in tasks.abstract_names() and "frontend" in config:
-        raise InputError(f"{none}, but one of the visual task {task}; load it with cordstasks.runs.loading.load_run")
-    missing = sorted({field.name for field in fields(Settings)} - set(config))
-    if missing:
-        raise InputError(f"{none} (its config.json lacks {missing[0]!r}); choose another folder")
-    try:
-        return Settings.from_dict(config)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{none}: its config.json cannot be used ({error}); correct it, or choose another folder"
-        ) from error
 
 
 def read_summary(folder: RunFolder) -> dict[str, Any]:
@@ -245,17 +174,6 @@ def read_summary(folder: RunFolder) -> dict[str, Any]:
         }
 
 
-def _earlier(folder: RunFolder, given: Mapping[str, Any]) -> Settings:
-    """The settings of the run in a folder; options given again must agree with them."""
-    earlier = recorded_settings(folder)
-    for name, value in sorted(given.items()):
-        had = getattr(earlier, name)
-        if had != value:
-            flag = "--set" if name == "parameters" else "--" + name.replace("train_", "fixed-").replace("_", "-")
-            raise InputError(f"{flag} {value}: the run in {folder.path} has {had}; leave it out, or use --out")
-    return earlier
-
-
 def _median(rows: list[dict[str, Any]]) -> float:
     scores = [row["score"] for row in rows if row["score"] is not None]
     return float(np.median(scores)) if scores else float("nan")
@@ -267,7 +185,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
     task, settings = trainer.task, trainer.settings
     log = [row for row in folder.log.rows("seed", "step", "lesson") if "score" in row]
     if log:
-        figure = abstract_figures.learning_curves(
+        figure = draw.learning_curves(
             [row["seed"] for row in log],
             [row["step"] for row in log],
             [np.nan if row["score"] is None else row["score"] for row in log],
@@ -276,7 +194,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
             criterion=task.criterion,
             title=f"{task.id}, {settings.connectivity}",
         )
-        save(figure, folder.path / "learning.png")
+        draw.save(figure, folder.path / "learning.png")
     fit = [place for place, score in enumerate(scores) if score is not None]
     if not fit:
         return
@@ -286,7 +204,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
     outputs = stack(torch.from_numpy(batch.inputs)[None])
     assert isinstance(outputs, torch.Tensor)
     lengths = batch.lengths
-    figure = abstract_figures.example_trials(
+    figure = draw.example_trials(
         [array[:n] for array, n in zip(batch.inputs, lengths, strict=True)],
         [array[:n] for array, n in zip(outputs[0].numpy(), lengths, strict=True)],
         [np.where((m > 0)[:n, None], t[:n], np.nan) for t, m, n in zip(batch.targets, batch.mask, lengths, strict=True)],
@@ -294,7 +212,7 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
         dt=settings.dt,
         title=f"{task.id}, {settings.connectivity}, seed {settings.seeds[place]}",
     )
-    save(figure, folder.path / "trials.png")
+    draw.save(figure, folder.path / "trials.png")
 
 
 def table(path: Path) -> str:
@@ -317,24 +235,3 @@ def _table(summary: dict[str, Any], path: Path) -> str:
     names = ("summary.json", "learning.png", "trials.png", WEIGHTS)
     lines.append(f"{path}/: {', '.join(name for name in names if (path / name).exists())}")
     return "\n".join(lines)
-
-
-@contextmanager
-def _stop_between_steps() -> Iterator[list[int]]:
-    """While open, Ctrl-C fills the list instead of interrupting, so that a step is never cut in two."""
-    asked: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if asked:  # the second Ctrl-C does not wait
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not in the main thread, where signals are not ours
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,47 +1,65 @@
-"""A finished run, loaded again: its task, front-end and trained model, to look at what they do."""
+"""A run, loaded again: what it was trained on, what it trained, and what came out."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError, naming
-from cordstasks.frontend.frontend import Features, FrontEnd
+from cordstasks.frontend.features import Features
+from cordstasks.frontend.frontend import FrontEnd
 from cordstasks.model import MultiAreaModel
-from cordstasks.runs.recorded import read_config, recorded_network
-from cordstasks.runs.visual import heldout_trials, model_of, task_of
-from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.rnn.network import RNN
+from cordstasks.runs.abstract import load_networks, read_summary
+from cordstasks.runs.recorded import recorded_network, recorded_settings
+from cordstasks.runs.visual import Execution, frontend_of, heldout_trials, model_of, task_of
+from cordstasks.tasks import AbstractTask, TrialBatch, VisualTask
 from cordstasks.training.evaluation import Behaviour, behave
+from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.training.visual import load_best
 from cordstasks.utils.files import read_json
+from cordstasks.utils.folders import family_of
 from cordstasks.utils.run_folder import RunFolder
 
-__all__ = ["TrainedRun", "load_run"]
+__all__ = ["TrainedNetworks", "TrainedRun", "load_run"]
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A model that ``python -m cordstasks.train`` has trained.
+    """A multi-area model that was trained on a visual task.
 
     Attributes
     ----------
-    task : its task, as it is tested.
-    frontend, model : the front-end, and the model with its best weights.
-    config : the run's settings.
-    summary : the run's summary; empty before it is finished.
+    task : VisualTask
+        Its task.
+    frontend : FrontEnd
+        The frozen front-end.
+    model : MultiAreaModel
+        The model with its best weights.
+    settings : VisualSettings
+        Everything that determines the run.
+    config : dict
+        What config.json holds: the settings, which weights the front-end has, and the environment.
+    summary : dict
+        The run's results; empty before it is finished.
+    path : Path
+        The run's folder.
     """
 
     task: VisualTask
     frontend: FrontEnd
     model: MultiAreaModel
+    settings: VisualSettings
     config: dict[str, Any]
     summary: dict[str, Any]
+    path: Path
 
     def heldout(self) -> TrialBatch:
         """The held-out trials that the summary is about."""
-        return heldout_trials(self.config, self.task)
+        return heldout_trials(self.settings, self.task)
 
     def features(self, batch: TrialBatch) -> Features:
         """What the front-end makes of a batch of trials."""
@@ -49,47 +67,82 @@ class TrainedRun:
 
     def behaviour(self, batch: TrialBatch) -> Behaviour:
         """What the model does in a batch of trials, sampled at the run's time step."""
-        if batch.dt != self.config["dt"]:
-            raise InputError(f"batch: its steps last {batch.dt:g} ms, those of the model {self.config['dt']:g} ms")
+        if batch.dt != self.settings.dt:
+            raise InputError(f"batch: its steps last {batch.dt:g} ms, those of the model {self.settings.dt:g} ms")
         return behave(self.model, self.model.inputs(self.features(batch).to(self.frontend.device)), batch)
 
 
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """Recurrent networks that were trained on an abstract task, one for each seed.
+
+    Attributes
+    ----------
+    task : AbstractTask
+        Their task.
+    networks : list of RNN
+        In the order of the settings' seeds.
+    settings : AbstractSettings
+        Everything that determines the run.
+    summary : dict
+        The run's results; empty before it is finished.
+    path : Path
+        The run's folder.
+    """
+
+    task: AbstractTask
+    networks: list[RNN]
+    settings: AbstractSettings
+    summary: dict[str, Any]
+    path: Path
+
+    def learned(self) -> list[RNN]:
+        """The networks that have learned their task, by the summary."""
+        rows = self.summary.get("networks", [])
+        return [network for network, row in zip(self.networks, rows, strict=False) if row["learned"]]
+
+
 def load_run(
-    folder: Path | str,
-    weights: Path | str | CordsNet | None = None,
+    folder: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | CordsNet | None = None,
     *,
     device: str = "auto",
     bank: Path | str | bool | None = None,
-) -> TrainedRun:
-    """Load the run in `folder`.
+) -> TrainedRun | TrainedNetworks:
+    """Load what ``python -m cordstasks.train`` or `cordstasks.runs.train` has trained.
 
     Parameters
     ----------
-    folder : of ``python -m cordstasks.train``, with ``best.pt``.
-    weights : file of the front-end's weights, which must be those that the run was begun with; by default they are taken
+    folder : path-like
+        The run's folder.
+    weights : path-like or CordsNet, optional
+        The weights of a visual run's front-end, which must be those that the run was begun with; by default they are taken
         from where they were then.
-    device, bank : see `cordstasks.frontend.FrontEnd`.
+    device : str
+        Where a visual run's front-end and model are to be: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    bank : path-like or bool, optional
+        See `cordstasks.frontend.FrontEnd`.
+
+    Returns
+    -------
+    TrainedRun or TrainedNetworks
+        Of a visual or an abstract task.
 
     Raises
     ------
-    InputError : no such run, one of an abstract task, one that has no trained weights yet, a damaged file, or weights of
-        the front-end that are gone or are others than the run's.
+    InputError
+        If there is no such run, it has no trained weights yet, a file is damaged, or the weights of the front-end are gone
+        or are others than the run's.
     """
     run = RunFolder(Path(folder))
     with naming({"path=": "folder="}):
-        config = read_config(run)
-    network = recorded_network(run.path, config, weights)
-    frontend = FrontEnd(
-        network,
-        areas=config["areas"],
-        side=config["side"],
-        device=device,
-        readout=config["readout"],
-        precision=config["precision"],
-        bank=bank,
-    )
-    task = task_of(config, frontend.image_size)
-    model = model_of(config, frontend, task)
+        if family_of(run.path) == AbstractSettings.FAMILY:
+            return _networks(run)
+        settings = recorded_settings(run, VisualSettings)
+    network, _ = recorded_network(run, settings.frontend, weights)
+    frontend = frontend_of(settings, network, Execution(device, bank=bank))
+    task = task_of(settings, frontend.image_size)
+    model = model_of(settings, frontend, task)
     if not (run.path / "best.pt").exists():
         raise InputError(f"folder={str(folder)!r}: the run has no best.pt yet; finish the run first")
     load_best(model, run, frontend.device)
@@ -98,4 +151,10 @@ def load_run(
         raise InputError(
             f"{run.path}/summary.json: holds no summary (a JSON object); remove it, and --resume makes it again"
         )
-    return TrainedRun(task, frontend, model, config, summary)
+    return TrainedRun(task, frontend, model, settings, run.config(), summary, run.path)
+
+
+def _networks(run: RunFolder) -> TrainedNetworks:
+    settings = recorded_settings(run, AbstractSettings)
+    summary = read_summary(run) if run.finished else {}
+    return TrainedNetworks(settings.abstract_task(), load_networks(run.path), settings, summary, run.path)

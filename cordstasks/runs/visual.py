@@ -1,13 +1,10 @@
-"""One run from movies to summary: sample trials, see them through the front-end, train, test, report."""
+"""Runs of visual tasks, from movies to summary: sample trials, see them through the front-end, train, test, report."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -20,22 +17,46 @@ from cordstasks import reports, tasks
 from cordstasks.cordsnet.architecture import check_areas
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError
-from cordstasks.frontend.frontend import Features, FrontEnd
+from cordstasks.frontend.features import Features
+from cordstasks.frontend.frontend import FrontEnd
 from cordstasks.model import MultiAreaModel, principal_components
-from cordstasks.rnn.network import RNN
-from cordstasks.runs.recorded import named_weights, read_config, recorded_network
+from cordstasks.runs.recorded import named_weights, recorded_network
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.tasks.visual.base import Duration
-from cordstasks.training.distillation import check_number, fit_teacher
-from cordstasks.training.visual import TrainSettings, train, trial_set
+from cordstasks.training.distillation import Teacher, check_number, fit_teacher
+from cordstasks.training.networks import initial_network
+from cordstasks.training.settings import VisualSettings
+from cordstasks.training.trials import TrialSet, trial_set
+from cordstasks.training.visual import train
 from cordstasks.utils.files import write_json
-from cordstasks.utils.run_folder import RunFolder, environment, unfinished_folder
+from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 
-TAUGHT_INPUTS = 48  # directions in feature space that the recurrent network is given, chosen by a teacher
-AVERAGE = 0.98  # by which weights fade in the running average that is kept, where few pictures make evaluations noisy
-INPUTS = 300  # or as many principal components
+__all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of"]
+
 SETS = ("training", "validation", "heldout", "controls")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a run is carried out; none of this determines its results, up to rounding.
+
+    Attributes
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    weights : str, path-like or CordsNet, optional
+        Where to take the front-end's weights from; by default what the settings name.
+    bank : path-like or bool, optional
+        See `cordstasks.frontend.FrontEnd`.
+    bank_limit : float
+        Largest size of the bank in GB.
+    """
+
+    device: str = "auto"
+    weights: str | os.PathLike[str] | CordsNet | None = None
+    bank: Path | str | bool | None = None
+    bank_limit: float = 10.0
 
 
 @dataclass
@@ -53,203 +74,214 @@ class Clock:
         return features
 
 
-def run(config: dict[str, Any], options: argparse.Namespace, *, given: set[str]) -> int:
-    """Carry out, or continue, the run that the command line asks for; see `cordstasks.train`."""
-    folder = _folder(config, options)
-    try:
-        with ExitStack() as held:
-            return _run(folder, config, options, given, held)
-    except KeyboardInterrupt:
-        if not folder.begun:
-            raise
-        again = f"python -m cordstasks.train --resume --out {folder.path}"
-        print(f"\nstopped; this continues the run: {again}", file=sys.stderr)
-        return 130
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that can be wrong with a run has been found once this exists, and nothing has been simulated.
+
+    Attributes
+    ----------
+    settings : VisualSettings
+        With the areas and the number of inputs that the front-end has.
+    task : VisualTask
+        On a screen of the front-end's size.
+    frontend, model : FrontEnd, MultiAreaModel
+        The front-end, and the model with its initial weights.
+    batches : dict of str to TrialBatch
+        ``"training"``, ``"validation"`` and ``"heldout"``.
+    weights : dict
+        What identifies the front-end's weights, see `cordstasks.runs.recorded.weights_record`.
+    machine : dict
+        What results may depend on beside the settings.
+    """
+
+    settings: VisualSettings
+    task: VisualTask
+    frontend: FrontEnd
+    model: MultiAreaModel
+    batches: dict[str, TrialBatch]
+    weights: dict[str, Any]
+    machine: dict[str, Any]
 
 
-def _run(folder: RunFolder, config: dict[str, Any], options: argparse.Namespace, given: set[str], held: ExitStack) -> int:
-    """Carry out the run; `held` gets the lock of its folder."""
-    began = time.monotonic()
-    network = None
-    if options.resume:
-        config = _continued(folder, config, given)
-        if not folder.finished:
-            held.enter_context(folder.lock())
-            folder.tidy()
-        if options.weights is not None or not folder.finished:
-            network = recorded_network(folder.path, config, options.weights, name="--weights")
-        if folder.finished:  # then it is only read; another process may have finished it meanwhile
-            print(f"{folder.path}: this run is finished")
-            print(reports.table(folder.path / "summary.json"))
-            return 0
-    task = task_of(config)
-    if network is None:
-        network, config["weights"] = named_weights(options.weights or options.frontend)
-    frontend = _frontend(config, options, network, asked="areas" in given or options.resume)
-    task = task_of(config, frontend.image_size)
-    config = {**config, "areas": list(frontend.areas), "inputs": _inputs(config, frontend, task)}
-    seeds = _seeds(config)
-    dt = config["dt"]
-    frontend.bin_steps(dt)
-    model = model_of(config, frontend, task)
-    training_task = task.for_training()
+def prepare(
+    settings: VisualSettings, folder: RunFolder, execution: Execution, *, chosen: frozenset[str] = frozenset()
+) -> Prepared:
+    """Load weights, and sample the trials of a run, checking whatever can be checked before hours of computing.
+
+    Parameters
+    ----------
+    settings : VisualSettings
+        Of the run.
+    folder : RunFolder
+        If the run has begun, its weights are those that it was begun with.
+    execution : Execution
+        Where the run is carried out.
+    chosen : frozenset of str
+        Settings that the caller chose, rather than the task; these are never adapted to the front-end.
+
+    Raises
+    ------
+    InputError
+        If a setting does not fit the task or the front-end, or the weights are not those of the run.
+    """
+    if folder.begun:
+        chosen = frozenset(settings.names())
+        network, record = recorded_network(folder, settings.frontend, execution.weights)
+    else:
+        task_of(settings)  # before weights are downloaded
+        source = settings.frontend if execution.weights is None else execution.weights
+        if isinstance(source, CordsNet):
+            raise InputError("weights=a CordsNet: a run needs a file, to be continued from; save it with cordsnet.save")
+        network, record = named_weights(source)
+    frontend = frontend_of(settings, network, execution, exactly="areas" in chosen)
+    settings = replace(settings, areas=frontend.areas).with_inputs(frontend.units, chosen="inputs" in chosen)
+    task = task_of(settings, frontend.image_size)
+    seeds = _seeds(settings)
+    frontend.bin_steps(settings.dt)
+    model = model_of(settings, frontend, task)
     batches = {
-        "training": training_task.sample(config["trials"], seed=seeds["training"], dt=dt),
-        "validation": training_task.sample(config["validation"], seed=seeds["validation"], dt=dt),
-        "heldout": heldout_trials(config, task),
+        "training": task.for_training().sample(settings.trials, seed=seeds["training"], dt=settings.dt),
+        "validation": task.for_training().sample(settings.validation, seed=seeds["validation"], dt=settings.dt),
+        "heldout": heldout_trials(settings, task),
     }
     reports.check(task, batches["heldout"])
-    if _is_taught(config, task):
+    if settings.teacher:
+        if not (task.stationary and len(task.actions) == 3):
+            raise InputError(f"teacher=True: task {task.id} has no stationary evidence for two answers; leave it out")
         check_number(len(batches["training"]))
-    machine = environment(frontend.device)
-    if options.resume:
-        _compare(config["environment"], machine)
-    else:
-        held.enter_context(folder.lock())
-        folder.start({**config, "environment": machine})
-    name = frontend.network.card.get("name", "a CordsNet without a card")
-    source = f" with the weights of {options.weights}" if options.weights else ""
-    print(
-        f"task {task.id}, front-end {config['frontend']}{source}: {name}, sha256 {frontend.digest()[:12]}, "
-        f"reads {frontend.describe()}"
-    )
-    print(f"run folder {folder.path}", flush=True)
+    return Prepared(settings, task, frontend, model, batches, record, environment(frontend.device))
 
+
+def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -> dict[str, Any]:
+    """Carry out, or continue, a run; the folder must be locked.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        From `prepare`.
+    folder : RunFolder
+        Where the run is, or is to be.
+    verbose : bool
+        Whether to print what a command prints.
+
+    Returns
+    -------
+    dict
+        What summary.json holds.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, holds another run, or training diverges.
+    KeyboardInterrupt
+        After Ctrl-C, with a checkpoint written if training had begun.
+    """
+    began = time.monotonic()
+    settings, task, frontend, model = prepared.settings, prepared.task, prepared.frontend, prepared.model
+    if folder.begun:
+        note_differences(folder.config().get("environment", {}), prepared.machine)
+    else:
+        folder.start(settings, weights=prepared.weights, environment=prepared.machine)
+    if verbose:
+        print(_heading(prepared, folder), flush=True)
     clock, device = Clock(), frontend.device
     sets = {
-        name: trial_set(clock.features(frontend, batch, f"front-end, {name} movies"), batch, frontend.device, task)
-        for name, batch in batches.items()
+        name: trial_set(clock.features(frontend, batch, f"front-end, {name} movies"), batch, device, task)
+        for name, batch in prepared.batches.items()
     }
-    learned = time.monotonic()
-    seen = sets["training"]
-    teacher = None
-    if _is_taught(config, task):
-        inputs = model.projection.shape[1]
-        teacher = fit_teacher(seen.inputs, seen.answers == 1, seen.evidence, dt=dt, inputs=inputs)
-        model.normalise_by(teacher.mean, teacher.projection)
-    else:
-        steps = seen.evidence if task.stationary else seen.inputs.index >= 0
-        number = model.projection.shape[1]
-        # slow streams of small signals need every direction; pictures are told apart best by the large ones
-        model.normalise_by(*principal_components(seen.inputs, steps, number, whiten=task.stationary))
+    fitting = time.monotonic()
+    teacher = _choose_inputs(settings, model, sets["training"], stationary=task.stationary)
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
-    fitted = time.monotonic() - learned
-    settings = TrainSettings(
-        steps=config["steps"],
-        batch=config["batch"],
-        learning_rate=config["learning_rate"],
-        mix=task.stationary,
-        average=0.0 if task.stationary else AVERAGE,
-        seed=config["seed"],
-    )
-    if config["labels_only"]:
-        settings = replace(settings, auxiliary=0.0, recombine=0.0)
+    fitted = time.monotonic() - fitting
     trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
     clock.train = trained.pop("seconds") + fitted
-
     report = reports.make(
         reports.Material(
             task=task,
             model=model,
-            heldout=batches["heldout"],
+            heldout=prepared.batches["heldout"],
             trials=sets["heldout"],
             inputs=lambda batch, label: model.inputs(clock.features(frontend, batch, f"front-end, {label}").to(device)),
-            rng=np.random.default_rng(seeds["controls"]),
+            rng=np.random.default_rng(_seeds(settings)["controls"]),
             folder=folder,
         )
     )
-    bank = frontend.bank
     summary = {
         "task": task.id,
-        "frontend": config["frontend"],
-        "weights": {**config["weights"], "card": frontend.network.card},
+        "frontend": settings.frontend,
+        "weights": {**prepared.weights, "card": frontend.network.card},
         "read": {"areas": list(frontend.areas), "sides": list(frontend.sides), "features": frontend.units},
-        "seed": config["seed"],
+        "seed": settings.seed,
+        "connectivity": settings.connectivity,
         **report,
-        "training": {"trials": config["trials"], "teacher": teacher is not None, **trained},
-        "bank": {
-            "steps_asked": sum(set_.inputs.cost.requested for set_ in sets.values()),
-            "steps_simulated": sum(set_.inputs.cost.simulated for set_ in sets.values()),
-            "plateau_error_bound": max(set_.inputs.cost.bound for set_ in sets.values()),
-            "step_fraction": frontend.step_fraction,
-            "megabytes": None if bank is None else bank.size() / 1e6,
-        },
+        "training": {"trials": settings.trials, "teacher": teacher is not None, **trained},
+        "bank": _cost(frontend, sets),
         "seconds": {"bank": clock.bank, "train": clock.train, "total": time.monotonic() - began},
-        "environment": machine,
+        "environment": prepared.machine,
     }
     write_json(folder.path / "summary.json", summary)
-    if bank is not None and bank.damaged:
+    bank = frontend.bank
+    if verbose and bank is not None and bank.damaged:
         print(f"note: {bank.damaged} files of the bank were damaged, or of another version, and were computed again")
-    print(reports.table(folder.path / "summary.json"))
-    return 0
+    return summary
 
 
-def _seeds(config: dict[str, Any]) -> dict[str, int]:
+def _heading(prepared: Prepared, folder: RunFolder) -> str:
+    settings, frontend = prepared.settings, prepared.frontend
+    name = frontend.network.card.get("name", "a CordsNet without a card")
+    return (
+        f"task {prepared.task.id}, front-end {settings.frontend} from {prepared.weights['path']}: {name}, sha256 "
+        f"{frontend.digest()[:12]}, reads {frontend.describe()}\n"
+        f"network: {settings.connectivity}, {settings.units} units, {settings.activation}, {settings.form} form\n"
+        f"run folder {folder.path}"
+    )
+
+
+def _choose_inputs(settings: VisualSettings, model: MultiAreaModel, seen: TrialSet, *, stationary: bool) -> Teacher | None:
+    """Fit the projection of features onto the recurrent network's inputs, and the teacher if there is to be one."""
+    if settings.teacher:
+        teacher = fit_teacher(seen.inputs, seen.answers == 1, seen.evidence, settings)
+        model.normalise_by(teacher.mean, teacher.projection)
+        return teacher
+    assert settings.inputs is not None
+    steps = seen.evidence if stationary else seen.inputs.index >= 0
+    # slow streams of small signals need every direction; pictures are told apart best by the large ones
+    model.normalise_by(*principal_components(seen.inputs, steps, settings.inputs, whiten=settings.whiten))
+    return None
+
+
+def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
+    """What the front-end cost, for the summary."""
+    cost = [trials.inputs.cost for trials in sets.values()]
+    return {
+        "steps_asked": sum(each.requested for each in cost),
+        "steps_simulated": sum(each.simulated for each in cost),
+        "plateau_error_bound": max(each.bound for each in cost),
+        "step_fraction": frontend.step_fraction,
+        "megabytes": None if frontend.bank is None else frontend.bank.size() / 1e6,
+    }
+
+
+def _seeds(settings: VisualSettings) -> dict[str, int]:
     """A seed for each set of trials."""
-    return dict(zip(SETS, np.random.SeedSequence(config["seed"]).generate_state(len(SETS)).tolist(), strict=True))
+    state = np.random.SeedSequence(settings.seed_of_trials).generate_state(len(SETS))
+    return dict(zip(SETS, state.tolist(), strict=True))
 
 
-def heldout_trials(config: dict[str, Any], task: VisualTask) -> TrialBatch:
+def heldout_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
     """The trials that a run of these settings is tested on."""
-    return task.for_testing().sample(config["heldout"], seed=_seeds(config)["heldout"], dt=config["dt"])
+    return task.for_testing().sample(settings.heldout, seed=_seeds(settings)["heldout"], dt=settings.dt)
 
 
-def _folder(config: dict[str, Any], options: argparse.Namespace) -> RunFolder:
-    name = None if options.task is None else tasks.get(options.task).id
-    if options.out is not None:
-        folder = RunFolder(options.out)
-        if not options.resume:
-            folder.check_free()
-        return folder
-    if options.resume:
-        return RunFolder(unfinished_folder(name))
-    return RunFolder(Path("runs") / str(name), numbered=True)
-
-
-def _continued(folder: RunFolder, config: dict[str, Any], given: set[str]) -> dict[str, Any]:
-    """The settings of the run in `folder`; options given again must agree with them."""
-    earlier = read_config(folder)
-    flags = [("--" + name.replace("_", "-"), config[name], earlier[name]) for name in sorted(given & set(config) - {"set"})]
-    parameters, had = dict(config["set"]), earlier["set"]
-    if "stimuli_dir" in given:
-        flags.append(("--stimuli-dir", parameters.pop("stimuli_dir"), had.get("stimuli_dir")))
-    if "set" in given:
-        differing = {name: v for name, v in parameters.items() if not _same(v, had.get(name))}
-        flags.append(("--set", differing, {name: had.get(name) for name in differing}))
-    for flag, now, then in flags:
-        if not _same(now, then):
-            shown = "none" if then is None else then
-            raise InputError(f"{flag} {now}: the run in {folder.path} has {shown}; leave it out, or use --out")
-    return earlier
-
-
-def _same(now: Any, then: Any) -> bool:
-    """Whether two values of a setting are equal, or paths of one file or folder by way of links."""
-    paths = isinstance(now, str) and isinstance(then, str) and os.path.exists(now)
-    return now == then or (paths and os.path.realpath(now) == os.path.realpath(then))
-
-
-def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Say so if a resumed run cannot come out bit for bit as it would have."""
-    for name in ("device", "threads", "torch"):
-        if then.get(name) != now[name]:
-            print(
-                f"note: begun with {name} {then.get(name)}, continued with {now[name]}: results may differ in the last bits"
-            )
-
-
-def _is_taught(config: dict[str, Any], task: VisualTask) -> bool:
-    return task.stationary and len(task.actions) == 3 and not config["labels_only"]
-
-
-def task_of(config: dict[str, Any], image_size: int | None = None) -> VisualTask:
+def task_of(settings: VisualSettings, image_size: int | None = None) -> VisualTask:
     """The task of a run's settings, on a screen of `image_size` px."""
-    task = tasks.get(config["task"])
-    for name, value in config["set"].items():
+    task = tasks.get(settings.task)
+    for name, value in settings.parameters.items():
         if name in signature(type(task)).parameters:
             _check_kind(task, name, value)
     display = {} if image_size is None else {"display": replace(task.display, pixels=image_size)}
-    return tasks.get(config["task"], **config["set"], **display)
+    made: VisualTask = tasks.get(settings.task, **settings.parameters, **display)
+    return made
 
 
 def _check_kind(task: VisualTask, name: str, value: Any) -> None:
@@ -278,44 +310,40 @@ def _check_kind(task: VisualTask, name: str, value: Any) -> None:
         raise InputError(f"{name}={json.dumps(value)}: give {kind}, such as {json.dumps(own)}")
 
 
-def _frontend(config: dict[str, Any], options: argparse.Namespace, network: CordsNet, *, asked: bool) -> FrontEnd:
-    """The front-end of a run; areas that were not asked for are a task's default, which a small network need not have."""
-    areas, last = config["areas"], network.depth - 1
-    if areas is not None and not asked:
-        areas = {min(area, last) for area in areas}
-    label = None if areas is None else f"--areas {' '.join(map(str, areas))}"
-    bank: bool | Path | None = False if options.no_bank else options.bank
+def frontend_of(settings: VisualSettings, network: CordsNet, execution: Execution, *, exactly: bool = True) -> FrontEnd:
+    """The front-end of a run.
+
+    Parameters
+    ----------
+    settings : VisualSettings
+        Of the run.
+    network : CordsNet
+        With the run's weights.
+    execution : Execution
+        Where it is carried out.
+    exactly : bool
+        Whether the areas must be there; otherwise they are a task's default, which a small network need not have, so that
+        its last area stands in.
+    """
+    areas, last = settings.areas, network.depth - 1
+    if areas is not None and not exactly:
+        areas = tuple({min(area, last) for area in areas})
+    label = None if areas is None else f"areas={' '.join(map(str, areas))}"
     return FrontEnd(
         network,
         areas=check_areas(areas, network.depth, label=label),
-        side=config["side"],
-        device=config["device"],
-        readout=config["readout"],
-        precision=config["precision"],
-        bank=bank,
-        bank_limit=options.bank_limit,
+        side=settings.side,
+        device=execution.device,
+        readout=settings.readout,
+        precision=settings.precision,
+        bank=execution.bank,
+        bank_limit=execution.bank_limit,
+        tolerance=settings.tolerance,
     )
 
 
-def _inputs(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> int:
-    """How many inputs the recurrent network has: as asked, or as suits the way in which they are chosen."""
-    if config["inputs"] is None:
-        return min(TAUGHT_INPUTS if _is_taught(config, task) else INPUTS, frontend.units)
-    if config["inputs"] > frontend.units:
-        raise InputError(f"--inputs {config['inputs']}: the front-end has {frontend.units} features; give at most as many")
-    return int(config["inputs"])
-
-
-def model_of(config: dict[str, Any], frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
+def model_of(settings: VisualSettings, frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
     """The untrained model of a run's settings."""
-    generator = torch.Generator().manual_seed(config["seed"])
-    rnn = RNN(
-        config["inputs"],
-        config["units"],
-        len(task.actions),
-        dt=config["dt"],
-        tau=config["tau"],
-        noise=config["noise"],
-        generator=generator,
-    )
-    return MultiAreaModel(rnn, frontend.units).to(frontend.device)
+    assert settings.inputs is not None
+    rnn = initial_network(settings, settings.inputs, len(task.actions), seed=settings.seed)
+    return MultiAreaModel(rnn, frontend.units).to(torch.device(frontend.device))

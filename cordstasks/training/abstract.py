@@ -12,39 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cordstasks.rnn.connectivity import named
 from cordstasks.rnn.network import RNN
 from cordstasks.rnn.stack import RNNStack
 from cordstasks.tasks import AbstractBatch, AbstractTask
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.training.networks import initial_network
+from cordstasks.training.settings import AbstractSettings
 from cordstasks.utils.states import check_moments
 
-__all__ = ["Trainer", "evaluate", "initial_network"]
+__all__ = ["Trainer", "evaluate", "untrained"]
 
 BLOCK = 8  # batches of trials drawn at once, which costs little more than one
 DATA, NOISE, VALIDATION, HELDOUT = range(4)  # streams of a seed
 TRAINING, REACHED, UNFINISHED, DIVERGED = "training", "reached", "unfinished", "diverged"
 
 
-def initial_network(settings: Settings, seed: int) -> RNN:
+def untrained(settings: AbstractSettings, seed: int) -> RNN:
     """The untrained network of one seed."""
     task = settings.abstract_task()
-    return RNN(
-        len(task.channels),
-        settings.units,
-        task.outputs,
-        dt=settings.dt,
-        tau=settings.tau,
-        noise=settings.noise,
-        activation=settings.activation,
-        gain=settings.gain,
-        generator=torch.Generator().manual_seed(seed),
-        connectivity=named(settings.connectivity, rank=settings.rank, density=settings.density, shape=settings.shape),
-        form=settings.form,
-        excitatory=settings.excitatory,
-        train_inputs=settings.train_inputs,
-        train_outputs=settings.train_outputs,
-    )
+    return initial_network(settings, len(task.channels), task.outputs, seed=seed)
 
 
 @dataclass
@@ -84,7 +69,7 @@ class Trainer:
     device : where.
     """
 
-    settings: Settings
+    settings: AbstractSettings
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
@@ -94,7 +79,7 @@ class Trainer:
         self.goal = self.settings.goal if self.settings.goal is not None else task.criterion + (1 - task.criterion) * 0.6
         self.step, self.seconds = 0, 0.0
         self.progress = [Progress(seed) for seed in self.settings.seeds]
-        self.best = RNNStack([initial_network(self.settings, seed) for seed in self.settings.seeds]).to(self.device)
+        self.best = RNNStack([untrained(self.settings, seed) for seed in self.settings.seeds]).to(self.device)
         self.active = list(range(len(self.progress)))
         self._begin(self.best.subset(self.active))
         self._blocks: dict[int, tuple[tuple[int, int], AbstractBatch]] = {}

@@ -16,16 +16,12 @@ import torch
 from torch import Tensor
 
 from cordstasks.errors import InputError
-from cordstasks.frontend.frontend import Features
+from cordstasks.frontend.features import Features
 from cordstasks.model import principal_components, projected
+from cordstasks.training.settings import VisualSettings
 
 __all__ = ["Teacher", "check_number", "fit_teacher", "running_evidence"]
 
-LAGS_MS = (20.0, 40.0)
-COMPONENTS = 500  # most principal components, whitened, in which covariances are compared
-PER_TRIAL = 0.55  # components for each trial, where trials are few: a matrix of more would hold more noise than motion
-GAIN = 7.0  # standard deviation of the final log odds over training trials
-TYPICAL = 3.0  # the same of other sequences, about: a matrix says more on trials that it was estimated from
 FEWEST = 4  # training trials, to compare anything
 
 
@@ -76,7 +72,7 @@ def _too_few(trials: int) -> InputError:
 
 
 @torch.no_grad()
-def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: float, inputs: int = 24) -> Teacher:
+def fit_teacher(features: Features, first: Tensor, evidence: Tensor, settings: VisualSettings) -> Teacher:
     """Fit a teacher to training trials.
 
     Parameters
@@ -84,16 +80,18 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
     features : of the front-end.
     first : bool (trial,), whether the first of the two answers is right.
     evidence : bool (trial, time), steps from stimulus onset to the answer.
-    dt : duration of a time step in ms.
-    inputs : directions to keep.
+    settings : ``dt``, the number of directions to keep (``inputs``), and what concerns the teacher.
 
     Raises
     ------
     InputError : too few trials to compare anything.
     """
-    lags = tuple(sorted({max(1, round(lag / dt)) for lag in LAGS_MS}))
-    enough = max(inputs, int(PER_TRIAL * len(features)))
-    components = min(COMPONENTS, enough, features.units, len(features.index[evidence].unique()) - 1)
+    assert settings.inputs is not None
+    inputs = settings.inputs
+    lags = tuple(sorted({max(1, round(lag / settings.dt)) for lag in settings.lags_ms}))
+    # a matrix of more components than trials allow would hold more noise than motion
+    enough = max(inputs, int(settings.components_per_trial * len(features)))
+    components = min(settings.components, enough, features.units, len(features.index[evidence].unique()) - 1)
     if len(features) < FEWEST or components < 2:
         raise _too_few(len(features))
     mean, whitening = principal_components(features, evidence, components, whiten=True)
@@ -114,4 +112,4 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, *, dt: floa
         running_evidence(seen.take(part), matrix, lags, evidence[part])[:, -1]
         for part in (slice(start, start + 64) for start in range(0, len(features), 64))
     ]
-    return Teacher(mean, projection, matrix * (GAIN / torch.cat(final).std().clamp_min(1e-12)), lags)
+    return Teacher(mean, projection, matrix * (settings.odds_gain / torch.cat(final).std().clamp_min(1e-12)), lags)

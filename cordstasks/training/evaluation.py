@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from cordstasks.errors import InputError
-from cordstasks.frontend.frontend import Features
+from cordstasks.frontend.features import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.tasks import TrialBatch
-from cordstasks.training.visual import choices, run_model
 
-__all__ = ["Behaviour", "behave"]
+__all__ = ["Behaviour", "behave", "choices", "run_model"]
 
 _ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may differ
 
@@ -92,3 +92,29 @@ def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behavi
         times=np.arange(1, rates.shape[1] + 1, dtype=np.float64) * float(batch.dt),
         chance=max(1 / len(batch.options), float(frequent)),
     )
+
+
+def choices(logits: Tensor, answering: Tensor, options: tuple[int, ...]) -> Tensor:
+    """The action (trial,) of the `options` with the largest logit, averaged over the steps of the decision.
+
+    Parameters
+    ----------
+    logits : (trial, time, action).
+    answering : bool (trial, time).
+    options : the actions that compete.
+    """
+    weight = answering.float()
+    mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
+    competing = torch.tensor(options, device=logits.device)
+    return competing[mean[:, competing].argmax(1)]
+
+
+@torch.no_grad()
+def run_model(model: MultiAreaModel, inputs: Features, *, batch: int = 128) -> tuple[Tensor, Tensor]:
+    """Logits (trial, time, action) and rates (trial, time, unit) of all trials, without noise, on the CPU."""
+    logits, rates = [], []
+    for start in range(0, len(inputs), batch):
+        out, states = model(inputs.take(slice(start, start + batch)))
+        logits.append(out.cpu())
+        rates.append(states.cpu())
+    return torch.cat(logits), torch.cat(rates)

@@ -16,9 +16,6 @@ from torch import Tensor
 
 __all__ = ["Mixtures"]
 
-SIZES = (1, 2, 4, 8, 16)  # trials in a mixture: from trials as they are to nearly Gaussian sequences
-FEWEST = 8  # trials of a course from which its mean is estimated; fewer are not mixed
-
 
 @dataclass(frozen=True)
 class Mixtures:
@@ -33,6 +30,7 @@ class Mixtures:
         to one length.
     group : int64 (trial,), the row of `members` that holds a trial.
     alone : bool (trial,), trials whose course too few share.
+    sizes : trials in a mixture, in turn: from trials as they are to nearly Gaussian sequences.
     """
 
     inputs: Tensor
@@ -41,12 +39,16 @@ class Mixtures:
     members: Tensor
     group: Tensor
     alone: Tensor
+    sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, inputs: Tensor, course: Tensor, answers: Tensor | None = None) -> Mixtures:
+    def of(
+        cls, inputs: Tensor, course: Tensor, answers: Tensor | None = None, *, sizes: tuple[int, ...], fewest: int
+    ) -> Mixtures:
         """Mixtures of trials with `inputs` (trial, time, input) and courses (trial,).
 
-        With `answers` (trial,), only trials of the same answer are mixed.
+        With `answers` (trial,), only trials of the same answer are mixed. Trials of a course that fewer than `fewest`
+        share are not mixed, since that many are needed to estimate its mean.
         """
         means = torch.stack([inputs[course == number].mean(0) for number in range(int(course.max()) + 1)])
         key = course if answers is None else course * (answers.max() + 1) + answers
@@ -54,15 +56,15 @@ class Mixtures:
         rows = [(group == number).nonzero()[:, 0] for number in range(int(group.max()) + 1)]
         longest = max(map(len, rows))
         members = torch.stack([row.repeat(-(-longest // len(row)))[:longest] for row in rows])
-        return cls(inputs, means, course, members, group, course.bincount()[course] < FEWEST)
+        return cls(inputs, means, course, members, group, course.bincount()[course] < fewest, sizes)
 
     def draw(self, pick: Tensor, generator: torch.Generator) -> Tensor:
         """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn."""
-        device, most = pick.device, max(SIZES)
+        device, most = pick.device, max(self.sizes)
         shape = len(pick), most
         place = torch.rand(shape, generator=generator, device=device, dtype=self.inputs.dtype)
         weights = torch.randn(shape, generator=generator, device=device, dtype=self.inputs.dtype)
-        sizes = torch.tensor(SIZES, device=device).repeat(-(-len(pick) // len(SIZES)))[: len(pick)]
+        sizes = torch.tensor(self.sizes, device=device).repeat(-(-len(pick) // len(self.sizes)))[: len(pick)]
         sizes = torch.where(self.alone[pick], 1, sizes)
         weights = weights * (torch.arange(most, device=device) < sizes[:, None])
         weights = torch.where(self.alone[pick, None], (weights != 0).to(weights.dtype), weights)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cordstasks.errors import FULL, InputError, Note, naming, reworded
+from cordstasks.utils.interrupt import Interrupted
 
 # how a running command writes parameters that the library's errors name, see `cordstasks.errors.reworded`
 _FLAGS: ContextVar[dict[str, str] | None] = ContextVar("flags", default=None)
@@ -79,6 +80,9 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         sys.stdout = None  # or Python tries it again as it ends
         print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
         status = 1
+    except Interrupted as stop:
+        print(f"\nstopped; this continues: {stop.again}", file=sys.stderr)
+        status = 130
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         status = 130

@@ -21,9 +21,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["locked", "new_folder", "unfinished_folder"]
+__all__ = ["family_of", "locked", "new_folder", "unfinished_folder"]
 
 LOCK = ".lock"
+TRAINED = ("visual", "abstract")  # families of what `cordstasks.train` trains
 LOCKED_BYTE = 1 << 30  # far beyond the file's content, since Windows lets no one read what is locked
 # what the system answers where another process has the lock, and where the file system has no locks
 TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
@@ -60,7 +61,7 @@ def unfinished_folder(task: str | None = None, parent: Path = Path("runs")) -> P
     """
     found = []
     for path in parent.iterdir() if parent.is_dir() else ():
-        asked = _is_run(path) if task is None else re.fullmatch(rf"{re.escape(task)}-\d+", path.name)
+        asked = family_of(path) in TRAINED if task is None else re.fullmatch(rf"{re.escape(task)}-\d+", path.name)
         if asked and (path / "config.json").exists() and not (path / "summary.json").exists():
             found.append((max(file.stat().st_mtime_ns for file in path.glob("[!.]*")), path))
     if not found:
@@ -69,13 +70,13 @@ def unfinished_folder(task: str | None = None, parent: Path = Path("runs")) -> P
     return max(found)[1]
 
 
-def _is_run(path: Path) -> bool:
-    """Whether a folder holds the settings of a task's training."""
+def family_of(folder: Path) -> str | None:
+    """The family of the run that a folder holds, such as ``"visual"`` or ``"abstract"``; None if it holds none."""
     try:
-        config = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(config, dict) and "task" in config
+        family = json.loads((folder / "config.json").read_text())["family"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return family if isinstance(family, str) else None
 
 
 @contextlib.contextmanager

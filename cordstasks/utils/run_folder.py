@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import torch
 
 from cordstasks import __version__
-from cordstasks.errors import InputError, naming
+from cordstasks.errors import InputError, Note, naming
 from cordstasks.utils.files import Log, read_json, writable_folder, write_json
 from cordstasks.utils.folders import locked, new_folder, unfinished_folder
+from cordstasks.utils.settings import Settings
 from cordstasks.utils.states import read_state, save_state
 
-__all__ = ["RunFolder", "environment", "new_folder", "unfinished_folder"]
+__all__ = ["RunFolder", "environment", "new_folder", "note_differences", "unfinished_folder"]
 
 
 class RunFolder:
@@ -84,16 +86,24 @@ class RunFolder:
         if self.begun:
             raise InputError(f"path={self.path}: holds another run; choose another folder, or continue it with resume=True")
 
-    def start(self, config: Mapping[str, Any]) -> None:
+    def start(self, settings: Settings, **more: Any) -> None:
         """Begin a run in a folder that holds none yet.
+
+        Parameters
+        ----------
+        settings : Settings
+            Everything that determines the run, from which it can be repeated.
+        **more
+            What else config.json is to hold, such as the environment.
 
         Raises
         ------
-        InputError : the folder cannot be written, or holds another run.
+        InputError
+            If the folder cannot be written, or holds another run.
         """
         self.check_free()
         writable_folder(self.path, "path")
-        write_json(self.path / "config.json", dict(config))
+        write_json(self.path / "config.json", {"family": settings.FAMILY, **settings.as_dict(), **more})
 
     def config(self) -> dict[str, Any]:
         """The settings of the run that the folder holds."""
@@ -140,3 +150,20 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def note_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say so if a resumed run cannot come out bit for bit as it would have.
+
+    Parameters
+    ----------
+    then, now : mapping
+        From `environment`, when the run was begun and now.
+    """
+    for name in ("device", "threads", "torch"):
+        if then.get(name) != now[name]:
+            warnings.warn(
+                f"begun with {name} {then.get(name)}, continued with {now[name]}: results may differ in the last bits",
+                Note,
+                stacklevel=3,
+            )

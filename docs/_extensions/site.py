@@ -37,14 +37,14 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the help of a command where a line says ``{{ help MODULE }}``."""
-    return re.sub(r"^\{\{ help (\S+) \}\}$", lambda match: _help(match[1]), markdown, flags=re.MULTILINE)
+    """Put the help of a command where a line says ``{{ help MODULE [ARGUMENTS] }}``."""
+    return re.sub(r"^\{\{ help (\S.*) \}\}$", lambda match: _help(match[1]), markdown, flags=re.MULTILINE)
 
 
-def _help(module: str) -> str:
-    command = [sys.executable, "-m", module, "--help"]
+def _help(command_line: str) -> str:
+    command = [sys.executable, "-m", *command_line.split(), "--help"]
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PluginError(f"python -m {module} --help failed: {done.stderr}")
+        raise PluginError(f"python -m {command_line} --help failed: {done.stderr}")
     return f"```text\n{done.stdout.rstrip()}\n```"

@@ -168,7 +168,7 @@ class VisualTask(ABC):
         of the front-end it reads; what a task leaves out is as here. ``"areas"`` are one or more, numbered from 0 (None: the
         last; a front-end that has no such area is read at its last), ``"side"`` is the side to which their maps are averaged
         (None: not at all).
-    quick_defaults : what ``--quick`` changes of these; ``"set"`` are parameters of the task.
+    quick_defaults : what ``--quick`` changes of these; ``"parameters"`` are the task's.
     """
 
     id: ClassVar[str]

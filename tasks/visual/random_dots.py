@@ -61,7 +61,7 @@ class RandomDotsTask(VisualTask):
         "heldout": 60,
         "validation": 16,
         "steps": 300,
-        "set": {"coherences": (0.0, 0.256, 1.0)},  # few trials, so strong motion
+        "parameters": {"coherences": (0.0, 0.256, 1.0)},  # few trials, so strong motion
     }
 
     coherences: tuple[float, ...] = COHERENCES

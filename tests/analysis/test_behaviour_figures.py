@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from cordstasks.analysis.figures import behaviour as behaviour_figures
+from cordstasks.analysis import figures
 from cordstasks.analysis.psychophysics import behaviour
 from cordstasks.errors import InputError
 
@@ -47,26 +47,26 @@ def _matrix(labels, seed=3):
 
 def _boundary(**options):
     rows, fit, lines = _catdog(**options)
-    return behaviour_figures.boundary(rows, fit, lines=lines)
+    return figures.boundary(rows, fit, lines=lines)
 
 
 FIGURES = {
-    "distance": lambda: behaviour_figures.performance(_numerosity("distance"), "distance", chance=0.5),
-    "displays": lambda: behaviour_figures.performance(_numerosity("display"), "display", chance=0.5),
-    "distance by display": lambda: behaviour_figures.performance(
+    "distance": lambda: figures.performance(_numerosity("distance"), "distance", chance=0.5),
+    "displays": lambda: figures.performance(_numerosity("display"), "display", chance=0.5),
+    "distance by display": lambda: figures.performance(
         _numerosity("distance", "display"), "distance", lines="display", chance=0.5, x_label="distance in number"
     ),
-    "display by distance": lambda: behaviour_figures.performance(
+    "display by distance": lambda: figures.performance(
         _numerosity("distance", "display"), "display", lines="distance", chance=0.5
     ),
     "boundary": _boundary,
     "boundary with lines": lambda: _boundary(lines=True),
     "boundary of guesses": lambda: _boundary(guess=True),
-    "confusions of numbers": lambda: behaviour_figures.confusion(_matrix([1, 2, 3, 4, 5]), condition="number"),
-    "confusions of places": lambda: behaviour_figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
-    "confusions of names": lambda: behaviour_figures.confusion(_matrix(["match", "nonmatch"])),
-    "place by delay": lambda: behaviour_figures.place_by_delay(*_saccade(), chance=1 / 8, trained=3000),
-    "places by delay": lambda: behaviour_figures.place_by_delay(*_saccade(by_place=True), chance=1 / 8),
+    "confusions of numbers": lambda: figures.confusion(_matrix([1, 2, 3, 4, 5]), condition="number"),
+    "confusions of places": lambda: figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
+    "confusions of names": lambda: figures.confusion(_matrix(["match", "nonmatch"])),
+    "place by delay": lambda: figures.place_by_delay(*_saccade(), chance=1 / 8, trained=3000),
+    "places by delay": lambda: figures.place_by_delay(*_saccade(by_place=True), chance=1 / 8),
 }
 
 
@@ -106,7 +106,7 @@ def test_texts_are_large_apart_and_inside(name, monkeypatch):
 
 def test_performance_has_a_line_for_each_kind():
     rows = _numerosity("distance", "display")
-    axis = behaviour_figures.performance(rows, "distance", lines="display", chance=0.5).axes[0]
+    axis = figures.performance(rows, "distance", lines="display", chance=0.5).axes[0]
     assert [container.get_label() for container in axis.containers] == sorted(DISPLAYS)
     for container in axis.containers:
         own = [row for row in rows if row["display"] == container.get_label()]
@@ -120,7 +120,7 @@ def test_performance_has_a_line_for_each_kind():
 
 def test_boundary_shows_choices_and_fit_in_percent():
     rows, fit, _ = _catdog()
-    axis = behaviour_figures.boundary(rows, fit, second="dog").axes[0]
+    axis = figures.boundary(rows, fit, second="dog").axes[0]
     np.testing.assert_allclose(axis.containers[0].lines[0].get_xdata(), 100 * MORPHS)
     np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [row["accuracy"] for row in rows])
     curve = next(line for line in axis.lines if line.get_label() == "logistic fit")
@@ -131,7 +131,7 @@ def test_boundary_shows_choices_and_fit_in_percent():
 
 def test_confusions_are_in_their_places():
     matrix = behaviour.confusions(["a", "a", "b", "c", "c"], ["a", "b", "b", "none", "c"])
-    axis = behaviour_figures.confusion(matrix).axes[0]
+    axis = figures.confusion(matrix).axes[0]
     np.testing.assert_allclose(np.asarray(axis.images[0].get_array()), [[50, 50, 0, 0], [0, 100, 0, 0], [0, 0, 50, 50]])
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "c", "none"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a (2)", "b (1)", "c (2)"]
@@ -139,7 +139,7 @@ def test_confusions_are_in_their_places():
 
 def test_place_by_delay_has_accuracies_and_errors():
     accuracies, errors = _saccade()
-    left, right, _ = behaviour_figures.place_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
+    left, right, _ = figures.place_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
     picture = np.asarray(left.images[0].get_array())
     assert picture.shape == (3, 8)
     for row in accuracies:
@@ -153,10 +153,10 @@ def test_place_by_delay_has_accuracies_and_errors():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: behaviour_figures.performance([], "x", chance=0.5), "rows is empty"),
-        (lambda: behaviour_figures.performance(_numerosity("display"), "x", chance=0.5), "no column 'x'; they have display"),
-        (lambda: behaviour_figures.boundary(_numerosity("display"), _catdog()[1]), "rows have no column 'morph'"),
-        (lambda: behaviour_figures.place_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'place'"),
+        (lambda: figures.performance([], "x", chance=0.5), "rows is empty"),
+        (lambda: figures.performance(_numerosity("display"), "x", chance=0.5), "no column 'x'; they have display"),
+        (lambda: figures.boundary(_numerosity("display"), _catdog()[1]), "rows have no column 'morph'"),
+        (lambda: figures.place_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'place'"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -5,8 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from cordstasks.analysis import tuning
-from cordstasks.analysis.figures import tuning as tuning_figures
+from cordstasks.analysis import figures, tuning
 from cordstasks.errors import InputError
 
 TIMES = 20.0 * np.arange(45) + 10
@@ -41,15 +40,15 @@ def _units(number):
 
 
 FIGURES = {
-    "heat map": lambda: tuning_figures.heat_map(*_numerosity(), periods=PERIODS),
-    "heat map of all": lambda: tuning_figures.heat_map(*_numerosity(), periods=PERIODS, false_discovery=None),
-    "heat map of places": lambda: tuning_figures.heat_map(*_saccade(), unit="\u00b0"),
-    "aligned": lambda: tuning_figures.aligned_tuning(_numerosity()[0], condition="number of dots", fold=True),
-    "aligned, with sign": lambda: tuning_figures.aligned_tuning(_numerosity()[0], condition="number of dots"),
-    "aligned places": lambda: tuning_figures.aligned_tuning(_saccade()[0], condition="place (deg)", period=360),
-    "five units": lambda: tuning_figures.peristimulus(*_units(5), periods=PERIODS, name="number of dots"),
-    "two units": lambda: tuning_figures.peristimulus(*_saccade()[1:], [0, 9], circular=True, unit="\u00b0", name="place"),
-    "one unit": lambda: tuning_figures.peristimulus(*_units(1), periods=PERIODS, titles=["Unit 0 prefers 1"]),
+    "heat map": lambda: figures.heat_map(*_numerosity(), periods=PERIODS),
+    "heat map of all": lambda: figures.heat_map(*_numerosity(), periods=PERIODS, false_discovery=None),
+    "heat map of places": lambda: figures.heat_map(*_saccade(), unit="\u00b0"),
+    "aligned": lambda: figures.aligned_tuning(_numerosity()[0], condition="number of dots", fold=True),
+    "aligned, with sign": lambda: figures.aligned_tuning(_numerosity()[0], condition="number of dots"),
+    "aligned places": lambda: figures.aligned_tuning(_saccade()[0], condition="place (deg)", period=360),
+    "five units": lambda: figures.peristimulus(*_units(5), periods=PERIODS, name="number of dots"),
+    "two units": lambda: figures.peristimulus(*_saccade()[1:], [0, 9], circular=True, unit="\u00b0", name="place"),
+    "one unit": lambda: figures.peristimulus(*_units(1), periods=PERIODS, titles=["Unit 0 prefers 1"]),
 }
 
 
@@ -87,7 +86,7 @@ def test_texts_are_large_apart_and_inside(name, monkeypatch):
 
 def test_heat_map_has_held_out_differences_of_the_units_tuned_in_the_other_half():
     curves, activity, number, times = _numerosity()
-    axis = tuning_figures.heat_map(curves, activity, number, times, periods=PERIODS).axes[0]
+    axis = figures.heat_map(curves, activity, number, times, periods=PERIODS).axes[0]
     picture = np.asarray(axis.images[0].get_array())
     chosen = np.flatnonzero(tuning.align(curves).chosen[0])
     assert picture.shape == (len(chosen), 45)
@@ -108,22 +107,22 @@ def test_heat_map_has_held_out_differences_of_the_units_tuned_in_the_other_half(
 
 
 def test_heat_map_of_noise_is_pale():
-    figure = tuning_figures.heat_map(*_numerosity(gain=0.0), false_discovery=None)
+    figure = figures.heat_map(*_numerosity(gain=0.0), false_discovery=None)
     picture = np.asarray(figure.axes[0].images[0].get_array())
     assert abs(picture.mean()) < 5 * picture.std() / np.sqrt(picture.size)
-    assert "No unit is tuned" in tuning_figures.heat_map(*_numerosity(gain=0.0)).texts[0].get_text()
+    assert "No unit is tuned" in figures.heat_map(*_numerosity(gain=0.0)).texts[0].get_text()
 
 
 def test_rows_are_sorted_by_preference():
     curves, activity, number, times = _saccade()
-    axis = tuning_figures.heat_map(curves, activity, number, times, false_discovery=None, unit="\u00b0").axes[0]
+    axis = figures.heat_map(curves, activity, number, times, false_discovery=None, unit="\u00b0").axes[0]
     labels = [label.get_text() for label in axis.get_yticklabels()]
     assert labels == [f"{45 * i}\u00b0 ({n})" for i, n in enumerate(np.bincount(curves.preferred[0], minlength=8)) if n]
 
 
 def test_aligned_curves_are_those_of_the_analysis():
     curves = _saccade()[0]
-    left, right = tuning_figures.aligned_tuning(curves, condition="place (deg)", period=360).axes
+    left, right = figures.aligned_tuning(curves, condition="place (deg)", period=360).axes
     overall = tuning.align(curves, period=360)
     drawn = right.containers[0]
     np.testing.assert_allclose(drawn.lines[0].get_xydata(), np.stack([overall.offsets, overall.population_mean], axis=1))
@@ -138,7 +137,7 @@ def test_aligned_curves_are_those_of_the_analysis():
 
 def test_peristimulus_shows_means_and_errors_by_condition():
     activity, number, times, _ = _units(1)
-    axis = tuning_figures.peristimulus(activity, number, times, [7]).axes[0]
+    axis = figures.peristimulus(activity, number, times, [7]).axes[0]
     lines = {line.get_label(): line.get_ydata() for line in axis.lines}
     assert list(lines) == ["1", "2", "3", "4", "5"]
     rates = activity[number == 3][:, :, 7]
@@ -165,7 +164,7 @@ def test_examples_are_the_most_selective_for_each_condition():
     assert (np.diff(curves.preferred[two]) > 0).all()
     noise = tuning.selectivity(responses[:, -3:], number, rng=np.random.default_rng(0), permutations=50)
     assert len(tuning.example_units(tuning.tuning_curves(responses[:, -3:], number), noise)) == 0
-    figure = tuning_figures.peristimulus(activity, number, times, [])
+    figure = figures.peristimulus(activity, number, times, [])
     assert "No unit is tuned" in figure.texts[0].get_text()
 
 
@@ -175,11 +174,11 @@ CURVES, ACTIVITY, NUMBER, _ = _numerosity()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: tuning_figures.heat_map(CURVES, ACTIVITY[1:], NUMBER[1:], TIMES), "curves are of 160 trials and 38 units"),
-        (lambda: tuning_figures.heat_map(CURVES, ACTIVITY, NUMBER, TIMES[1:]), "time_ms has 44 steps but activity has 45"),
-        (lambda: tuning_figures.heat_map(CURVES, ACTIVITY, NUMBER + 1, TIMES), "condition holds other values than curves"),
-        (lambda: tuning_figures.peristimulus(ACTIVITY, NUMBER, TIMES, [38]), r"units is \[38\]; give indices from 0 to 37"),
-        (lambda: tuning_figures.peristimulus(ACTIVITY, NUMBER, TIMES, [3], titles=[]), "titles has 0 names for 1 units"),
+        (lambda: figures.heat_map(CURVES, ACTIVITY[1:], NUMBER[1:], TIMES), "curves are of 160 trials and 38 units"),
+        (lambda: figures.heat_map(CURVES, ACTIVITY, NUMBER, TIMES[1:]), "time_ms has 44 steps but activity has 45"),
+        (lambda: figures.heat_map(CURVES, ACTIVITY, NUMBER + 1, TIMES), "condition holds other values than curves"),
+        (lambda: figures.peristimulus(ACTIVITY, NUMBER, TIMES, [38]), r"units is \[38\]; give indices from 0 to 37"),
+        (lambda: figures.peristimulus(ACTIVITY, NUMBER, TIMES, [3], titles=[]), "titles has 0 names for 1 units"),
     ],
 )
 def test_bad_input_is_named(call, message):

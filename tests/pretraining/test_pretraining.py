@@ -726,9 +726,9 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            (["--seed", "1"], "--seed 1: the run in .* has 0; give that, or a new --out"),
-            (["--image-size", "48"], "--image-size 48: the run in .* has 32"),
-            (["--train-images", "20"], "--train-images 20: the run in .* has None"),
+            (["--seed", "1"], "seed=1: the run in .* has 0; leave it out"),
+            (["--image-size", "48"], "image_size=48: the run in .* has 32"),
+            (["--train-images", "20"], "train_images=20: the run in .* has none"),
         ],
     )
     def test_a_run_is_continued_with_its_own_settings_only(
@@ -738,29 +738,29 @@ class TestCommand:
             pretrain.main(["--data", str(data), "--out", str(finished), "--resume", *OPTIONS, *more])
 
     def test_there_must_be_a_run_to_continue(self, data: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"--resume: .* holds no run \(no config\.json\); start one without"):
+        with pytest.raises(InputError, match=r"--out .*: holds no run \(no config\.json\)"):
             pretrain.main(["--data", str(data), "--out", str(tmp_path), "--resume", *OPTIONS])
 
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            (["--data", "{tmp}"], r"--data .*: has no folder train/; expected train/<class>/ and test/<class>/"),
+            (["--data", "{tmp}"], r"data=.*: has no folder train/; expected train/<class>/ and test/<class>/"),
             (["--depth", "3"], "depth=3: CordsNet has 2, 4, 6 or 8 areas"),
-            (["--match-steps", "2"], "--match-steps 2: choose at least 3"),
-            (["--check-images", "0"], "--check-images 0: choose at least 1"),
-            (["--cnn-learning-rate", "nan"], "--cnn-learning-rate nan: choose a number above 0"),
-            (["--equilibrium-epochs", "-1"], "--equilibrium-epochs -1: choose at least 0"),
-            (["--equilibrium-learning-rate", "0"], "--equilibrium-learning-rate 0.0: choose a number above 0"),
-            (["--cnn-batch", "0"], "--cnn-batch 0: choose at least 1"),
-            (["--time-limit", "0"], "--time-limit 0: choose a number of seconds above 0"),
+            (["--match-steps", "2"], "match_steps=2: give a whole number of at least 3"),
+            (["--check-images", "0"], "check_images=0: give a whole number of at least 1"),
+            (["--cnn-learning-rate", "nan"], "cnn_learning_rate=nan: give a finite number above 0"),
+            (["--equilibrium-epochs", "-1"], "equilibrium_epochs=-1: give a whole number of at least 0"),
+            (["--equilibrium-learning-rate", "0"], r"equilibrium_learning_rate=0\.0: give a finite number above 0"),
+            (["--cnn-batch", "0"], "cnn_batch=0: give a whole number of at least 1"),
+            (["--time-limit", "0"], r"time_limit=0\.0: choose a number of seconds above 0"),
             (["--augmentation", "strnog"], "augmentation 'strnog' is unknown; did you mean 'strong'"),
             (["--device", "tpu"], "device 'tpu' is unknown"),
             (["--image-size", "16"], "image_size=16: choose a whole number of pixels"),
-            (["--init", "{tmp}/none.safetensors"], r"--init .*none\.safetensors: "),
-            (["--init", "{weights}", "--depth", "4"], "--init .*: not a CNN of this depth and these classes"),
+            (["--init", "{tmp}/none.safetensors"], r"init=.*none\.safetensors: "),
+            (["--init", "{weights}", "--depth", "4"], "init=.*: not a CNN of this depth and these classes"),
             (
                 ["--init", "{part}"],
-                r"--init .*part\.safetensors: tensors missing \['inp_skip\.weight'\], not known \[\]",
+                r"init=.*part\.safetensors: tensors missing \['inp_skip\.weight'\], not known \[\]",
             ),
         ],
     )

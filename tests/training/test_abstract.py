@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from cordstasks.analysis.figures import abstract as abstract_figures
+from cordstasks.analysis import figures
 from cordstasks.errors import InputError
 from cordstasks.rnn.stack import RNNStack
 from cordstasks.runs import abstract as experiment
@@ -422,7 +422,7 @@ class TestCommand:
 
 class TestFigures:
     def test_learning_curves_draw_every_row(self):
-        figure = abstract_figures.learning_curves(
+        figure = figures.learning_curves(
             [1, 2, 1, 2, 1], [10, 10, 20, 20, 30], [0.2, np.nan, 0.8, -3.0, 0.9], [1, 1, 1, 1, 2],
             measure="R2", criterion=0.9, title="a task",
         )  # fmt: skip
@@ -436,7 +436,7 @@ class TestFigures:
         inputs, outputs = [np.random.default_rng(k).normal(size=(6 + k, 2)) for k in range(3)], []
         outputs = [np.full((6 + k, 1), k) for k in range(3)]
         targets = [np.full((6 + k, 1), np.nan) for k in range(3)]
-        figure = abstract_figures.example_trials(inputs, outputs, targets, channels=("A", "B"), dt=20.0, title="t")
+        figure = figures.example_trials(inputs, outputs, targets, channels=("A", "B"), dt=20.0, title="t")
         upper, lower = figure.axes[1], figure.axes[4]
         np.testing.assert_allclose(upper.lines[1].get_ydata(), inputs[1][:, 1])
         np.testing.assert_allclose(upper.lines[1].get_xdata(), 20 * np.arange(7))
@@ -445,15 +445,13 @@ class TestFigures:
 
     def test_of_nothing(self):
         with pytest.raises(InputError, match="give equal, not empty"):
-            abstract_figures.learning_curves([], [], [], [], measure="R2", criterion=0.9, title="")
+            figures.learning_curves([], [], [], [], measure="R2", criterion=0.9, title="")
         with pytest.raises(InputError, match="0 inputs, 0 outputs, 0 targets"):
-            abstract_figures.example_trials([], [], [], channels=(), dt=20.0, title="")
+            figures.example_trials([], [], [], channels=(), dt=20.0, title="")
         some = [np.zeros((4, 2))]
         with pytest.raises(InputError, match=r"inputs: give \(time, 3\)"):
-            abstract_figures.example_trials(some, some, some, channels=("A", "B", "C"), dt=20.0, title="")
+            figures.example_trials(some, some, some, channels=("A", "B", "C"), dt=20.0, title="")
         with pytest.raises(InputError, match=r"inputs, targets, masks, onsets, titles of \[1, 1, 1, 0, 1\] trials"):
-            abstract_figures.shown_trials(some, some, some, onsets=[], channels=("A", "B"), dt=20.0, titles=["t"], title="t")
+            figures.shown_trials(some, some, some, onsets=[], channels=("A", "B"), dt=20.0, titles=["t"], title="t")
         with pytest.raises(InputError, match=r"inputs: give \(time, 3\), and targets and masks of as many steps"):
-            abstract_figures.shown_trials(
-                some, some, some, onsets=[{}], channels=("A", "B", "C"), dt=20.0, titles=["t"], title="t"
-            )
+            figures.shown_trials(some, some, some, onsets=[{}], channels=("A", "B", "C"), dt=20.0, titles=["t"], title="t")

@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 
 from cordstasks import bank, tasks, train
 from cordstasks.analysis import figures
-from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.cordsnet import CordsNet, save
 from cordstasks.errors import Note, WriteError
 from cordstasks.experiments import comparison as comparing
 from cordstasks.experiments import sweep_jobs as sweep_run
 from cordstasks.experiments.sweep import expand
 from cordstasks.frontend import FrontEnd
+from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.runs.abstract import load_networks
 from cordstasks.tasks.preview import write_preview
 from cordstasks.utils.command_line import run_command

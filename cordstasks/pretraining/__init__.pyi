@@ -1,0 +1,4 @@
+from .pipeline import pretrain
+from .settings import PretrainSettings
+
+__all__ = ["PretrainSettings", "pretrain"]

@@ -1,0 +1,216 @@
+"""Train on a task of either family: what ``python -m cordstasks.train`` does, as a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from cordstasks import reports, tasks
+from cordstasks.analysis.psychophysics.observers import Observer, read_observers
+from cordstasks.cordsnet import pretrained
+from cordstasks.cordsnet.network import CordsNet
+from cordstasks.errors import InputError, naming
+from cordstasks.reports.random_dots import beside
+from cordstasks.runs import abstract, visual
+from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
+from cordstasks.runs.recorded import recorded_network, recorded_settings
+from cordstasks.training.settings import AbstractSettings, VisualSettings
+from cordstasks.utils.devices import resolve
+from cordstasks.utils.files import absolute, read_json
+from cordstasks.utils.folders import family_of
+from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.run_folder import RunFolder, unfinished_folder
+
+__all__ = ["train"]
+
+
+def train(
+    task: str | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    quick: bool = False,
+    device: str = "auto",
+    weights: str | os.PathLike[str] | CordsNet | None = None,
+    bank: Path | str | bool | None = None,
+    bank_limit: float = 10.0,
+    monkey: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+    **settings: Any,
+) -> TrainedRun | TrainedNetworks:
+    """Train on a task, test what was trained, and write everything into a run folder.
+
+    Parameters
+    ----------
+    task : str, optional
+        Name of a visual or an abstract task, or the path of a file that registers one. A resumed run knows its own.
+    out : path-like, optional
+        The run's folder; by default the next of runs/TASK-001, -002, ..., and for a resumed run the last unfinished one.
+    resume : bool
+        Continue the run in `out`; settings that are given again must be those of the run.
+    quick : bool
+        A small run, to see the whole way.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    weights : path-like, optional
+        Of visual tasks: file of the front-end's weights.
+    bank, bank_limit : path-like or bool, float
+        Of visual tasks: see `cordstasks.frontend.FrontEnd`.
+    monkey : path-like, optional
+        Of random-dot motion: a CSV table of animals' choices (see `cordstasks.analysis.psychophysics.read_observers`), whose
+        accuracy is drawn beside the model's in ``observers.png``.
+    verbose : bool
+        Print what a command prints.
+    **settings
+        Any of `cordstasks.training.settings.VisualSettings` or, for an abstract task, of `AbstractSettings`, such as
+        ``seed=1``, ``connectivity="lowrank"``, ``rank=8`` or ``parameters={"motion": 1000}``.
+
+    Returns
+    -------
+    TrainedRun or TrainedNetworks
+        The finished run, as `cordstasks.load_run` gives it.
+
+    Raises
+    ------
+    InputError
+        If there is no such task, a setting is not possible, the folder holds another run or cannot be written, or the
+        weights are not those that a resumed run was begun with.
+    KeyboardInterrupt
+        After Ctrl-C; with ``resume=True`` the run goes on from its last checkpoint.
+    """
+    execution = visual.Execution(device, weights, bank, bank_limit)
+    folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
+    return load_run(folder.path, weights, device=device, bank=bank)
+
+
+def carry_out(
+    task: str | None,
+    settings: Mapping[str, Any],
+    execution: visual.Execution,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    quick: bool = False,
+    monkey: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+) -> RunFolder:
+    """Carry out, or continue, a run of either family, see `train`; returns its folder."""
+    if resume:
+        folder = RunFolder(Path(out) if out is not None else unfinished_folder(task))
+        is_abstract = family_of(folder.path) == AbstractSettings.FAMILY
+    else:
+        if task is None:
+            raise InputError("task=None: name one, such as task='rdm'")
+        made = tasks.get(task)
+        is_abstract = isinstance(made, tasks.AbstractTask)
+        folder = RunFolder(Path(out) if out is not None else Path("runs") / made.id, numbered=out is None)
+        folder.check_free()
+    given = _settled(task, settings)
+    animals = None if monkey is None else _animals(monkey, folder.config()["task"] if resume else made.id)
+    try:
+        if is_abstract:
+            _abstract(given, folder, execution, resume=resume, quick=quick, verbose=verbose)
+        else:
+            _visual(given, folder, execution, resume=resume, quick=quick, verbose=verbose)
+    except KeyboardInterrupt as stop:
+        if not folder.begun:
+            raise
+        raise Interrupted(f"python -m cordstasks.train --resume --out {folder.path}") from stop
+    if animals is not None:
+        rows = beside(read_json(folder.path / "summary.json"), animals, folder.path)
+        if verbose:
+            print("\n".join(_observer_line(row) for row in rows))
+    return folder
+
+
+def _animals(path: str | os.PathLike[str], task: str) -> list[Observer]:
+    """The animals of a table; read before anything is computed."""
+    if task != "rdm":
+        raise InputError(f"monkey={path}: goes with task rdm, not {task}; leave it out")
+    with naming({"path=": "monkey="}):
+        return read_observers(Path(path))
+
+
+def _observer_line(row: Mapping[str, Any]) -> str:
+    if row["threshold"] is None or "threshold" in row["at_bound"]:
+        return f"{row['observer']}: {row['trials']} trials, no threshold"
+    ends = row["threshold_interval"]
+    interval = "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
+    return f"{row['observer']}: threshold {row['threshold']:.3f}{interval} in {row['trials']} trials"
+
+
+def _settled(task: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, with relative paths made absolute, so that a run goes on and loads from any working directory."""
+    given = dict(settings)
+    if task is not None:
+        given["task"] = absolute(task) if str(task).endswith(".py") else task
+    frontend = given.get("frontend")
+    if frontend is not None and frontend not in pretrained.names() and Path(frontend).expanduser().is_file():
+        given["frontend"] = absolute(frontend)
+    parameters = dict(given.get("parameters") or {})
+    if isinstance(parameters.get("stimuli_dir"), str | os.PathLike):
+        parameters["stimuli_dir"] = absolute(parameters["stimuli_dir"])
+    if parameters:
+        given["parameters"] = parameters
+    return given
+
+
+def _check_names(given: Mapping[str, Any], kind: type[VisualSettings] | type[AbstractSettings]) -> None:
+    for name in given:
+        if name not in kind.names():
+            raise InputError(f"{name}: is no setting of a run of the {kind.FAMILY} family ({', '.join(kind.names())})")
+
+
+def _visual(
+    given: dict[str, Any], folder: RunFolder, execution: visual.Execution, *, resume: bool, quick: bool, verbose: bool
+) -> None:
+    _check_names(given, VisualSettings)
+    if resume:
+        settings = recorded_settings(folder, VisualSettings)
+        settings.agree(given, folder.path)
+        if folder.finished and execution.weights is not None:
+            recorded_network(folder, settings.frontend, execution.weights)
+    else:
+        settings = VisualSettings.new(**{**given, "quick": quick})
+    prepared = None
+    if not folder.begun:  # a run that cannot be is refused before it has a folder
+        prepared = visual.prepare(settings, folder, execution, chosen=frozenset(given))
+    if not folder.finished:
+        with folder.lock():
+            if not folder.finished:  # another process may have finished it meanwhile
+                folder.tidy()
+                visual.carry_out(prepared or visual.prepare(settings, folder, execution), folder, verbose=verbose)
+                resume = False
+    if verbose:
+        _show(folder, reports.table(folder.path / "summary.json"), before=resume)
+
+
+def _abstract(
+    given: dict[str, Any], folder: RunFolder, execution: visual.Execution, *, resume: bool, quick: bool, verbose: bool
+) -> None:
+    _check_names(given, AbstractSettings)
+    if resume:
+        settings = recorded_settings(folder, AbstractSettings)
+        settings.agree(given, folder.path)
+    else:
+        settings = AbstractSettings.new(**{**given, "quick": quick})
+    device = resolve(execution.device)
+    finished = folder.finished
+    if not finished:
+        with folder.lock(), tqdm(total=settings.steps, desc="training", unit="batch", leave=False) as bar:
+            if verbose:
+                names = f"{settings.connectivity}, {settings.units} units, {settings.activation}, {settings.form} form"
+                print(f"task {settings.task}, {len(settings.seeds)} networks: {names}")
+                print(f"run folder {folder.path}", flush=True)
+            abstract.carry_out(settings, folder, device, resume=resume, bar=bar)
+    if verbose:
+        _show(folder, abstract.table(folder.path), before=finished)
+
+
+def _show(folder: RunFolder, table: str, *, before: bool) -> None:
+    """Print the table of a finished run, and whether it was finished before."""
+    print(f"{folder.path}: this run is finished\n{table}" if before else table)

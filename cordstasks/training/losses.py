@@ -1,0 +1,72 @@
+"""Losses of visual training: masked cross-entropy, auxiliary heads, and following a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["AuxiliaryHeads", "masked_cross_entropy", "taught_loss"]
+
+
+def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Mean cross-entropy over the steps of `mask` (trial, time).
+
+    `targets` are actions (trial, time), or their probabilities (trial, time, action).
+    """
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+    return (losses * mask.flatten()).sum() / mask.sum()
+
+
+class AuxiliaryHeads(nn.Module):
+    """Linear heads on the recurrent units, one for each auxiliary target; needed in training only.
+
+    Parameters
+    ----------
+    units : recurrent units.
+    classes : {name: number of classes}.
+    likeness : {name: (class, class)}, probabilities of being told in the place of each class.
+    """
+
+    def __init__(self, units: int, classes: Mapping[str, int], likeness: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.likeness = dict(likeness)
+        self.heads = nn.ModuleDict({name: nn.Linear(units, number, dtype=torch.float32) for name, number in classes.items()})
+        for head in self.heads.values():
+            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, rates: Tensor, auxiliary: Mapping[str, Tensor]) -> Tensor:
+        """Mean cross-entropy over the targets (trial, time) of rates (trial, time, unit), where these are not -1."""
+        losses = []
+        for name, head in self.heads.items():
+            asked = auxiliary[name] >= 0
+            if bool(asked.any()):
+                right = auxiliary[name][asked]
+                if name in self.likeness:
+                    right = self.likeness[name][right]
+                losses.append(F.cross_entropy(head(rates[asked]), right))
+        return torch.stack(losses).mean() if losses else rates.new_zeros(())
+
+
+def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, steps: Tensor, *, typical: float) -> Tensor:
+    """Loss of following a teacher.
+
+    Parameters
+    ----------
+    logits : (trial, time, action), the first action being to fixate.
+    odds : (trial, time), the teacher's log odds of the first answer against the second.
+    targets : int64 (trial, time); where they are not to fixate, the teacher's probabilities stand in for them.
+    mask : (trial, time), weight of each step in the cross-entropy.
+    steps : bool (trial, time), where the difference of the two answers' logits is to equal `odds`.
+    typical : deviations from the odds count quadratically up to this and linearly beyond.
+    """
+    first = torch.sigmoid(odds)
+    answer = torch.stack([torch.zeros_like(first), first, 1 - first], 2)
+    fixate = F.one_hot(torch.zeros_like(targets), 3).to(answer.dtype)
+    soft = torch.where((targets == 0)[..., None], fixate, answer)
+    # linear beyond what is typical, or the few trials that the matrix overfits would outweigh all others
+    distance = F.smooth_l1_loss((logits[..., 1] - logits[..., 2])[steps], odds[steps], beta=typical)
+    return masked_cross_entropy(logits, soft, mask) + distance

@@ -1,0 +1,1 @@
+"""Tasks whose inputs are a few numbers per time step, one file each."""

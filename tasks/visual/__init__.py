@@ -1,0 +1,1 @@
+"""Tasks whose trials are movies, one file each."""

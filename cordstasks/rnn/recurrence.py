@@ -59,7 +59,7 @@ class Dynamics:
     ----------
     form : ``"rate"`` or ``"current"``.
     activation : ``"relu"``, ``"tanh"`` or ``"softplus"``.
-    alpha : dt / T, one for all units or (unit,).
+    alpha : dt / tau, one for all units or (unit,).
     """
 
     form: str

@@ -46,7 +46,7 @@ class EquilibriumSettings:
     batch : images per batch.
     learning_rate : peak, for the weights of areas of 64 channels; inversely proportional to channels.
     weight_decay : decoupled.
-    step : relaxation step (dt / T).
+    step : relaxation step (dt / tau).
     iterates : relaxation steps from the rectified drive.
     distillation : weight of the divergence from the CNN's probabilities; the labels' cross-entropy has the rest.
     temperature : at which these probabilities are compared.

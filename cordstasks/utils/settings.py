@@ -87,7 +87,7 @@ def text() -> Kind:
     def fit(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError
-        return value
+        return str(value)  # NumPy has texts of its own
 
     return Kind("a name", fit)
 
@@ -98,7 +98,7 @@ def choice(*names: str) -> Kind:
     def fit(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
             raise ValueError
-        return value
+        return str(value)
 
     return Kind(f"one of {', '.join(names)}", fit, {"names": names})
 
@@ -172,7 +172,7 @@ def setting(
     flag : str, optional
         The flag, where it is not the setting's own name. One of a setting that is true by default turns it off.
     parse : callable, optional
-        Turns a flag's text into a value.
+        Turns a flag's text into a value, or raises an InputError that names the flag.
     metavar : str, optional
         What ``--help`` calls that text.
     by_task : bool
@@ -368,8 +368,8 @@ def add_flags(
             groups[group].add_argument(flag, dest=each.name, action=action, default=None, help=description)
             continue
         options = {key: value for key, value in kind.flag.items() if key != "names"}
-        if each.metadata["parse"] is not None:
-            options = {"type": each.metadata["parse"]}
+        if each.metadata["parse"] is not None:  # by `given_by_flags`, since argparse would hide what is wrong
+            options = {}
         description += _default_text(each, defaults)
         groups[group].add_argument(
             flag, dest=each.name, default=None, help=description, metavar=each.metadata["metavar"], **options
@@ -385,9 +385,19 @@ def _default_text(each: dataclasses.Field[Any], defaults: Settings | None) -> st
 
 
 def given_by_flags(options: argparse.Namespace, settings: type[Settings]) -> dict[str, Any]:
-    """The settings that the command line itself holds."""
-    found = vars(options)
-    return {each: found[each] for each in settings.names() if found.get(each) is not None}
+    """The settings that the command line itself holds.
+
+    Raises
+    ------
+    InputError
+        If the text of a flag is no value; the message names the flag.
+    """
+    found, given = vars(options), {}
+    for each in fields(settings):
+        value, parse = found.get(each.name), each.metadata["parse"]
+        if value is not None:
+            given[each.name] = value if parse is None else parse(value)
+    return given
 
 
 def assignments(texts: Sequence[str], example: str) -> dict[str, Any]:

@@ -28,10 +28,12 @@ from cordstasks.model import MultiAreaModel
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
-from cordstasks.training import visual as training
 from cordstasks.training.distillation import Teacher
-from cordstasks.training.visual import TrainSettings, TrialSet, train, trial_set
+from cordstasks.training.settings import VisualSettings
+from cordstasks.training.trials import TrialSet, trial_set
+from cordstasks.training.visual import train
 from cordstasks.utils.run_folder import RunFolder
+from helpers import ctrl_c
 
 Maker = Callable[..., CordsNet]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -407,34 +409,22 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
 
 @pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("device", DEVICES)
-def test_an_interrupted_training_continues_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, taught: bool
-) -> None:
+def test_an_interrupted_training_continues_to_the_same_weights(tmp_path: Path, device: str, taught: bool) -> None:
     where = torch.device(device)
     data = trials(30, 1, where), trials(20, 2, where)
-    settings = TrainSettings(steps=14, batch=8, learning_rate=0.01, mix=taught, evaluate_every=4, seed=3)
+    settings = VisualSettings("rdm", steps=14, batch=8, learning_rate=0.01, mix=taught, evaluate_every=4, seed=3)
     square = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).to(where)
     teacher = Teacher(square[0], square, square - square.T, (1,)) if taught else None
-    step, calls = training._step, [0]
-
-    def stopping(*arguments: Any) -> float:
-        calls[0] += 1
-        if calls[0] == stop:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    monkeypatch.setattr(training, "_step", stopping)
     finals = []
-    for name, stops in (("whole", [0]), ("pieces", [6, 5, 0])):
+    for name, stops in (("whole", [None]), ("pieces", [5, 4, None])):
         folder = tmp_path / name
         folder.mkdir()
         for stop in stops:
-            calls[0] = 0
             rnn = RNN(5, 11, 3, noise=0.05, generator=torch.Generator().manual_seed(0))
             model = MultiAreaModel(rnn, 5).to(where)
             arguments = (model, *data, settings, RunFolder(folder))
-            if stop:
-                with pytest.raises(KeyboardInterrupt):
+            if stop is not None:
+                with ctrl_c(stop), pytest.raises(KeyboardInterrupt):
                     train(*arguments, teacher=teacher, save_seconds=-1.0)
             else:
                 assert train(*arguments, teacher=teacher, save_seconds=-1.0)["steps"] == 14

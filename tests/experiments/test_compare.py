@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +11,7 @@ import pytest
 from cordstasks import compare, tasks
 from cordstasks.experiments.comparison import common_trials, trajectories
 from cordstasks.rnn import RNN
-from cordstasks.utils.command_line import run_command
-
-
-def output_of(*words: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        run_command(lambda: compare.main(words))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
+from helpers import printed_by, read, refused
 
 
 @pytest.mark.parametrize("name", tasks.abstract_names())
@@ -60,11 +49,10 @@ def test_trajectories_are_the_noise_free_rates():
 def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Path):
     words = ["--tasks", "perceptual-dm", "--connectivities", "full", "conv", "sparse", "--seeds", "0:2", "--units", "36"]
     words += ["--permutations", "2", "--out", str(tmp_path / "out")]
-    code, out, err = output_of(*words)
-    assert code == 0, err
+    out = printed_by(compare.main, *words)
     folder = tmp_path / "out" / "perceptual-dm"
     assert {p.name for p in folder.glob("*.png")} == {"distances.png", "embedding.png", "tree.png", "trajectories.png"}
-    result = json.loads((tmp_path / "out" / "summary.json").read_text())["tasks"]["perceptual-dm"]
+    result = read(tmp_path / "out")["tasks"]["perceptual-dm"]
     assert [row["trained"] for row in result["networks"]] == [2, 2, 2]
     assert [row["other"] for row in result["closer_to_full"]] == ["sparse"]
     assert "convolutional networks' distance to full ones" in out
@@ -72,17 +60,11 @@ def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Pa
     rows = list(csv.DictReader((folder / "conditions.csv").read_text().splitlines()))
     recording = np.random.default_rng(0).normal(size=(len(rows), 51, 9))
     np.save(tmp_path / "v4.npy", recording)
-    code, out, err = output_of(*words, "--recording", str(tmp_path / "v4.npy"))
-    assert code == 0, err
-    assert "recording" in out
+    assert "recording" in printed_by(compare.main, *words, "--recording", tmp_path / "v4.npy")
     assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("networks.pt")}  # not trained again
     np.save(tmp_path / "v4.npy", recording[:, 1:])
-    code, _, err = output_of(*words, "--recording", str(tmp_path / "v4.npy"))
-    assert code == 2
-    assert "has shape" in err
-    code, _, err = output_of(*words, "--steps", "7")
-    assert code == 2
-    assert "holds networks of other settings; use another folder" in err
+    assert "has shape" in refused(compare.main, *words, "--recording", tmp_path / "v4.npy")
+    assert "holds networks of other settings; use another folder" in refused(compare.main, *words, "--steps", "7")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +79,4 @@ def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Pa
     ],
 )
 def test_one_line_says_what_is_wrong(words: tuple[str, ...], message: str):
-    code, _, err = output_of(*words)
-    assert code == 2
-    assert err.strip().startswith(f"error: {message}")
+    assert refused(compare.main, *words).startswith(message)

@@ -17,7 +17,7 @@ from cordstasks.experiments import comparison as comparing
 from cordstasks.experiments.recording import read_recording
 from cordstasks.runs.abstract import WEIGHTS
 from cordstasks.training.abstract import Trainer
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.training.settings import AbstractSettings
 from cordstasks.utils.run_folder import RunFolder
 
 C, T, N = 6, 51, 9  # conditions and times of perceptual-dm, and neurons
@@ -143,9 +143,9 @@ def networks() -> Maker:
 
     def write(out: Path, *, learned: bool = True, task: str = "perceptual-dm") -> None:
         for connectivity in ("full", "conv"):
-            settings = Settings(task, connectivity, units=16, seeds=(3, 4), steps=5)
+            settings = AbstractSettings(task, connectivity=connectivity, units=16, seeds=(3, 4), steps=5)
             run = RunFolder(out / "networks" / f"{task}-{connectivity}-relu")
-            run.start({**settings.as_dict(), "environment": {}})
+            run.start(settings, environment={})
             run.save(WEIGHTS, {"seeds": [3, 4], "networks": Trainer(settings).best.state_dict()})
             rows = [
                 {"seed": seed, "state": "unfinished", "learned": learned, "score": 0.5, "steps": 5}
@@ -248,7 +248,7 @@ class TestComparisons:
             (["--units", "7"], "units=7: no square maps of at least 3 x 3 hold them"),
             (["--units", "1", "--connectivities", "full", "lowrank"], "rank=2: must be from 1 to the number of units, 1"),
             (["--units", "400", "--connectivities", "full"], "units=400: task perceptual-dm has only 306 samples"),
-            (["--steps", "0"], "steps=0: must be a whole number of at least 1"),
+            (["--steps", "0"], "steps=0: give a whole number of at least 1"),
             (["--device", "gpu"], "device 'gpu' is unknown"),
             (["--device", "cuda:99"], "device 'cuda:99': this machine has"),
             (["--out", ""], "argument --out: is empty; name a file or folder"),

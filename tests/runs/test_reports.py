@@ -25,7 +25,7 @@ from cordstasks.rnn import RNN
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
 from cordstasks.training.evaluation import Behaviour, behave
-from cordstasks.training.visual import trial_set
+from cordstasks.training.trials import trial_set
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from cordstasks import tasks
+from cordstasks import bank, compare, pretrain, sweep, tasks, train
 from cordstasks.analysis import figures
 from cordstasks.analysis.figures.style import PlainFigure
 from cordstasks.cordsnet import CordsNet, load
@@ -25,9 +25,11 @@ from cordstasks.rnn.connectivity import KINDS, Connectivity, Convolutional, LowR
 from cordstasks.rnn.stack import RNNStack
 from cordstasks.stimuli import Display, Numerosity
 from cordstasks.tasks import AbstractTask, VisualTask
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.tasks import __main__ as tasks_command
+from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
 from cordstasks.utils.arguments import plain, plain_fields
 from cordstasks.utils.command_line import named_path
+from helpers import tiny_cordsnet
 
 VISUAL = tuple(name for name in tasks.names() if name in ("rdm", "numerosity", "catdog", "saccade"))
 ABSTRACT = tasks.abstract_names()
@@ -196,47 +198,59 @@ class TestSampling:
         assert tasks.get("dms").can_score(tasks.get("dms").sample(1, seed=0))
 
 
+FAMILIES: dict[type[NetworkSettings], str] = {AbstractSettings: "dms", VisualSettings: "rdm"}
+
+
 class TestSettings:
-    def test_numpys_values_are_taken(self) -> None:
-        given = {
+    @pytest.mark.parametrize("kind", FAMILIES)
+    def test_numpys_values_are_taken(self, kind: type[NetworkSettings]) -> None:
+        given: dict[str, Any] = {
             "units": np.int64(40),
-            "connectivity": "conv",
+            "connectivity": np.str_("conv"),
             "shape": [2, 4, 5],
-            "seeds": range(3),
             "noise": np.float32(0.25),
-            "parameters": {"delay": np.array([500, 1000]), "noise": np.float64(0.1)},
+            "parameters": {"fixation": np.array([500, 1000]), "strength": np.float64(0.1)},
         }
-        made = Settings("dms", **given)
-        same = Settings(
-            "dms",
-            units=40,
-            connectivity="conv",
-            shape=(2, 4, 5),
-            seeds=(0, 1, 2),
-            noise=0.25,
-            parameters={"delay": (500, 1000), "noise": 0.1},
-        )
-        assert made == same
-        assert made.as_dict() == same.as_dict()
-        assert Settings.from_dict(made.as_dict()) == made
+        same: dict[str, Any] = {
+            "units": 40,
+            "connectivity": "conv",
+            "shape": (2, 4, 5),
+            "noise": 0.25,
+            "parameters": {"fixation": (500, 1000), "strength": 0.1},
+        }
+        if kind is AbstractSettings:
+            given, same = {**given, "seeds": range(3)}, {**same, "seeds": (0, 1, 2)}
+        else:
+            given, same = {**given, "areas": np.array([3, 1])}, {**same, "areas": (1, 3)}
+        made, other = kind(FAMILIES[kind], **given), kind(FAMILIES[kind], **same)
+        assert made == other
+        assert made.as_dict() == other.as_dict()
+        assert kind.from_dict(made.as_dict(), "a file") == made
+
+    @pytest.mark.parametrize("kind", FAMILIES)
+    @pytest.mark.parametrize("make", [numpy_of, list_of, small_of])
+    def test_every_setting_may_be_numpys(self, kind: type[NetworkSettings], make: Callable[[Any], Any]) -> None:
+        own = kind(FAMILIES[kind])
+        other = kind(**{name: make(getattr(own, name)) for name in kind.names()})
+        assert repr(other) == repr(own)  # the very types too
 
     @pytest.mark.parametrize(
-        "field",
-        [field.name for field in dataclasses.fields(Settings) if field.name not in ("task", "parameters")],
+        ("kind", "field"),
+        [(kind, name) for kind in FAMILIES for name in kind.names()],
     )
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), "much", object()])
-    def test_what_is_no_value_is_refused(self, field: str, value: Any) -> None:
-        with pytest.raises(InputError, match=rf"^{field}|^unknown {field}"):
-            Settings("dms", **{field: value})
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), "", object(), 1j, b"x"])
+    def test_what_is_no_value_is_refused(self, kind: type[NetworkSettings], field: str, value: Any) -> None:
+        with pytest.raises(InputError, match=rf"^{field}[= ][^\n]*$"):
+            kind(**{"task": FAMILIES[kind], field: value})
 
     @pytest.mark.parametrize("field", ["heldout", "validation"])
     @pytest.mark.parametrize("name", ABSTRACT)
     def test_trials_that_have_no_score_are_refused_at_once(self, name: str, field: str) -> None:
         if tasks.get(name).measure == "accuracy":
-            assert getattr(Settings(name, **{field: 1}), field) == 1
+            assert getattr(AbstractSettings(name, **{field: 1}), field) == 1
         else:
             with pytest.raises(InputError, match=f"{field}=1: R2, by which task {name} is scored, needs at least 2 trials"):
-                Settings(name, **{field: 1})
+                AbstractSettings(name, **{field: 1})
 
 
 class TestNetworks:
@@ -311,7 +325,7 @@ class TestNetworks:
             network.record(np.zeros((1, 32, 32, 1), np.uint8), image_steps=-1)
 
     def test_front_ends(self) -> None:
-        network = CordsNet(2, classes=2, image_size=32)
+        network = tiny_cordsnet()
         front_end = FrontEnd(network, device="cpu", bank=False, batch=np.int64(3), tolerance=np.float32(0.01))
         assert front_end.batch == 3
         movies = tasks.get("saccade", cue=20.0, fixation=20.0, delays=[20.0], response=20.0).sample(2, seed=0).movies
@@ -432,9 +446,15 @@ def test_an_empty_path_is_refused(text: str) -> None:
         named_path(text)
 
 
-@pytest.mark.parametrize("command", ["train", "abstract.command", "compare", "sweep", "bank", "pretrain", "tasks.__main__"])
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    **{f"train {kind.FAMILY}": partial(train.parser, kind) for kind in (VisualSettings, AbstractSettings)},
+    **{module.__name__: module.parser for module in (compare, sweep, bank, pretrain, tasks_command)},
+}
+
+
+@pytest.mark.parametrize("command", PARSERS)
 def test_every_command_refuses_an_empty_path(command: str) -> None:
-    actions = _actions(importlib.import_module(f"cordstasks.{command}").parser())
+    actions = _actions(PARSERS[command]())
     assert any(action.type is named_path for action in actions)
     assert not any(action.type is Path for action in actions)
 

@@ -37,10 +37,11 @@ def one_way(rates: Floats, group: NDArray[np.intp]) -> OneWay:
     With one trial in each group everything is explained, and the p value is 1 all the same.
     """
     values = standardise(rates)
-    varies = values.any(axis=0)
+    varies = np.asarray(values.any(axis=0))
     groups = [values[group == i] for i in np.unique(group)]
     between, within = len(groups) - 1, len(values) - len(groups)
-    f, p = np.full(len(varies), np.inf), np.ones(len(varies))
+    f: Floats = np.full(len(varies), np.inf)
+    p: Floats = np.ones(len(varies))
     if within:
         with warnings.catch_warnings():  # of units that are constant within groups, whose F is infinite
             warnings.simplefilter("ignore")

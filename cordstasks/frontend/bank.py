@@ -215,7 +215,8 @@ def _encode(shard: Shard) -> bytes:
     from safetensors.numpy import save
 
     about = {"version": VERSION, "cost": shard.cost, "data": NO_DATA.decode(), "seal": NO_SEAL.decode()}
-    tensors = {"rows": np.ascontiguousarray(shard.rows), "index": np.ascontiguousarray(shard.index)}
+    tensors: dict[str, NDArray[Any]] = {"rows": shard.rows, "index": shard.index}
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     content = save(tensors, metadata={ABOUT: json.dumps(about)})
     end = _head_length(content)
     data = memoryview(content)[end:]
@@ -230,11 +231,12 @@ def _decode(content: bytes) -> Shard | None:
     about = _about(content[:end], len(content))
     if about is None or _digest(memoryview(content)[end:]) != about["data"].encode():
         return None
-    rows, index = (  # not copied, as safetensors' own reader does
-        np.ndarray(about["tensors"][name]["shape"], kind, content, end + about["tensors"][name]["data_offsets"][0])
-        for name, kind in (("rows", np.float16), ("index", np.int32))
-    )
-    return Shard(rows, index, about["cost"])
+
+    def array(name: str, kind: type[np.generic]) -> NDArray[Any]:
+        tensor = about["tensors"][name]  # not copied, as safetensors' own reader does
+        return np.ndarray(tensor["shape"], kind, content, end + tensor["data_offsets"][0])
+
+    return Shard(array("rows", np.float16), array("index", np.int32), about["cost"])
 
 
 def _about(head: bytes, size: int) -> dict[str, Any] | None:

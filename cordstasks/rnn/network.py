@@ -136,7 +136,8 @@ class RNN(nn.Module):
             asked = "an Euler step must be above 0 and at most every time constant tau (ms)"
             self.dt = number("dt", dt, asked, above=0)
             self.register_buffer("tau", _vector("tau", plain(tau), units))
-            if not ((self.alpha > 0) & (self.alpha <= 1)).all():
+            alpha = torch.as_tensor(self.alpha)
+            if not bool(((alpha > 0) & (alpha <= 1)).all()):
                 raise InputError(f"dt={self.dt!r}: {asked}")
         self.noise = noise
         self.activation = activation

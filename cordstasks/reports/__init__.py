@@ -61,8 +61,9 @@ class _Report:
             return function(*arguments)
         except Exception as error:
             where = line_of(self.task, error)
+            named = file_of(self.task) or self.task.id
             raise InputError(
-                f"task {file_of(self.task) or self.task.id}{where}: its {name} fails: {reason_of(error)}; fix it, and continue the run"
+                f"task {named}{where}: its {name} fails: {reason_of(error)}; fix it, and continue the run"
             ) from error
 
 

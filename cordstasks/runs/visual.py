@@ -252,9 +252,9 @@ def _choose_inputs(settings: VisualSettings, model: MultiAreaModel, seen: TrialS
 
 def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
     """What the front-end cost, for the summary."""
-    cost = [trials.inputs.accounts for trials in sets.values()]
+    cost = [trials.inputs.cost for trials in sets.values()]
     return {
-        "steps_asked": sum(each.asked for each in cost),
+        "steps_asked": sum(each.requested for each in cost),
         "steps_simulated": sum(each.simulated for each in cost),
         "plateau_error_bound": max(each.bound for each in cost),
         "step_fraction": frontend.step_fraction,

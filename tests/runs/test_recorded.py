@@ -108,7 +108,7 @@ class TestWhichWeights:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"alpha": 0.5}, "another alpha (0.5, not 0.2)"),
+            ({"tau": 4.0}, "another alpha (0.5, not 0.2)"),
             ({"preprocessing": Preprocessing((0.0, 0.0, 0.0))}, "another mean ([0.0, 0.0, 0.0], not ["),
             ({"preprocessing": Preprocessing(std=(1.0, 1.0, 1.0))}, "another std ([1.0, 1.0, 1.0], not ["),
         ],

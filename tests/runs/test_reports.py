@@ -18,7 +18,7 @@ import torch
 from cordstasks import analysis, reports, tasks
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel
 from cordstasks.reports import common
 from cordstasks.rnn import RNN
@@ -60,7 +60,7 @@ def features_of(batch: TrialBatch, *, seed: int = 0) -> Features:
         rows[:, int(100 / batch.dt) :, 2 * channel + 1] += 2 * np.sin(2 * np.pi * code / (code.max() + 1))[:, None]
     index = np.arange(len(batch) * max(lengths)).reshape(len(batch), -1)
     index = np.where(np.arange(max(lengths)) < np.array(lengths)[:, None], index, -1)
-    return Features(torch.from_numpy(rows.reshape(-1, CHANNELS)).half(), torch.from_numpy(index), Accounts())
+    return Features(torch.from_numpy(rows.reshape(-1, CHANNELS)).half(), torch.from_numpy(index), Cost())
 
 
 def material_of(task: VisualTask, heldout: int, folder: Path, *, dt: float = 20.0, units: int = 14) -> reports.Material:

@@ -121,7 +121,7 @@ class TestRun:
         batch = task.sample(SIZES["heldout"], seed=heldout_seed, dt=20.0)
         front_end = FrontEnd(place / "r2.safetensors", device="cpu", readout="pool", bank=place / "bank")
         features = front_end.features(batch.movies, dt=20.0)
-        assert features.accounts.simulated == 0
+        assert features.cost.simulated == 0
         inputs = min(INPUTS_TAUGHT, front_end.units)
         model = MultiAreaModel(RNN(inputs, SIZES["units"], 3), front_end.units)
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])

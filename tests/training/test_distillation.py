@@ -12,7 +12,7 @@ import torch
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.frontend.components import inverse_root
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import principal_components
 from cordstasks.training.distillation import Teacher, fit_teacher, running_evidence
 from cordstasks.training.settings import VisualSettings
@@ -45,7 +45,7 @@ def rotations(trials: int, seed: int) -> tuple[Features, torch.Tensor, torch.Ten
 
 def features_of(units: np.ndarray) -> Features:
     rows = torch.from_numpy(units.reshape(-1, units.shape[-1]).astype(np.float16))
-    return Features(rows, torch.arange(len(rows)).reshape(units.shape[:2]), Accounts())
+    return Features(rows, torch.arange(len(rows)).reshape(units.shape[:2]), Cost())
 
 
 def final_odds(teacher: Teacher, features: Features, evidence: torch.Tensor) -> torch.Tensor:
@@ -83,7 +83,7 @@ class TestRunningEvidence:
 
     def test_time_reversed_trials_have_the_opposite_evidence(self, teacher: Teacher):
         features, _, evidence = rotations(31, seed=3)
-        reversed_ = Features(features.rows, features.index.flip(1), Accounts())
+        reversed_ = Features(features.rows, features.index.flip(1), Cost())
         forth, back = final_odds(teacher, features, evidence), final_odds(teacher, reversed_, evidence.flip(1))
         assert float(forth.abs().median()) > 1
         torch.testing.assert_close(back, -forth, rtol=1e-4, atol=1e-4)

@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from cordstasks import tasks
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Movie
@@ -66,7 +66,7 @@ def separable(trials: int, seed: int) -> TrialSet:
         options=(1, 2),
     )
     rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
-    return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, tasks.get("rdm"))
+    return trial_set(Features(rows, torch.from_numpy(index), Cost()), batch, CPU, tasks.get("rdm"))
 
 
 def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
@@ -126,7 +126,7 @@ class TestTrialSet:
                 "choice": np.array([[80.0, 100], [80, 100], [80, 100], [80, 100], [80, 100], [90, 100]]),
             },
         )
-        features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Accounts())
+        features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Cost())
         return trial_set(features, batch, CPU, tasks.get("rdm"))
 
     def test_evidence_is_the_steps_that_begin_in_the_stimulus_period(self):

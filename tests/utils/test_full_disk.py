@@ -222,7 +222,7 @@ class TestFrontEnd:
         with read_only(tmp_path):
             front_end = make(bank=bank)
             again = front_end.features(movies[:2])
-            assert again.accounts.simulated == 0
+            assert again.cost.simulated == 0
             assert torch.equal(again.take(slice(None)), whole.take(slice(None)))
             with pytest.warns(Note, match=r"bank/\w+\.bank: cannot be written \(Read-only file system\).*not kept"):
                 new = front_end.features(movies)

@@ -287,6 +287,7 @@ class VisualSettings(NetworkSettings):
     )
     units: int = setting(whole(), "recurrent units", default=512, group=NET)
     noise: float = setting(number(**_FROM_ZERO), "standard deviation of the units' private noise", default=0.01, group=NET)
+    tau: float = setting(number(**_ABOVE), "their time constant in ms", default=100.0, group=NET, by_task=True)
 
     trials: int = setting(whole(), "training trials", default=4000, group=SIZE, by_task=True)
     validation: int = setting(whole(), "trials to choose the best weights by", default=100, group=SIZE, by_task=True)
@@ -309,7 +310,6 @@ class VisualSettings(NetworkSettings):
         "the weights as they are",
         default=0.98,
         group=HOW,
-        by_task=True,
     )
     evaluate_every: int = setting(whole(), "batches between evaluations on validation trials", default=25, group=HOW)
     patience: int = setting(whole(), "evaluations without a better one after which training stops", default=20, group=HOW)
@@ -349,7 +349,7 @@ class VisualSettings(NetworkSettings):
     lags_ms: tuple[float, ...] = setting(
         several(number(**_ABOVE), "one or more times above 0 (ms)", different=True),
         "lags in ms at which the decoder compares features",
-        default=(20.0, 40.0),
+        default=(40.0,),  # after which each of the three interleaved sets of dots comes back displaced
         group=TEACHING,
         metavar="MS",
     )
@@ -422,8 +422,6 @@ class VisualSettings(NetworkSettings):
         labels_only = cls.checked("labels_only", given.get("labels_only", False))
         rules = {"whiten": chosen.stationary, "mix": chosen.stationary}
         rules["teacher"] = chosen.stationary and len(chosen.actions) == 3 and not labels_only
-        if chosen.stationary:
-            rules["average"] = 0.0
         if labels_only:
             rules |= {"auxiliary": 0.0, "recombine": 0.0}
         return cls(task, **{**rules, **chosen.run_defaults, **small, **given, "parameters": parameters})

@@ -123,7 +123,7 @@ class VisualTask(ABC):
         How large ``python -m cordstasks.train`` makes a run of this task, unless another size is given, and which areas
         of the front-end it reads; what a task leaves out is as here. ``"areas"`` are one or more, numbered from 0 (None:
         the last; a front-end that has no such area is read at its last), ``"side"`` is the side to which their maps are
-        averaged (None: not at all).
+        averaged (None: not at all), and ``"tau"`` is the time constant of the recurrent units in ms.
     quick_defaults : mapping of str to object
         What ``--quick`` changes of these; ``"parameters"`` are those of the task.
     report : str or callable or object
@@ -153,6 +153,7 @@ class VisualTask(ABC):
         "learning_rate": 1e-3,
         "areas": None,
         "side": None,
+        "tau": 100.0,
     }
     quick_defaults: ClassVar[Mapping[str, Any]] = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
     report: ClassVar[Any] = "cordstasks.reports.general"

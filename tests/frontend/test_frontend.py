@@ -311,7 +311,7 @@ class TestTwoProcesses:
         program = """
 import hashlib, sys
 import numpy as np
-from cordstasks import frontend
+from cordstasks.frontend import frontend
 from cordstasks.stimuli import Movie
 frontend.SHARD_MOVIES, frontend.WARMUP_MS = 2, 20.0
 rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ that it alone repeats the run, also after a default has changed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -419,6 +420,8 @@ class VisualSettings(NetworkSettings):
             )
         small = dict(chosen.quick_defaults) if quick else {}
         parameters = {**small.pop("parameters", {}), **(given.pop("parameters", None) or {})}
+        with contextlib.suppress(InputError):  # a mistake in parameters is told where they are used
+            chosen = tasks.get(task, **parameters)
         labels_only = cls.checked("labels_only", given.get("labels_only", False))
         rules = {"whiten": chosen.stationary, "mix": chosen.stationary}
         rules["teacher"] = chosen.stationary and len(chosen.actions) == 3 and not labels_only

@@ -213,6 +213,10 @@ class TestVisualDefaults:
         chosen = VisualSettings.new("rdm", mix=False, average=0.5, teacher=False)
         assert (chosen.teacher, chosen.mix, chosen.whiten, chosen.average) == (False, False, True, 0.5)
 
+    def test_more_answers_than_two_have_none(self):
+        assert not VisualSettings.new("rdm", parameters={"directions": (0.0, 90.0, 180.0, 270.0)}).teacher
+        assert VisualSettings.new("rdm", parameters={"directions": (0.0, 90.0)}).teacher
+
     def test_pictures_have_none(self):
         made = VisualSettings.new("numerosity")
         assert (made.teacher, made.mix, made.whiten) == (False, False, False)

@@ -60,11 +60,8 @@ class _Report:
         try:
             return function(*arguments)
         except Exception as error:
-            where = line_of(self.task, error)
-            named = file_of(self.task) or self.task.id
-            raise InputError(
-                f"task {named}{where}: its {name} fails: {reason_of(error)}; fix it, and continue the run"
-            ) from error
+            where = f"{file_of(self.task) or self.task.id}{line_of(self.task, error)}"
+            raise InputError(f"task {where}: its {name} fails: {reason_of(error)}; fix it, and continue the run") from error
 
 
 def check(task: VisualTask, heldout: TrialBatch) -> None:

@@ -154,7 +154,8 @@ def whether(conditions: Mapping[str, Condition]) -> bool | None:
 
     Raises
     ------
-    InputError : ``match`` is neither 0 nor 1.
+    InputError
+        If ``match`` is neither 0 nor 1.
     """
     match = conditions.get("match")
     if match not in (None, 0, 1):

@@ -26,12 +26,14 @@ class Picture:
 
     Attributes
     ----------
-    line, morph :
-        The morph line, and the fraction of its second animal.
+    line : str
+        The morph line.
+    morph : float
+        The fraction of its second animal.
     category : int
         0 or 1.
     fraction : float
-        Of the second category.
+        The fraction of the second category.
     stimulus : str
         What it shows; equal where two lines meet in one animal.
     """

@@ -374,7 +374,7 @@ class TestTraining:
         run_of(tmp_path / "cut", settings)
         assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
-    def test_likeness_stands_in_for_classes(self):
+    def test_soft_targets_stand_in_for_classes(self):
         rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
         soft_targets = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
         heads = AuxiliaryHeads(5, {"place": 3}, {"place": soft_targets})

@@ -30,11 +30,12 @@ def main() -> None:
     frontend = FrontEnd(areas=options.areas, side=options.side, bank=False)
     print(f"reads {frontend.describe()}; a step takes {frontend.step_fraction:.0%} of the whole network's arithmetic")
     began = time.monotonic()
-    cost = frontend.features(batch.movies, label=f"{options.trials} trials").accounts
+    cost = frontend.features(batch.movies, label=f"{options.trials} trials").cost
     seconds = time.monotonic() - began
     print(f"{options.trials} trials of {pictures} pictures: {seconds:.0f} s")
     print(
-        f"steps of 2 ms: {cost.asked} asked for, {cost.simulated} simulated ({cost.asked / cost.simulated:.0f} times fewer)"
+        f"steps of 2 ms: {cost.requested} requested, {cost.simulated} simulated "
+        f"({cost.requested / cost.simulated:.0f} times fewer)"
     )
     step = 1e3 * seconds / cost.simulated
     print(f"error of copied states at most {cost.bound:.1e} of each area's activity; {step:.2f} ms a step")

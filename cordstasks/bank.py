@@ -33,27 +33,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{bank.folder}: {bank.clear() / 1e6:.1f} MB freed")
         return 0
     entries = bank.entries()
-    accounts = [bank.accounts(path) for _, path, _ in entries]
+    costs = [bank.cost(path) for _, path, _ in entries]
     if entries:
-        print("file                  size      last used              asked    simulated  error of copies")
-    for (used, path, size), cost in zip(entries, accounts, strict=True):
+        print("file                  size      last used          requested    simulated  error of copies")
+    for (used, path, size), cost in zip(entries, costs, strict=True):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         print(f"{path.stem[:16]}  {size / 1e6:8.1f} MB  {when}  {_cost(cost)}")
-    known = [cost for cost in accounts if cost is not None]
+    known = [cost for cost in costs if cost is not None]
     print(f"{bank.folder}: {len(entries)} files, {sum(size for _, _, size in entries) / 1e6:.1f} MB")
     if known:
-        asked, simulated = (sum(cost[name] for cost in known) for name in ("asked", "simulated"))
+        requested, simulated = (sum(cost[name] for cost in known) for name in ("requested", "simulated"))
         print(
-            f"steps of 2 ms: {asked:.0f} asked for, {simulated:.0f} simulated ({simulated / max(asked, 1):.0%}); "
+            f"steps of 2 ms: {requested:.0f} requested, {simulated:.0f} simulated ({simulated / max(requested, 1):.0%}); "
             f"settled states are copied, with an error of at most {max(cost['bound'] for cost in known):.1e} of the activity"
         )
     return 0
 
 
-def _cost(accounts: dict[str, float] | None) -> str:
-    if accounts is None:
+def _cost(cost: dict[str, float] | None) -> str:
+    if cost is None:
         return "damaged"
-    return f"{accounts['asked']:11.0f}  {accounts['simulated']:11.0f}  {accounts['bound']:15.1e}"
+    return f"{cost['requested']:11.0f}  {cost['simulated']:11.0f}  {cost['bound']:15.1e}"
 
 
 if __name__ == "__main__":

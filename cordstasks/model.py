@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cordstasks.errors import InputError
 from cordstasks.frontend.components import block_factors, from_rows, inverse_root, leading, mean_of
-from cordstasks.frontend.frontend import Features
+from cordstasks.frontend.features import Features
 from cordstasks.rnn.network import RNN
 
 __all__ = ["MultiAreaModel"]

@@ -17,7 +17,7 @@ from torch import Tensor
 from cordstasks.errors import InputError
 from cordstasks.frontend.frontend import STEP_MS, WARMUP_MS, FrontEnd
 from cordstasks.stimuli import Movie
-from cordstasks.tasks.environments.visual import VisualEnvironment
+from cordstasks.tasks.environments.visual import VisualEnv
 from cordstasks.tasks.visual.base import Trial
 
 __all__ = ["FrontEndObservation"]
@@ -54,7 +54,7 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], frontend: FrontEnd | None = None, *, memory_mb: float = 200.0) -> None:
-        if not isinstance(env.unwrapped, VisualEnvironment):
+        if not isinstance(env.unwrapped, VisualEnv):
             raise InputError(f"env={env}: give an environment of cordstasks, whose observations are what the screen shows")
         if not memory_mb >= 0:
             raise InputError(f"memory_mb={memory_mb!r}: give a size of at least 0 (MB)")
@@ -72,19 +72,19 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
         self._trial: Trial | None = None
 
     @property
-    def _screen(self) -> VisualEnvironment:
+    def _screen(self) -> VisualEnv:
         environment = self.env.unwrapped
-        assert isinstance(environment, VisualEnvironment)  # as was checked
+        assert isinstance(environment, VisualEnv)  # as was checked
         return environment
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Begin a new trial; see `VisualEnvironment.reset`. The observation is float32 (unit,)."""
+        """Begin a new trial; see `VisualEnv.reset`. The observation is float32 (unit,)."""
         _, info = self.env.reset(seed=seed, options=options)
         self._trial = None
         return self._observation(), info
 
     def step(self, action: Any) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Act for one time step; see `VisualEnvironment.step`. The observation is float32 (unit,)."""
+        """Act for one time step; see `VisualEnv.step`. The observation is float32 (unit,)."""
         _, reward, terminated, truncated, info = self.env.step(action)
         return self._observation(), float(reward), terminated, truncated, info
 

@@ -89,9 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parameters["stimuli_dir"] = str(options.stimuli_dir)
     if parameters:
         given["parameters"] = parameters
-    NetworkSettings.check_used(given)
+    # of a resumed run the task parameters that are not on the command line have proved right before
+    names = {"path=": "--out ", "parameters=": "--set ", **{f"{name}=": f"--set {name}=" for name in parameters}}
     if not options.resume:  # mistakes need not wait for torch
-        family.new(options.task, quick=options.quick, **given)
+        NetworkSettings.check_used(given)
+        with naming(names):
+            family.new(options.task, quick=options.quick, **given)
     from cordstasks.runs.training import carry_out  # late: these load torch
     from cordstasks.runs.visual import Execution
 
@@ -102,8 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (False if options.no_bank else options.bank) if visual else None,
         options.bank_limit if visual else 10.0,
     )
-    # of a resumed run the task parameters that are not on the command line have proved right before
-    with naming({"path=": "--out ", "parameters=": "--set ", **{f"{name}=": f"--set {name}=" for name in parameters}}):
+    with naming(names):
         carry_out(
             options.task,
             given,
@@ -136,7 +138,7 @@ def _family(task: str | None, out: Path | None, *, resume: bool) -> type[VisualS
 
     if resume and out is not None and task is None:
         return AbstractSettings if family_of(out) == AbstractSettings.FAMILY else VisualSettings
-    return AbstractSettings if task in tasks.abstract_names() else VisualSettings
+    return AbstractSettings if task is not None and tasks.is_abstract(task) else VisualSettings
 
 
 if __name__ == "__main__":

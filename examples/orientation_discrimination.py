@@ -15,7 +15,8 @@ import numpy as np
 
 from cordstasks.stimuli import Display, Movie, discs, join
 from cordstasks.tasks import Trial, VisualTask, register_task
-from cordstasks.tasks.visual.base import Condition, Duration, draw_duration, timeline
+from cordstasks.tasks.timing import Duration, draw_duration, timeline
+from cordstasks.tasks.visual.base import Condition
 
 
 def grating(display: Display, tilt: float, phase: float) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Reinforcement learning on features: an agent that sees through the front-end learns to keep fixation.
 
 The task is a short memory-guided saccade. Looking away before the fixation spot goes off costs 0.1 a step; looking at one
-of the places afterwards ends the trial, with a reward if it is the right one. The policy is linear in the features and has
-no memory, so it can learn when to look and not where to. It learns by REINFORCE (Williams 1992, Machine Learning 8:
+of the locations afterwards ends the trial, with a reward if it is the right one. The policy is linear in the features and
+has no memory, so it can learn when to look and not where to. It learns by REINFORCE (Williams 1992, Machine Learning 8:
 229-256): after each trial, actions become more likely by how much better things went from there than they used to.
 
 python examples/policy_gradient.py
@@ -18,7 +18,7 @@ import numpy as np
 from cordstasks import tasks
 from cordstasks.observation import FrontEndObservation
 
-TASK = {"places": (0.0, 90.0, 180.0, 270.0), "fixation": 400.0, "cue": 200.0, "delays": (400.0,), "response": 300.0}
+TASK = {"locations": (0.0, 90.0, 180.0, 270.0), "fixation": 400.0, "cue": 200.0, "delays": (400.0,), "response": 300.0}
 DT = 100.0  # ms
 
 

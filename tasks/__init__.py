@@ -7,16 +7,29 @@ nor neurogym. ``python -m cordstasks.tasks`` lists the tasks and draws their tri
 from __future__ import annotations
 
 from inspect import signature
-from typing import Any, Literal, overload
+from pathlib import Path
+from typing import Any
 
 from cordstasks.errors import InputError, unknown
-from cordstasks.tasks.abstract.base import AbstractBatch, AbstractTask
+from cordstasks.tasks.abstract.base import AbstractBatch, AbstractTask, Schedule
 from cordstasks.tasks.abstract.decisions import ContextualDecisionTask, MultisensoryDecisionTask, PerceptualDecisionTask
 from cordstasks.tasks.abstract.working_memory import DelayedMatchToSampleTask, MemoryProTask, ParametricWorkingMemoryTask
+from cordstasks.tasks.batch import Batch
 from cordstasks.tasks.checking import check_task
 from cordstasks.tasks.environments.registration import register
-from cordstasks.tasks.registry import forget, line_of, load_file, names, reason_of, register_task, registered, reserve
-from cordstasks.tasks.visual.base import Decisions, Trial, TrialBatch, VisualTask
+from cordstasks.tasks.registry import (
+    abstract_names,
+    definition_of,
+    forget,
+    is_abstract,
+    line_of,
+    load_built_in,
+    names,
+    reason_of,
+    register_task,
+    task_class,
+)
+from cordstasks.tasks.visual.base import Trial, TrialBatch, VisualTask
 from cordstasks.tasks.visual.catdog import CatDogTask
 from cordstasks.tasks.visual.numerosity import NumerosityTask
 from cordstasks.tasks.visual.random_dots import RandomDotsTask
@@ -25,9 +38,9 @@ from cordstasks.tasks.visual.saccade import MemorySaccadeTask
 __all__ = [
     "AbstractBatch",
     "AbstractTask",
+    "Batch",
     "CatDogTask",
     "ContextualDecisionTask",
-    "Decisions",
     "DelayedMatchToSampleTask",
     "MemoryProTask",
     "MemorySaccadeTask",
@@ -36,71 +49,43 @@ __all__ = [
     "ParametricWorkingMemoryTask",
     "PerceptualDecisionTask",
     "RandomDotsTask",
+    "Schedule",
     "Trial",
     "TrialBatch",
     "VisualTask",
     "abstract_names",
     "get",
+    "is_abstract",
     "names",
     "register",
     "register_task",
 ]
 
-AbstractName = Literal["perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms", "memory-pro"]
-
-for _task in (RandomDotsTask, NumerosityTask, CatDogTask, MemorySaccadeTask):
-    register_task(_task)
-_ABSTRACT: dict[str, type[AbstractTask]] = {
-    task.id: task
-    for task in (
-        PerceptualDecisionTask,
-        ParametricWorkingMemoryTask,
-        MultisensoryDecisionTask,
-        ContextualDecisionTask,
-        DelayedMatchToSampleTask,
-        MemoryProTask,
-    )
-}
-reserve(_ABSTRACT)
+load_built_in()
 
 
-def abstract_names() -> tuple[str, ...]:
-    """Names of the abstract tasks, whose trials are numbers and need no front-end."""
-    return tuple(_ABSTRACT)
-
-
-@overload
-def get(name: AbstractName, **parameters: Any) -> AbstractTask: ...
-
-
-@overload
-def get(name: str, **parameters: Any) -> Any: ...
-
-
-def get(name: str, **parameters: Any) -> VisualTask | AbstractTask:
+def get(name: str | Path, **parameters: Any) -> Any:
     """The task of that name, with its published parameters unless others are given.
 
     Parameters
     ----------
-    name : one of `names()` or `abstract_names()`, or the path of a Python file (``.py``) that registers a task with
-        `register_task`.
-    **parameters : the task's.
+    name : str or Path
+        One of `names()` or `abstract_names()`, or a Python file (``.py``) that registers a task with `register_task`.
+    **parameters : object
+        The task's.
+
+    Returns
+    -------
+    VisualTask or AbstractTask
 
     Raises
     ------
-    InputError : an unknown task, a file that does not define one, or a parameter that the task does not have or that is
-        out of range. A task of one's own is tried as well (`cordstasks.tasks.checking`): it is refused if its design or its
-        trials are not possible ones.
+    InputError
+        If there is no such task, a file does not define one, or the task lacks a parameter or cannot have its value. A
+        task of one's own is tried as well (`cordstasks.tasks.checking`): it is refused if its design or its trials are
+        not possible ones.
     """
-    task: type[VisualTask] | type[AbstractTask]
-    if str(name).endswith(".py"):
-        task = load_file(name)
-    elif name in names():
-        task = registered(name)
-    elif name in _ABSTRACT:
-        task = _ABSTRACT[name]
-    else:
-        raise unknown("task", name, (*names(), *_ABSTRACT))
+    task = task_class(name)
     known = list(signature(task).parameters)
     strange = [parameter for parameter in parameters if parameter not in known]
     if strange:
@@ -118,10 +103,12 @@ def _tried(task: type[Any], source: str, parameters: dict[str, Any]) -> Any:
     try:
         try:
             made = task(**parameters)
-        except InputError:
-            raise
         except Exception as error:
+            if isinstance(error, InputError) and parameters:
+                raise  # of a parameter that the caller gave
             where = line_of(task, error)
+            if not where and source.endswith(".py"):
+                where = definition_of(task, str(error).partition("=")[0])
             raise InputError(f"task {source}{where}: {task.__name__}: {reason_of(error)}") from error
         check_task(made, source=source)
     except InputError:

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         task = tasks.get(options.task)
         if options.training:
-            task = task.lessons()[0] if isinstance(task, tasks.AbstractTask) else task.for_training()
+            task = task.curriculum()[0] if isinstance(task, tasks.AbstractTask) else task.for_training()
         with naming({"folder=": "out="}):
             paths = write_preview(task, options.out, trials=options.trials, seed=options.seed)
         print(*paths, sep="\n")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cordstasks.tasks.abstract.base import AbstractTask
-from cordstasks.tasks.visual.base import Condition, Duration, VisualTask
+from cordstasks.tasks.timing import Duration
+from cordstasks.tasks.visual.base import Condition, VisualTask
 
 _SHOWN = 8  # values of a condition, or of a parameter, that are listed
 _WIDTH = 110  # columns
@@ -61,7 +62,7 @@ def _abstract_rows(task: AbstractTask) -> list[tuple[str, str]]:
         ("actions", ", ".join(task.actions)),
     ]
     for period in task.timing:
-        stages = list(dict.fromkeys(_duration(stage.timing[period]) for stage in task.lessons()))
+        stages = list(dict.fromkeys(_duration(stage.timing[period]) for stage in task.curriculum()))
         if len(stages) > 1:
             rows.append(("curriculum", f"{period} {', then '.join(stages)}"))
     design, drawn = task.design(), task.draw(100, np.random.default_rng(0))

@@ -84,14 +84,14 @@ def curves(task: AbstractTask, *, trials: int = 6, seed: int = 0) -> Figure:
     titles = []
     for row in range(trials):
         shown = {name: values[row] for name, values in batch.conditions.items() if name != "catch" or values[row]}
-        told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        titles.append(f"{told}: {task.actions[batch.answers[row]]}")
+        conditions = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        titles.append(f"{conditions}: {task.actions[batch.answers[row]]}")
     ends = batch.lengths
     return figures.shown_trials(
         [batch.inputs[row, :end] for row, end in enumerate(ends)],
         [batch.targets[row, :end] for row, end in enumerate(ends)],
         [batch.mask[row, :end] for row, end in enumerate(ends)],
-        onsets=[{name: int(steps[row, 0]) for name, steps in batch.periods.items()} for row in range(trials)],
+        onsets=[{name: int(batch.steps(name)[row, 0]) for name in batch.periods} for row in range(trials)],
         channels=task.channels,
         dt=batch.dt,
         titles=titles,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from helpers import ROOT
+
 MAPPED = ("stimuli", "tasks", "analysis")
 FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for folder in MAPPED}}
 
@@ -48,7 +49,7 @@ OUTSIDE: dict[str, set[str]] = {
     **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.
-ONLY_IN = {"neurogym": {"cordstasks.tasks.environments.visual", "cordstasks.tasks.environments.abstract"}}
+ONLY_IN = {"neurogym": {f"cordstasks.tasks.environments.{name}" for name in ("base", "visual", "abstract")}}
 
 
 def part_of(module: str) -> str:

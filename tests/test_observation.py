@@ -87,12 +87,12 @@ class TestFeatures:
 
     def test_what_was_seen_is_not_simulated_again(self, frontend: FrontEnd):
         environment = watched("cordstasks/MemorySaccade-v0", frontend)
-        environment.reset(seed=1, options={"conditions": {"place": 90.0, "delay": 40.0}})
+        environment.reset(seed=1, options={"conditions": {"location": 90.0, "delay": 40.0}})
         while not environment.step(0)[4]["new_trial"]:
             pass
         # by hand: 200 ms before the trial and 160 ms of it; the trial begun next shares its first 20 ms
         assert environment.simulated == (200 + 160) / 2
-        environment.reset(options={"conditions": {"place": 90.0, "delay": 100.0}})
+        environment.reset(options={"conditions": {"location": 90.0, "delay": 100.0}})
         for _ in range(10):
             environment.step(0)
         assert environment.simulated == (200 + 160 + 100) / 2  # 60 ms of delay and the response afterwards are new

@@ -1,7 +1,7 @@
 """Figures of a run (psychometric curve, learning curve, tuning of a population, contact sheet) and of a comparison.
 
 Each function returns a `matplotlib.figure.Figure` that it built itself, so none needs a display, none changes
-pyplot's state, and they may be called from any thread. `save` writes them.
+pyplot's state, and they may be called from any thread. `save` writes them as PNG, SVG or PDF.
 """
 
 from __future__ import annotations
@@ -17,7 +17,19 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks.analysis._checks import Floats, real_array, same_trials
-from cordstasks.analysis.figures.style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, TEXT, dress, new_figure, percent
+from cordstasks.analysis.figures.style import (
+    BLACK,
+    BLUE,
+    DPI,
+    GREEN,
+    GREY,
+    ORANGE,
+    TEXT,
+    dress,
+    matplotlib_settings,
+    new_figure,
+    percent,
+)
 from cordstasks.analysis.psychophysics.psychometrics import ChoiceFit, WeibullFit
 from cordstasks.errors import InputError
 from cordstasks.utils.files import write_bytes
@@ -31,21 +43,37 @@ __all__ = [
 ]
 
 Rows = Sequence[Mapping[str, Any]]
+# by kind of file, what keeps the date out of it
+DATES: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+# text as text, in fonts that editors of figures take; and names within the file that do not change from run to run
+VECTOR_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cordstasks", "pdf.fonttype": 42}
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG at 150 dpi, whole or not at all.
+    """Write a figure as PNG, SVG or PDF, as the name's ending says; whole or not at all.
+
+    Text stays text in SVG and PDF, so that it can be searched and edited. The same figure gives the same bytes again: no
+    date is written.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Such as the functions of `cordstasks.analysis.figures` return; not modified.
+    path : str or Path
+        A name that ends in ``.png`` (at 150 dpi), ``.svg`` or ``.pdf``.
 
     Raises
     ------
     InputError
-        If the name does not end in .png, or the file cannot be written (a `WriteError`).
+        If the name ends otherwise, or the file cannot be written (a `WriteError`).
     """
     target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise InputError(f"path is {target}; figures are written as PNG: let its name end in .png")
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in DATES:
+        raise InputError(f"path={target}: figures are written as PNG, SVG or PDF; let the name end in .png, .svg or .pdf")
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
+    with matplotlib_settings(VECTOR_SETTINGS):
+        figure.savefig(content, format=kind, dpi=DPI, metadata=DATES[kind])
     write_bytes(target, content.getbuffer())
 
 
@@ -80,7 +108,7 @@ def psychometric(signed: Rows, unsigned: Rows, choices: ChoiceFit, weibull: Weib
 
 
 def _table(name: str, rows: Rows) -> Floats:
-    """Return rows as (row, 4): value, share, and the ends of its interval."""
+    """Return rows as (row, 4): value, fraction, and the ends of its interval."""
     if not len(rows):
         raise InputError(f"{name} has no rows; give those of accuracy_by_condition")
     table = np.array([[row["value"], row["accuracy"], *row["interval"]] for row in rows], dtype=np.float64)
@@ -90,7 +118,7 @@ def _table(name: str, rows: Rows) -> Floats:
 
 
 def _points(axis: Axes, x: Floats, table: Floats, label: str) -> None:
-    # Rounding can leave a share of 0 or 1 a hair outside its interval, and matplotlib refuses negative bars.
+    # Rounding can leave a fraction of 0 or 1 a hair outside its interval, and matplotlib refuses negative bars.
     bars = np.maximum([table[:, 1] - table[:, 2], table[:, 3] - table[:, 1]], 0)
     axis.errorbar(x, table[:, 1], bars, fmt="o", color=BLACK, markersize=6, capsize=3, label=label, zorder=3)
 
@@ -117,7 +145,7 @@ def _accuracy_panel(axis: Axes, table: Floats, fit: WeibullFit) -> None:
     shown = table[moving, 0]
     weakest = float(shown.min()) if len(shown) else 0.01
     strongest = float(shown.max()) if len(shown) else 0.1
-    # A logarithmic axis has no 0: it gets a place of its own, cut off by a broken baseline.
+    # A logarithmic axis has no 0: it gets a position of its own, cut off by a broken baseline.
     zero = weakest / 2.6
     still = not moving.all()
     axis.set_xscale("log")

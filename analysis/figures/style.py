@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from threading import RLock
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context, rcParams
@@ -19,6 +21,13 @@ DPI = 150
 _SETTINGS = RLock()
 
 
+@contextlib.contextmanager
+def matplotlib_settings(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Draw with other settings of Matplotlib, which all threads share, so that one thread at a time is let in."""
+    with _SETTINGS, rc_context(dict(settings)):
+        yield
+
+
 class PlainFigure(Figure):
     """A figure whose texts Matplotlib sets by itself.
 
@@ -32,8 +41,8 @@ class PlainFigure(Figure):
         if not rcParams["text.usetex"]:
             super().draw(renderer)
             return
-        # Ticks are made while drawing, by the settings of that moment, which all threads share.
-        with _SETTINGS, rc_context({"text.usetex": False}):
+        # Ticks are made while drawing, by the settings of that moment.
+        with matplotlib_settings({"text.usetex": False}):
             super().draw(renderer)
 
 

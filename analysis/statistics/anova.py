@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtrc
+from scipy.stats import f_oneway
 
 from cordstasks.analysis._checks import Floats
 from cordstasks.analysis._trials import varying
-from cordstasks.analysis.statistics.permutation import group_means
 
 
 class OneWay(NamedTuple):
@@ -32,22 +32,25 @@ def standardise(rates: Floats) -> Floats:
 
 
 def one_way(rates: Floats, group: NDArray[np.intp]) -> OneWay:
-    """Test responses (trial, unit) for any effect of the group of each trial; groups may differ in size."""
+    """Test responses (trial, unit) for any effect of the group of each trial; groups may differ in size.
+
+    With one trial in each group everything is explained, and the p value is 1 all the same.
+    """
     values = standardise(rates)
-    present, group = np.unique(group, return_inverse=True)
-    groups, trials = len(present), len(values)
-    means = group_means(values, group, groups)
-    total = (values**2).sum(axis=0)
-    within = ((values - means[group]) ** 2).sum(axis=0)
-    # A residual below the rounding error of a perfect explanation is zero.
-    within[within < 1e-20 * total] = 0.0
-    between = total - within
-    error = within / max(trials - groups, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        f = between / (groups - 1) / error
-        eta = between / total
-        omega = (between - (groups - 1) * error) / (total + error)
-    still = total == 0
-    f, eta, omega = (np.where(still, 0.0, part) for part in (f, eta, omega))
-    p = np.ones_like(f) if trials == groups else fdtrc(groups - 1, trials - groups, f)
-    return OneWay(f, eta, omega, np.asarray(np.where(still, 1.0, p)))
+    varies = np.asarray(values.any(axis=0))
+    groups = [values[group == i] for i in np.unique(group)]
+    between, within = len(groups) - 1, len(values) - len(groups)
+    f: Floats = np.full(len(varies), np.inf)
+    p: Floats = np.ones(len(varies))
+    if within:
+        with warnings.catch_warnings():  # of units that are constant within groups, whose F is infinite
+            warnings.simplefilter("ignore")
+            f, p = f_oneway(*groups, axis=0)
+    # An F beyond the rounding error of a perfect explanation is infinite.
+    perfect = f * between > 1e20 * within
+    f = np.where(perfect, np.inf, f)
+    known = np.where(perfect, 0.0, f)
+    eta = np.where(perfect, 1.0, between * known / (between * known + max(within, 1)))
+    omega = np.where(perfect, 1.0, between * (known - 1) / (between * known + within + 1))
+    f, eta, omega = (np.where(varies, part, 0.0) for part in (f, eta, omega))
+    return OneWay(f, eta, omega, np.asarray(np.where(varies, p, 1.0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control
 
 from cordstasks.analysis._checks import Booleans, Floats, numbers
 from cordstasks.errors import InputError
@@ -32,11 +33,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     values = numbers("p", p)
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
         raise InputError(f"p has shape {values.shape} or values outside [0, 1]; give p values as (test,)")
-    order = np.argsort(values)
-    scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum.accumulate(scaled[::-1])[::-1]
-    return adjusted
+    return np.asarray(false_discovery_control(values)) if len(values) else values
 
 
 def group_means(responses: Floats, group: NDArray[np.intp], groups: int) -> Floats:

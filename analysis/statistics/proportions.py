@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betainc, ndtri
-from scipy.stats import rankdata
+from scipy.stats import binomtest, spearmanr
 
 from cordstasks.analysis._checks import column, count, flags, numbers, open_fraction, real_array, same_trials
 from cordstasks.errors import InputError
@@ -18,7 +17,7 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
 
     Parameters
     ----------
-    correct, trials : int or array
+    correct, trials : int or array of int
         Numbers of successes and of trials, of shapes that broadcast. No trials at all give the interval (0, 1).
     confidence : float
         Coverage, between 0 and 1.
@@ -31,19 +30,18 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
     Raises
     ------
     InputError
-        If a count is negative or there are more successes than trials.
+        If a count is negative or not whole, or there are more successes than trials.
     """
     k, n = np.broadcast_arrays(numbers("correct", correct), numbers("trials", trials))
-    if not ((k >= 0) & (k <= n)).all():
-        raise InputError(f"correct is {correct!r} of trials {trials!r}; give counts with 0 <= correct <= trials")
-    z = float(ndtri(0.5 + open_fraction("confidence", confidence) / 2))
-    share = k / np.maximum(n, 1)
-    centre = np.where(n > 0, (k + z**2 / 2) / (n + z**2), 0.5)
-    half = np.where(n > 0, z / (n + z**2) * np.sqrt(n * share * (1 - share) + z**2 / 4), 0.5)
-    # At 0 and n the interval ends exactly at 0 and 1; rounding would put it slightly inside or outside.
-    low = np.where(k == 0, 0.0, np.clip(centre - half, 0, 1))
-    high = np.where(k == n, 1.0, np.clip(centre + half, 0, 1))
-    return (float(low), float(high)) if low.ndim == 0 else (low, high)
+    if not ((k >= 0) & (k <= n) & (k % 1 == 0) & (n % 1 == 0)).all():
+        raise InputError(f"correct is {correct!r} of trials {trials!r}; give whole numbers with 0 <= correct <= trials")
+    coverage = open_fraction("confidence", confidence)
+    ends = [
+        binomtest(int(wins), int(of)).proportion_ci(coverage, method="wilson") if of else (0.0, 1.0)
+        for wins, of in zip(k.ravel(), n.ravel(), strict=True)
+    ]
+    low, high = np.array(ends, dtype=np.float64).reshape(*k.shape, 2).transpose(-1, *range(k.ndim))
+    return (float(low), float(high)) if k.ndim == 0 else (low, high)
 
 
 def accuracy_by_condition(condition: ArrayLike, correct: ArrayLike, *, confidence: float = 0.95) -> list[dict[str, Any]]:
@@ -99,7 +97,7 @@ def chance_p_value(correct: int, trials: int, *, chance: float = 0.5) -> float:
         raise InputError(f"correct is {correct!r} of trials {trials!r}; give counts with 0 <= correct <= trials")
     probability = open_fraction("chance", chance)
     k, n = count("correct", correct, 0), count("trials", trials, 0)
-    return 1.0 if k == 0 else float(betainc(k, n - k + 1, probability))
+    return float(binomtest(k, n, probability, alternative="greater").pvalue) if n else 1.0
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
@@ -109,6 +107,6 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
     """
     first, second = real_array("x", x, ("value",)), real_array("y", y, ("value",))
     same_trials("y", second, len(first), "x")
-    a, b = rankdata(first) - (len(first) + 1) / 2, rankdata(second) - (len(first) + 1) / 2
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else None
+    if len(first) < 2 or not np.ptp(first) or not np.ptp(second):
+        return None
+    return float(spearmanr(first, second).statistic)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.client
 import os
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cordstasks.errors import InputError, WriteError, unknown
+from cordstasks.utils.cache import cache_folder
 from cordstasks.utils.files import atomic, writable_folder
 
 CHUNK_BYTES = 1 << 18
@@ -69,7 +64,7 @@ _ENTRIES = (
         name="cordsnet-r8-imagenet",
         description=(
             "CordsNet-R8, 224 px, ImageNet (1000 classes), published by Soo et al. (NeurIPS 2024). Its repository "
-            "has no licence, so cordstasks does not redistribute it but downloads it for you from the original place."
+            "has no licence, so cordstasks does not redistribute it but downloads it for you from its authors' repository."
         ),
         file_name="cordsnetr8.pth",
         url="https://raw.githubusercontent.com/wmws2/cordsnet/main/cordsnetr8.pth",
@@ -82,25 +77,6 @@ REGISTRY: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 def names() -> tuple[str, ...]:
     """The names that `locate` knows, the default first."""
     return tuple(REGISTRY)
-
-
-def cache_folder() -> Path:
-    """The folder that downloads are kept in; it need not exist yet.
-
-    `$CORDSTASKS_CACHE` if it is set, else `cordstasks` in the platform's own cache folder.
-    """
-    chosen = os.environ.get("CORDSTASKS_CACHE")
-    if chosen:
-        return Path(os.path.expanduser(chosen))
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/AppData/Local")
-    elif sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        if not os.path.isabs(base):  # the XDG specification: a relative path is invalid and to be ignored
-            base = os.path.expanduser("~/.cache")
-    return Path(base) / "cordstasks"
 
 
 def locate(name_or_path: str | os.PathLike[str]) -> Path:
@@ -159,12 +135,15 @@ def download(url: str, target: Path, blob: str) -> None:
     InputError
         If the folder cannot be written, the network fails, or the content has another blob id.
     """
+    import requests
+
     writable_folder(target.parent, "CORDSTASKS_CACHE")
     try:
         with atomic(target) as temporary:
-            with temporary.open("wb") as stream, contextlib.closing(_received(url, target.name)) as chunks:
-                for chunk in chunks:
-                    stream.write(chunk)
+            try:
+                _fetch(url, temporary, target.name)
+            except requests.RequestException as error:
+                raise InputError(f"{url}: cannot be downloaded ({_reason(error)}); {_by_hand(target.name)}") from error
             found = git_blob_id(temporary)
             if found != blob:
                 raise InputError(
@@ -205,7 +184,7 @@ def _cached_file(entry: Entry) -> Path:
         found = git_blob_id(path)
     except OSError as error:
         raise InputError(
-            f"weights {entry.name!r}: {path} cannot be read ({_reason(error)}); mend that or move it away, and it is "
+            f"weights {entry.name!r}: {path} cannot be read ({_reason(error)}); fix that or move it away, and it is "
             "downloaded again"
         ) from error
     if found != entry.blob:
@@ -216,36 +195,26 @@ def _cached_file(entry: Entry) -> Path:
     return path
 
 
-def _received(url: str, file_name: str) -> Generator[bytes, None, None]:
-    """The content of `url` in chunks; whatever the network does wrong is an InputError."""
+def _fetch(url: str, path: Path, name: str) -> None:
+    """Write what is at `url` to `path`; a connection that ends too early is an error."""
+    import requests
     from tqdm import tqdm
 
-    received = 0
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            promised = response.length
-            with tqdm(desc=file_name, total=promised, unit="B", unit_scale=True, leave=False) as bar:
-                while chunk := response.read(CHUNK_BYTES):
-                    received += len(chunk)
-                    bar.update(len(chunk))
-                    yield chunk
-            # http.client takes a connection that closes early for the end of the content.
-            if promised is not None and received < promised:
-                raise ConnectionError(f"the connection ended after {received} of {promised} bytes")
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        raise InputError(f"{url}: cannot be downloaded ({_reason(error)}); {_by_hand(file_name)}") from error
+    with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response, path.open("wb") as stream:
+        response.raise_for_status()
+        size = response.headers.get("Content-Length", "")
+        with tqdm(desc=name, total=int(size) if size.isdigit() else None, unit="B", unit_scale=True, leave=False) as bar:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                stream.write(chunk)
+                bar.update(len(chunk))
 
 
 def _by_hand(file_name: str) -> str:
     return f"download it by other means and pass weights=FILE, or set CORDSTASKS_CACHE to a folder that holds {file_name}"
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, on one line, without the wrapping of urllib and of OSError."""
-    cause: object = error
-    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
-        cause = error.reason
-    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
-    return " ".join(str(text).split()) or type(cause).__name__
+def _reason(error: BaseException) -> str:
+    """What went wrong, on one line, without what requests and urllib3 wrap around it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__

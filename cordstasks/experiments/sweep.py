@@ -166,7 +166,7 @@ def _list(name: str, values: Any, field: str) -> list[Any]:
 
 def _checked(name: str, value: Any) -> Any:
     """One setting; a task must be the name of an abstract task."""
-    if name == "task" and value not in tasks.abstract_names():
+    if name == "task" and not tasks.is_abstract(value):
         raise unknown("task", value, tasks.abstract_names())
     return AbstractSettings.checked(name, value)
 

@@ -8,14 +8,13 @@ import json
 import math
 import os
 import stat
-import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cordstasks.cordsnet.pretrained import cache_folder
 from cordstasks.errors import InputError
+from cordstasks.utils.cache import cache_folder
 from cordstasks.utils.files import unwritable, writable_folder, write_bytes
 
 TYPE_CHECKING = False
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAGIC = b"cordstasks bank 2\n"
 SUFFIX = ".bank"
 LIMIT_GB = 10.0
 ABANDONED_SECONDS = 3600.0  # what has been under way for so long was left by a process that was killed
-DIGEST = 32  # bytes of a SHA-256
-# A file is the magic, the length of the head, the head's digest (so that the head alone can be trusted in a list), the head,
-# rows, index, and the digest of all that.
-_BEGIN = struct.Struct(f"<{len(MAGIC)}sQ{DIGEST}s")
+VERSION = 3  # of the files
+ABOUT = "cordstasks"  # key of what a file says of itself in its metadata
+NO_DATA, NO_SEAL = b"-" * 64, b"0" * 64  # what stands for the digests until they are known
+BEGIN = 8  # bytes of a safetensors file that hold the length of its head
 
 
 def default_folder() -> Path:
@@ -46,25 +44,42 @@ class Shard:
     ----------
     rows : float16 (row, unit), distinct feature vectors.
     index : int32 (trial, time), the row of each time step of each trial; -1 beyond a trial's end.
-    accounts : what the simulation cost, see `cordstasks.frontend.histories.Accounts`.
+    cost : what the simulation cost, see `cordstasks.frontend.histories.Cost`.
     """
 
     rows: NDArray[np.float16]
     index: NDArray[np.int32]
-    accounts: dict[str, float]
+    cost: dict[str, float]
 
 
 class Bank:
     """A folder of shards, each in one file named by the hash of everything that determines its content.
 
-    Files are written beside their place and renamed into it, so that any number of processes can share a folder and an
-    interruption leaves no half of one. A file whose digest does not match its content is treated as missing.
+    A file is in safetensors format: the tensors ``rows`` and ``index``, and in the metadata, as JSON under the key
+    ``cordstasks``, the version, the cost, ``data`` and ``seal``. As safetensors has no checksums, ``data`` is the
+    SHA-256 of all that follows the head, and ``seal`` that of the head itself with zeros in place of the seal. So the head
+    can be trusted without reading further, and no bit of a file can change unnoticed.
+
+    Files are written under another name and renamed, so that any number of processes can share a folder and an
+    interruption leaves no half of one. A file that does not match its digests is treated as missing.
 
     Parameters
     ----------
-    folder : where the files are; made if need be. One that is there is written only when a shard is, and None stands for
+    folder : Path, optional
+        Where the files are; made if need be. One that is there is written only when a shard is, and None stands for
         the one in the user's cache.
-    limit_gb : size of all files, in GB, beyond which those that have not been used for longest are removed.
+    limit_gb : float
+        Size of all files, in GB, beyond which those that have not been used for longest are removed.
+
+    Attributes
+    ----------
+    damaged : int
+        How many damaged files `read` has met.
+
+    Raises
+    ------
+    InputError
+        If the limit is no size, or the folder cannot be made.
     """
 
     def __init__(self, folder: Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
@@ -141,27 +156,21 @@ class Bank:
         ours = {path for _, path, _ in self.entries()}
         return sorted(path for path in self.folder.glob(f"*{SUFFIX}") if path not in ours)
 
-    def accounts(self, path: Path) -> dict[str, float] | None:
-        """What simulating a shard cost (`cordstasks.frontend.histories.Accounts`); None if its file is damaged.
+    def cost(self, path: Path) -> dict[str, float] | None:
+        """What simulating a shard cost (`cordstasks.frontend.histories.Cost`); None if its file is damaged.
 
-        What follows the head is not read here, but each time that the shard is.
+        Only the head is read, and trusted if its seal is whole; what follows is checked each time that the shard is read.
         """
         try:
             with path.open("rb") as stream:
-                begin = stream.read(_BEGIN.size)
-                magic, length, check = _BEGIN.unpack(begin)
                 size = os.fstat(stream.fileno()).st_size
-                if magic != MAGIC or length > size:
-                    return None
-                head = stream.read(length)
-                if hashlib.sha256(magic + head).digest() != check:
-                    return None
-                content = json.loads(head)
-                whole = len(begin) + length + 2 * math.prod(content["rows"]) + 4 * math.prod(content["index"]) + DIGEST
-                accounts: dict[str, float] = content["accounts"]
-        except (OSError, ValueError, KeyError, struct.error):
+                begin = stream.read(BEGIN)
+                length = _head_length(begin)
+                head = begin + stream.read(length - BEGIN) if length <= size else b""
+        except OSError:
             return None
-        return accounts if size == whole else None
+        about = _about(head, size)
+        return None if about is None else about["cost"]
 
     def clear(self) -> int:
         """Remove every shard; returns the bytes freed.
@@ -202,20 +211,54 @@ class Bank:
 
 
 def _encode(shard: Shard) -> bytes:
-    head = json.dumps({"rows": shard.rows.shape, "index": shard.index.shape, "accounts": shard.accounts}).encode()
-    begin = _BEGIN.pack(MAGIC, len(head), hashlib.sha256(MAGIC + head).digest())
-    body = begin + head + shard.rows.tobytes() + shard.index.tobytes()
-    return body + hashlib.sha256(body).digest()
+    import numpy as np
+    from safetensors.numpy import save
+
+    about = {"version": VERSION, "cost": shard.cost, "data": NO_DATA.decode(), "seal": NO_SEAL.decode()}
+    tensors: dict[str, NDArray[Any]] = {"rows": shard.rows, "index": shard.index}
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    content = save(tensors, metadata={ABOUT: json.dumps(about)})
+    end = _head_length(content)
+    data = memoryview(content)[end:]
+    head = content[:end].replace(NO_DATA, _digest(data))
+    return b"".join([head.replace(NO_SEAL, _digest(head)), data])
 
 
 def _decode(content: bytes) -> Shard | None:
     import numpy as np
 
-    body, digest = memoryview(content)[:-DIGEST], content[-DIGEST:]
-    if content[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != digest:
+    end = _head_length(content)
+    about = _about(content[:end], len(content))
+    if about is None or _digest(memoryview(content)[end:]) != about["data"].encode():
         return None
-    start = _BEGIN.size + _BEGIN.unpack_from(body)[1]
-    head: dict[str, Any] = json.loads(bytes(body[_BEGIN.size : start]))
-    rows = np.frombuffer(body, np.float16, int(np.prod(head["rows"])), start).reshape(head["rows"])
-    index = np.frombuffer(body, np.int32, int(np.prod(head["index"])), start + rows.nbytes).reshape(head["index"])
-    return Shard(rows, index, head["accounts"])
+
+    def array(name: str, kind: type[np.generic]) -> NDArray[Any]:
+        tensor = about["tensors"][name]  # not copied, as safetensors' own reader does
+        return np.ndarray(tensor["shape"], kind, content, end + tensor["data_offsets"][0])
+
+    return Shard(array("rows", np.float16), array("index", np.int32), about["cost"])
+
+
+def _about(head: bytes, size: int) -> dict[str, Any] | None:
+    """What the head of a file says in its metadata, and of its tensors.
+
+    None if it, or the file's size in bytes, is not as it was written.
+    """
+    try:
+        tensors = json.loads(head[BEGIN:])
+        about: dict[str, Any] = json.loads(tensors.pop("__metadata__")[ABOUT]) | {"tensors": tensors}
+        seal = about["seal"].encode()
+        whole = _digest(head.replace(seal, NO_SEAL)) == seal and about["version"] == VERSION
+        data = max(tensor["data_offsets"][1] for tensor in tensors.values())
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # what is damaged may say anything
+        return None
+    return about if whole and len(head) + data == size else None
+
+
+def _head_length(content: bytes) -> int:
+    """Bytes of a safetensors file before its tensors, of which the first eight say how many follow."""
+    return BEGIN + int.from_bytes(content[:BEGIN], "little")
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cordstasks.frontend.bank import Shard
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 
 __all__ = ["Features", "joined"]
 
@@ -22,13 +22,13 @@ class Features:
     ----------
     rows : float16 (row, unit).
     index : int64 (trial, time): a row for each step; -1 beyond a trial's end, where features are zero.
-    accounts : what the simulation cost.
+    cost : what the simulation cost.
     blocks : units of each area that was read, in the order of their features; empty for features that are no areas'.
     """
 
     rows: Tensor
     index: Tensor
-    accounts: Accounts
+    cost: Cost
     blocks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -36,7 +36,7 @@ class Features:
 
     @property
     def units(self) -> int:
-        """Features a time step."""
+        """Features per time step."""
         return self.rows.shape[1]
 
     @property
@@ -67,13 +67,13 @@ class Features:
         mean = torch.zeros(self.units, dtype=torch.float64, device=self.rows.device)
         square = torch.zeros_like(mean)
         for start in range(0, len(self.rows), 8192):
-            part, share = self.rows[start : start + 8192].double(), weight[start : start + 8192]
-            mean += share @ part
-            square += share @ part.square()
+            part, fraction = self.rows[start : start + 8192].double(), weight[start : start + 8192]
+            mean += fraction @ part
+            square += fraction @ part.square()
         return mean.float(), (square - mean.square()).clamp_min(0).sqrt().float()
 
 
-def joined(shards: list[Shard], accounts: Accounts, blocks: tuple[int, ...]) -> Features:
+def joined(shards: list[Shard], cost: Cost, blocks: tuple[int, ...]) -> Features:
     """Features of all shards, in order; `blocks` are the units of each area that was read."""
     steps = max(shard.index.shape[1] for shard in shards)
     rows, indices, first = [], [], 0
@@ -83,4 +83,4 @@ def joined(shards: list[Shard], accounts: Accounts, blocks: tuple[int, ...]) -> 
         rows.append(shard.rows)
         indices.append(index)
         first += len(shard.rows)
-    return Features(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(indices)), accounts, blocks)
+    return Features(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(indices)), cost, blocks)

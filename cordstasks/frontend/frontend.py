@@ -28,7 +28,7 @@ from cordstasks.cordsnet.simulator import Simulator, multiply_accumulates
 from cordstasks.errors import FULL, InputError, Note, WriteError, naming, unknown
 from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.frontend.features import Features, joined
-from cordstasks.frontend.histories import Accounts, Plan, Simulation, plan
+from cordstasks.frontend.histories import Cost, Plan, Simulation, plan
 from cordstasks.stimuli import Movie
 from cordstasks.utils.arguments import is_number, number, plain, shown, whole
 from cordstasks.utils.devices import resolve
@@ -57,9 +57,10 @@ class FrontEnd:
         the caller's stays as and where it is, and what becomes of it later changes nothing here.
     areas : the area or areas to read, numbered from 0 (default: the last). Features are those of each area's units in
         turn, from the lowest area to the highest, and not scaled; `Features.blocks` has the number of each.
-    side : average each area's map to at most `side` x `side` places; smaller maps stay as they are (None: keep every unit).
+    side : average each area's map to at most `side` x `side` locations; smaller maps stay as they are (None: keep every
+        unit).
     device : ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-    readout : ``"flatten"`` keeps place, ``"pool"`` averages over the whole maps, as ``side=1`` does.
+    readout : ``"flatten"`` keeps locations, ``"pool"`` averages over the whole maps, as ``side=1`` does.
     precision : of the products, see `cordstasks.cordsnet.simulator.Simulator`.
     bank : folder of the bank (None: in the user's cache; False: no bank). One that cannot be written is only read: what it
         lacks is computed each time, and a `cordstasks.errors.Note` says so once.
@@ -102,6 +103,10 @@ class FrontEnd:
             batch = whole("batch", batch)
         self.device = resolve(device)
         network = copy.deepcopy(weights).float() if isinstance(weights, CordsNet) else load(weights)
+        if network.dt != STEP_MS:
+            raise InputError(
+                f"weights: a network of steps of {network.dt:g} ms; the front-end takes those of {STEP_MS:g} ms"
+            )
         self.network = network.to(self.device)
         self._sha256 = weights_digest(self.network)  # now, since the simulator computes with the weights of now
         self.simulator = Simulator(self.network, areas=areas, device=self.device, precision=precision)
@@ -123,7 +128,7 @@ class FrontEnd:
 
     @property
     def units(self) -> int:
-        """Features a time step."""
+        """Features per time step."""
         return sum(self.blocks)
 
     @property
@@ -167,7 +172,7 @@ class FrontEnd:
 
         Parameters
         ----------
-        movies : one a trial.
+        movies : one per trial.
         dt : duration in ms of the steps over which features are averaged, a multiple of 2 ms.
         label : what the progress bar says.
         """
@@ -175,7 +180,7 @@ class FrontEnd:
             raise InputError("movies is empty; give at least one Movie")
         size = self.bin_steps(dt)
         shards: list[Shard] = []
-        accounts = Accounts()
+        cost = Cost()
         keys = [(part, self._key(part, dt)) for part in self._parts(movies, size)]
         total = sum(int(movie.duration_ms // STEP_MS) for movie in movies)
         problem: WriteError | None = None
@@ -186,13 +191,13 @@ class FrontEnd:
                 if shard is None:
                     shard = self._simulate(part, size, bar, end)
                     problem = self._store(key, shard) or problem
-                    accounts.add(Accounts(**shard.accounts))  # type: ignore[arg-type]
+                    cost.add(Cost(**shard.cost))  # type: ignore[arg-type]
                 bar.update(end - bar.n)
                 shards.append(shard)
         if problem is not None:
             message = f"{problem}; features that are not in the bank yet are computed and not kept"
             warnings.warn(message, Note, stacklevel=2)
-        return joined(shards, accounts, self.blocks)
+        return joined(shards, cost, self.blocks)
 
     def _store(self, key: str, shard: Shard) -> WriteError | None:
         """Keep a shard in the bank; what says that the bank may only be read is returned the first time, and not raised."""
@@ -231,12 +236,12 @@ class FrontEnd:
     def _simulate(self, movies: Sequence[Movie], size: int, bar: tqdm[Any], end: int) -> Shard:
         """Simulate some movies; `bar` counts the steps that they ask for, up to `end`."""
         made: Plan = plan(movies, STEP_MS, size)
-        begun, cost, done = bar.n, made.cost(), 0
+        begun, most, done = bar.n, made.cost(), 0
 
         def progress(steps: int) -> None:
             nonlocal done
             done += steps
-            bar.update(min(end, begun + (end - begun) * done // cost) - bar.n)
+            bar.update(min(end, begun + (end - begun) * done // most) - bar.n)
 
         simulation = Simulation(
             self.simulator,
@@ -248,8 +253,8 @@ class FrontEnd:
             batch=self.batch,
             progress=progress,
         )
-        rows, index, accounts = simulation.run(made)
-        return Shard(rows.numpy(), index, asdict(accounts))
+        rows, index, cost = simulation.run(made)
+        return Shard(rows.numpy(), index, asdict(cost))
 
     def _key(self, movies: Sequence[Movie], dt: float) -> str:
         """Hash of all that determines the features of `movies`: their very pixels, the weights and how they are run."""
@@ -305,7 +310,7 @@ def _check_side(side: int | None) -> int | None:
 
 
 def _batch_size(device: torch.device, network: CordsNet, depth: int) -> int:
-    """Histories at once: enough to fill the processor, within a share of its memory."""
+    """Histories at once: enough to fill the processor, within a fraction of its memory."""
     if device.type != "cuda":
         return max(1, SHARD_MOVIES * 64**2 // max(64**2, network.image_size**2))
     state = sum(b.numel() for b in network.conv_bias[:depth]) * 4

@@ -126,23 +126,23 @@ def plan(movies: Sequence[Movie], step_ms: float, bin_steps: int) -> Plan:
 
 
 @dataclass
-class Accounts:
+class Cost:
     """What a simulation cost and how wrong plateaus may have made it.
 
     Attributes
     ----------
-    asked : steps that all trials last together.
+    requested : steps that all trials last together.
     simulated : steps that were simulated.
     bound : largest estimated error of a settled state, relative to the norm of each area's activity.
     """
 
-    asked: int = 0
+    requested: int = 0
     simulated: int = 0
     bound: float = 0.0
 
-    def add(self, other: Accounts) -> None:
-        """Add another simulation's accounts."""
-        self.asked += other.asked
+    def add(self, other: Cost) -> None:
+        """Add what another simulation cost."""
+        self.requested += other.requested
         self.simulated += other.simulated
         self.bound = max(self.bound, other.bound)
 
@@ -209,17 +209,17 @@ class Simulation:
     batch: int
     progress: Callable[[int], None] = lambda steps: None
 
-    def run(self, made: Plan) -> tuple[Tensor, NDArray[np.int32], Accounts]:
+    def run(self, made: Plan) -> tuple[Tensor, NDArray[np.int32], Cost]:
         """Simulate a plan.
 
         Returns
         -------
         rows : float16 (row, unit), the distinct feature vectors, on the CPU.
         index : int32 (trial, bin), a row for each bin of each trial, -1 beyond a trial's end.
-        accounts : what it cost.
+        cost : what it cost.
         """
         self.rows: list[Tensor] = []
-        self.accounts = Accounts(asked=sum(made.steps))
+        self.cost = Cost(requested=sum(made.steps))
         self.plan = made
         self.ready = self._roots()
         self.deferred: list[_Job] = []
@@ -241,7 +241,7 @@ class Simulation:
             for node, end in zip(path, ends, strict=True):
                 first, last = node.start // self.bin_steps, end // self.bin_steps
                 index[trial, first:last] = node.resolved().rows[: last - first]
-        return torch.stack(self.rows), index, self.accounts
+        return torch.stack(self.rows), index, self.cost
 
     def _drives(self, frames: list[int]) -> list[Tensor]:
         images = np.stack([self.plan.frames[frame] for frame in frames])
@@ -254,7 +254,7 @@ class Simulation:
             part = roots[start : start + self.batch]
             rates = self.simulator.spontaneous(len(part))
             self.simulator.step(rates, self._drives([node.frame for node in part]), self.warmup_steps)
-            self.accounts.simulated += len(part) * self.warmup_steps
+            self.cost.simulated += len(part) * self.warmup_steps
             for row, node in enumerate(part):
                 own = [r[row : row + 1].clone() for r in rates]
                 jobs.append(_Job(node, _Held(own, [torch.zeros_like(r) for r in self._read(own)])))
@@ -287,7 +287,7 @@ class Simulation:
         while frames == [job.node.frame for job in active]:
             steps = min(self._pause(job) for job in active)
             self.simulator.step_summed(held.rates, drives, held.totals, steps)
-            self.accounts.simulated += steps * len(active)
+            self.cost.simulated += steps * len(active)
             self.progress(steps * len(active))
             for job in active:
                 job.done += steps
@@ -365,7 +365,7 @@ class Simulation:
         left = float((third * ratio / (1 - ratio)).max())
         if not left < self.tolerance:  # a diverging network's is not a number
             return False
-        self.accounts.bound = max(self.accounts.bound, left)
+        self.cost.bound = max(self.cost.bound, left)
         return True
 
     def _copy_rest(self, job: _Job) -> None:
@@ -404,7 +404,7 @@ class Simulation:
             size = torch.stack([r.norm() for r in known]).clamp_min(1e-12)
             apart = float((torch.stack([(r - k).norm() for r, k in zip(state, known, strict=True)]) / size).max())
             if apart < 2 * self.tolerance:
-                self.accounts.bound = max(self.accounts.bound, apart)
+                self.cost.bound = max(self.cost.bound, apart)
                 return known
         self.settled[frame].append(state)
         return state

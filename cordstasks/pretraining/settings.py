@@ -65,7 +65,7 @@ class PretrainSettings(Settings):
     equilibrium_weight_decay: float = setting(number(**_FROM_ZERO), "weight decay of AdamW", default=0.02, group=EQUILIBRIUM)
     equilibrium_step: float = setting(
         number("a number above 0 and at most 1", above=0.0, most=1.0),
-        "relaxation step (dt / T)",
+        "relaxation step (dt / tau)",
         default=0.7,
         group=EQUILIBRIUM,
     )

@@ -7,58 +7,77 @@ left out, and why is in the summary's ``"left_out"`` and in the table.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from cordstasks.errors import InputError
-from cordstasks.frontend.frontend import Features
-from cordstasks.model import MultiAreaModel
-from cordstasks.tasks import TrialBatch, VisualTask
-from cordstasks.training.visual import TrialSet
+from cordstasks.reports import common, general
+from cordstasks.reports.material import Material
+from cordstasks.tasks import TrialBatch, VisualTask, names
+from cordstasks.tasks.registry import file_of, line_of, reason_of, task_class
 from cordstasks.utils.files import read_json
-from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.states import restoring
 
 __all__ = ["Material", "check", "make", "table"]
 
 
+# what a run itself writes into the summary
+RESERVED = ("task", "frontend", "weights", "read", "seed", "training", "bank", "seconds", "environment")
+
+
 @dataclass(frozen=True)
-class Material:
-    """What a report is made from.
+class _Report:
+    """How a task's class reports: the summary's part from a `Material`, and the short table from the whole summary."""
 
-    Attributes
-    ----------
-    task, model : the task and the trained model.
-    heldout, trials : the held-out trials, and the same with their inputs.
-    inputs : turns further trials, such as controls, into inputs of the model; takes a label for the progress bar.
-    rng : for controls, bootstraps and permutations.
-    folder : where figures go, and where the log is.
-    """
+    task: type[VisualTask]
+    report: Callable[[Material], Any]
+    table: Callable[[dict[str, Any], Path], Any]
 
-    task: VisualTask
-    model: MultiAreaModel
-    heldout: TrialBatch
-    trials: TrialSet
-    inputs: Callable[[TrialBatch, str], Features]
-    rng: np.random.Generator
-    folder: RunFolder
+    @classmethod
+    def of(cls, task: type[VisualTask]) -> _Report:
+        """The report of a task's class: see `VisualTask.report`."""
+        given = task.report
+        if isinstance(given, str):
+            try:
+                given = importlib.import_module(given)
+            except ModuleNotFoundError as error:
+                raise InputError(f"task {task.id}: report={given!r}: there is no such module ({error})") from error
+        report = getattr(given, "report", given)
+        if not callable(report):
+            raise InputError(f"task {task.id}: report={given!r}: is no function and has no function report; give it one")
+        return cls(task, report, getattr(given, "table", general.table))
 
-
-_OF_TASKS = {"rdm": "random_dots", "numerosity": "numerosity", "catdog": "catdog", "saccade": "saccade"}
-
-
-def _of(task: str) -> ModuleType:
-    """The module that reports on a task; a general one for tasks of users' own."""
-    return importlib.import_module(f"cordstasks.reports.{_OF_TASKS.get(task, 'general')}")
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What the function `name` returns; in a user's own, whatever goes wrong is an error that names it."""
+        function = getattr(self, name)
+        if function.__module__.startswith("cordstasks."):
+            return function(*arguments)
+        try:
+            return function(*arguments)
+        except Exception as error:
+            where = f"{file_of(self.task) or self.task.id}{line_of(self.task, error)}"
+            raise InputError(f"task {where}: its {name} fails: {reason_of(error)}; fix it, and continue the run") from error
 
 
 def check(task: VisualTask, heldout: TrialBatch) -> None:
-    """Raise an InputError if nothing can be reported of the held-out trials; found out before anything is computed."""
+    """Raise an InputError if nothing can be reported of the held-out trials; found out before anything is computed.
+
+    Parameters
+    ----------
+    task : VisualTask
+    heldout : TrialBatch
+
+    Raises
+    ------
+    InputError
+        If the trials have one answer only, or one that is no option of the task, or the task names no possible report.
+    """
+    _Report.of(type(task))
     answers = np.unique(heldout.answers)
     if len(answers) < 2:
         raise InputError(
@@ -69,19 +88,60 @@ def check(task: VisualTask, heldout: TrialBatch) -> None:
         wrong = answers[~np.isin(answers, task.options)][0]
         raise InputError(
             f"task {task.id}: trials have the right answer {wrong}, which is none of the task's options {task.options}; "
-            "mend one of them"
+            "change one of them"
         )
 
 
 def make(material: Material) -> dict[str, Any]:
-    """The part of the summary that the task's report contributes; figures are written into the run folder."""
-    made: dict[str, Any] = _of(material.task.id).report(material)
-    return made
+    """The part of the summary that the task's report contributes; figures are written into the run folder.
+
+    Parameters
+    ----------
+    material : Material
+
+    Returns
+    -------
+    dict of str to object
+        With ``"heldout"``, which is added where a report of one's own has none.
+
+    Raises
+    ------
+    InputError
+        If a report of one's own fails, or returns what a summary cannot hold.
+    """
+    report = _Report.of(type(material.task))
+    result = report.call("report", material)
+    about = f"task {material.task.id}: its report"
+    if not isinstance(result, Mapping) or not all(isinstance(name, str) for name in result):
+        raise InputError(f"{about} returns {result!r:.60}; return a dictionary with names as keys")
+    for name in RESERVED:
+        if name in result:
+            raise InputError(f"{about} returns {name!r}, which the run itself writes; choose another name")
+    try:
+        json.dumps(result, allow_nan=False, default=lambda value: value.tolist())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{about} returns what JSON cannot hold ({error}); return finite numbers, texts and lists"
+        ) from error
+    if "heldout" in result:
+        return dict(result)
+    names = np.array(material.task.actions)[material.heldout.answers]
+    return {"heldout": common.heldout(material, common.behaviour(material), {"answer": names}), **result}
 
 
 def table(summary: Path) -> str:
     """The short table that a command prints at its end, from a summary.json."""
     content = read_json(summary)
     with restoring(summary, "remove it, and --resume makes it again"):
-        text: str = _of(content["task"]).table(content, summary.parent)
-    return text
+        return str(_Report.of(_class_of(content["task"], summary.parent)).call("table", content, summary.parent))
+
+
+def _class_of(task: str, folder: Path) -> type[VisualTask]:
+    """The class of a run's task, which config.json names if it is in a file; without that file, any task's."""
+    if task in names():
+        return task_class(task)  # type: ignore[return-value]
+    try:
+        found = task_class(read_json(folder / "config.json")["task"])
+    except (InputError, KeyError, TypeError):
+        return VisualTask
+    return found if issubclass(found, VisualTask) else VisualTask

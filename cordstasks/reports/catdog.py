@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.reports import common
+from cordstasks.reports.material import Material
 from cordstasks.training.evaluation import Behaviour
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
 
 SIGHT_MS = 100.0  # after the sample's onset, from when on the front-end's features are of it
 
@@ -22,7 +20,7 @@ def report(material: Material) -> dict[str, Any]:
     """Test a trained model on held-out pictures; write the figures; return the summary's part."""
     batch, task, folder = material.heldout, material.task, material.folder.path
     seen, omitted = common.behaviour(material), common.Omissions()
-    share, line = (batch.conditions[name] for name in ("share", "line"))
+    fraction, line = (batch.conditions[name] for name in ("fraction", "line"))
     trained = np.isin(line, task.for_training().lines or np.unique(line))  # type: ignore[attr-defined]
     group = np.where(trained, "trained", "held out")
     known = {name: task.between(name) for name in np.unique(line)}  # type: ignore[attr-defined]
@@ -31,16 +29,16 @@ def report(material: Material) -> dict[str, Any]:
     result: dict[str, Any] = {
         "heldout": common.heldout(material, seen, {"lines": group}),
         "by_line": table({"lines": group, "line": line}, seen.correct),
-        "by_share": table({"share": share}, seen.correct),
+        "by_fraction": table({"fraction": fraction}, seen.correct),
         **_boundary(material, seen, between, omitted),
         **_units(material, seen, between, omitted),
     }
     figure = analysis.figures.performance(result["by_line"], "line", lines="lines", chance=seen.chance)
     analysis.figures.save(figure, folder / "performance.png")
     common.learning_figure(material, seen.chance)
-    order = np.argsort(share, kind="stable")
+    order = np.argsort(fraction, kind="stable")
     trials = [int(t) for t in order[np.unique(np.linspace(0, len(order) - 1, 6).astype(int))]]
-    common.period_sheet(batch, trials, [f"{line[t]}, {100 * share[t]:g} % dog" for t in trials], folder / "movies.png")
+    common.period_sheet(batch, trials, [f"{line[t]}, {100 * fraction[t]:g} % dog" for t in trials], folder / "movies.png")
     return {**result, "left_out": omitted.reasons}
 
 
@@ -48,22 +46,22 @@ def _boundary(material: Material, seen: Behaviour, between: NDArray[np.bool_], o
     """Choices along the lines that lead from one category to the other, with the fitted boundary; write their figure."""
     if not between.any():
         omitted.note("category boundary", "no sample was on a line from one category to the other")
-        return {"called_dog_by_share": [], "boundary": None}
+        return {"called_dog_by_fraction": [], "boundary": None}
     batch, cut = material.heldout, material.task.boundary  # type: ignore[attr-defined]
-    share, line, test_share = (batch.conditions[name][between] for name in ("share", "line", "test_share"))
+    fraction, line, test_fraction = (batch.conditions[name][between] for name in ("fraction", "line", "test_fraction"))
     # a match says that the sample was of the test's category
-    dog = (test_share > cut) == (seen.chosen[between] == 1)
+    dog = (test_fraction > cut) == (seen.chosen[between] == 1)
     table = analysis.behaviour.performance_table
-    rows = table({"morph": share}, dog)
-    fit = analysis.behaviour.fit_boundary(share, dog, rng=material.rng)
+    rows = table({"morph": fraction}, dog)
+    fit = analysis.behaviour.fit_boundary(fraction, dog, rng=material.rng)
     if fit.as_dict()["boundary"] is None:
         why = "one blend was shown" if len(rows) < 2 else "the fit failed"
         omitted.note("category boundary", "all samples were judged alike" if dog.all() or not dog.any() else why)
     if len(rows) > 1:
-        single = table({"line": line, "morph": share}, dog)
+        single = table({"line": line, "morph": fraction}, dog)
         figure = analysis.figures.boundary(rows, fit, lines=single)
         analysis.figures.save(figure, material.folder.path / "boundary.png")
-    return {"called_dog_by_share": rows, "boundary": fit.as_dict()}
+    return {"called_dog_by_fraction": rows, "boundary": fit.as_dict()}
 
 
 def _units(material: Material, seen: Behaviour, between: NDArray[np.bool_], omitted: common.Omissions) -> dict[str, Any]:
@@ -73,8 +71,8 @@ def _units(material: Material, seen: Behaviour, between: NDArray[np.bool_], omit
     if not len(trials):
         return {"tuning": None, "category_effect": None}
     rates = analysis.tuning.window_mean(seen.rates[trials], steps)
-    share = batch.conditions["share"][trials]
-    category = (share > material.task.boundary).astype(int)  # type: ignore[attr-defined]
+    fraction = batch.conditions["fraction"][trials]
+    category = (fraction > material.task.boundary).astype(int)  # type: ignore[attr-defined]
     result: dict[str, Any] = {"tuning": None}
     tests = omitted.attempt("category-selective units", lambda: analysis.tuning.selectivity(rates, category, rng=rng))
     if tests is not None:
@@ -113,7 +111,7 @@ def _category_effect(
 ) -> dict[str, Any] | None:
     """Category index of the recurrent units and of the front-end's features, and their difference."""
     batch, rng = material.heldout, material.rng
-    line, share = batch.conditions["line"][trials], batch.conditions["share"][trials]
+    line, fraction = batch.conditions["line"][trials], batch.conditions["fraction"][trials]
     sample = batch.periods["sample"]
     late = np.maximum(sample[:, 1] - sample[:, 0] - SIGHT_MS, (sample[:, 1] - sample[:, 0]) / 2)
     steps = common.end_of(seen, sample, late)[trials]
@@ -121,7 +119,7 @@ def _category_effect(
     features = analysis.tuning.window_mean(inputs, steps)
 
     def index(responses: NDArray[Any]) -> analysis.tuning.CategoryIndex:
-        return analysis.tuning.category_index(responses, category, line, share, rng=rng)
+        return analysis.tuning.category_index(responses, category, line, fraction, rng=rng)
 
     both = omitted.attempt("category index", lambda: (index(rates), index(features)))
     if both is None:  # pictures of your own need not be morphs
@@ -141,9 +139,9 @@ def _category_effect(
 def table(summary: dict[str, Any], folder: Path) -> str:
     """The table printed at a run's end."""
     lines = common.rows_of(summary["heldout"]["by_condition"], ["lines"])
-    lines += common.rows_of(summary["by_share"], ["share"])
+    lines += common.rows_of(summary["by_fraction"], ["fraction"])
     fit, tuned, effect = summary["boundary"], summary["tuning"], summary["category_effect"]
-    lines.append("(lines: whether the sample's morph line was trained on; share of dog in the sample)")
+    lines.append("(lines: whether the sample's morph line was trained on; fraction of dog in the sample)")
     if fit is not None and fit["boundary"] is not None:
         lines.append(f"category boundary at {fit['boundary']:.2f} of dog, slope {fit['slope']:.1f} log odds per unit")
     if tuned is not None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks import analysis
 from cordstasks.errors import InputError
-from cordstasks.tasks.visual.base import TrialBatch, steps_before
+from cordstasks.reports.material import Material
+from cordstasks.tasks.timing import steps_before
+from cordstasks.tasks.visual.base import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
 
 FEW = 12  # a condition with more values than these is not tabulated
 WINDOW_MS = 500.0  # end of the delay, in which memory is measured
 AT_THE_END = f"the last {WINDOW_MS:g} ms of each trial's delay, or all of a shorter one"
-_COLUMNS = ("trials", "accuracy", "interval")  # of every table by condition
+COLUMNS = ("trials", "accuracy", "interval")  # of every table by condition
 Booleans = NDArray[np.bool_]
 T = TypeVar("T")
 
@@ -123,7 +122,7 @@ def behaviour(material: Material) -> Behaviour:
 
 def fixation_kept(logits: NDArray[np.float32], batch: TrialBatch) -> float:
     """Fraction of trials in which fixating is preferred at every step before the decision."""
-    deciding = batch.answering
+    deciding = batch.response_mask
     before = (batch.mask > 0) & (np.arange(deciding.shape[1]) < deciding.argmax(1)[:, None])
     return float(((logits.argmax(2) == 0) | ~before).all(1).mean())
 
@@ -145,7 +144,7 @@ def heldout(material: Material, seen: Behaviour, by: Mapping[str, Any]) -> dict[
 
 def tables(batch: TrialBatch, correct: NDArray[np.bool_]) -> dict[str, list[dict[str, Any]]]:
     """Accuracy by each condition with few values; a condition named like a column of a table is marked as a condition."""
-    columns = {f"{name} (condition)" if name in _COLUMNS else name: values for name, values in batch.conditions.items()}
+    columns = {f"{name} (condition)" if name in COLUMNS else name: values for name, values in batch.conditions.items()}
     return {
         name: analysis.behaviour.performance_table({name: values}, correct)
         for name, values in columns.items()

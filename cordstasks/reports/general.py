@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cordstasks import analysis
 from cordstasks.reports import common
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
+from cordstasks.reports.material import Material
 
 
 def report(material: Material) -> dict[str, Any]:
@@ -19,7 +17,7 @@ def report(material: Material) -> dict[str, Any]:
     batch, task, folder = material.heldout, material.task, material.folder.path
     seen, omitted = common.behaviour(material), common.Omissions()
     names = np.array(task.actions)
-    rates = analysis.tuning.window_mean(seen.rates, batch.answering)
+    rates = analysis.tuning.window_mean(seen.rates, batch.response_mask)
     tests = omitted.attempt(
         "units that tell answers apart",
         lambda: analysis.tuning.selectivity(rates, names[batch.answers], rng=material.rng),
@@ -39,10 +37,11 @@ def report(material: Material) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any], folder: Path) -> str:
-    """The table printed at a run's end."""
-    lines = common.rows_of(summary["heldout"]["by_condition"], ["answer"])
-    for name, rows in summary["by_single_condition"].items():
-        lines += common.rows_of(rows, [name])
-    if summary["tuning"] is not None:
+    """The table printed at a run's end, also of a summary that holds no more than every one."""
+    rows = summary["heldout"]["by_condition"]
+    lines = common.rows_of(rows, [name for name in rows[0] if name not in common.COLUMNS]) if rows else []
+    for name, single in summary.get("by_single_condition", {}).items():
+        lines += common.rows_of(single, [name])
+    if summary.get("tuning") is not None:
         lines.append(f"units that tell answers apart {summary['tuning']['share']:.0%}")
     return "\n".join([*lines, *common.closing(summary, folder)])

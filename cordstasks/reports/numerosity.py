@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.reports import common
+from cordstasks.reports.material import Material
 from cordstasks.training.evaluation import Behaviour
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
 
 
 def report(material: Material) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.analysis.psychophysics.observers import Observer
 from cordstasks.reports import common
+from cordstasks.reports.material import Material
 from cordstasks.tasks.visual.base import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave
-
-if TYPE_CHECKING:
-    from cordstasks.reports import Material
 
 SHEET_TRIALS, SHEET_TIMES = 4, 9
 

@@ -55,7 +55,7 @@ class Connectivity(ABC):
         kept = round(excitatory * units)
         if not 0 < kept < units:
             raise InputError(
-                f"excitatory={excitatory!r}: leaves one kind of unit without any of {units}; choose another share"
+                f"excitatory={excitatory!r}: leaves one kind of unit without any of {units}; choose another fraction"
             )
         return torch.where(torch.arange(units) < kept, 1.0, -1.0).float()
 
@@ -81,12 +81,12 @@ def balanced(weights: Tensor, signs: Tensor, density: float = 1.0) -> Tensor:
     ----------
     weights : Gaussian (..., unit to, unit from).
     signs : (unit from,).
-    density : share of the weights that a mask leaves.
+    density : fraction of the weights that a mask leaves.
     """
-    share = float((signs > 0).float().mean())
-    ratio = share / (1 - share)
+    fraction = float((signs > 0).float().mean())
+    ratio = fraction / (1 - fraction)
     # the radius follows from the variance about the column means (Rajan & Abbott 2006, Physical Review Letters 97: 188104)
-    spread = math.sqrt((1 - density * 2 / math.pi) * (share + (1 - share) * ratio**2))
+    spread = math.sqrt((1 - density * 2 / math.pi) * (fraction + (1 - fraction) * ratio**2))
     return weights.abs() * torch.where(signs > 0, 1.0, ratio).to(weights) / spread
 
 
@@ -155,21 +155,21 @@ class LowRank(Connectivity):
 
 @dataclass(frozen=True)
 class Sparse(Connectivity):
-    """A random share of all connections exists; which ones never changes.
+    """A random fraction of all connections exists; which ones never changes.
 
     Parameters ``recurrent_weights`` and the fixed ``recurrent_mask`` (unit, unit). Weights outside the mask are zero and
     get no gradient.
 
     Parameters
     ----------
-    density : share of connections, above 0 and at most 1.
+    density : fraction of connections, above 0 and at most 1.
     """
 
     density: float = 0.2
     name = "sparse"
 
     def check(self, units: int) -> None:
-        """The density must be a share above 0."""
+        """The density must be a fraction above 0."""
         if not is_number(self.density) or not 0 < self.density <= 1:
             raise InputError(f"density={self.density!r}: must be above 0 and at most 1")
 
@@ -194,8 +194,8 @@ class Sparse(Connectivity):
 class Convolutional(Connectivity):
     """Units lie on maps, and each is driven by its 3 x 3 neighbourhood on every map, alike everywhere (Soo et al. 2024).
 
-    This is one area of a CordsNet. Unit ``(channel * height + row) * width + column`` is at that place of that map. Beyond
-    the border there is nothing. The parameter is ``recurrent_kernel`` (channel to, channel from, 3, 3).
+    This is one area of a CordsNet. Unit ``(channel * height + row) * width + column`` is at that location of that map.
+    Beyond the border there is nothing. The parameter is ``recurrent_kernel`` (channel to, channel from, 3, 3).
 
     Parameters
     ----------
@@ -234,15 +234,15 @@ class Convolutional(Connectivity):
         return kernel.abs() * signs[..., None, :, None, None]
 
     def matrix(self, weights: Weights) -> Tensor:
-        """Each tap of the kernel at the pairs of places that it joins."""
+        """Each tap of the kernel at the pairs of locations that it joins."""
         kernel = self.kernel(weights)
-        places = self._taps().to(kernel)
-        dense = torch.einsum("...ockl,klpq->...opcq", kernel, places)
+        taps = self._taps().to(kernel)
+        dense = torch.einsum("...ockl,klpq->...opcq", kernel, taps)
         units = self.channels * self.height * self.width
         return dense.reshape(*kernel.shape[:-4], units, units)
 
     def _taps(self) -> Tensor:
-        """1 where a tap (row, column) of the kernel joins two places: (3, 3, place to, place from)."""
+        """1 where a tap (row, column) of the kernel joins two locations: (3, 3, location to, location from)."""
         rows, columns = torch.arange(self.height), torch.arange(self.width)
         offsets = torch.arange(-1, 2)
         down = (rows[None, None, :] - rows[None, :, None] == offsets[:, None, None]).float()

@@ -24,7 +24,7 @@ def load_published(path: str | Path, *, alpha: float = 0.2, noise: float = 0.0) 
     Parameters
     ----------
     path : a ``.pt`` file. It is read as numbers only and no code in it is run.
-    alpha : dt / T of the network; dt is taken as 20 ms.
+    alpha : dt / tau of the network; dt is taken as 20 ms.
     noise : standard deviation of what is added to h at each step (mostly 0.05 in the paper), unlike that of `RNN`, which
         does not depend on alpha.
 

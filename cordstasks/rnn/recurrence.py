@@ -59,7 +59,7 @@ class Dynamics:
     ----------
     form : ``"rate"`` or ``"current"``.
     activation : ``"relu"``, ``"tanh"`` or ``"softplus"``.
-    alpha : dt / T, one for all units or (unit,).
+    alpha : dt / tau, one for all units or (unit,).
     """
 
     form: str
@@ -130,7 +130,7 @@ class _Rate(torch.autograd.Function):
         active = initial.new_empty(len(inputs), *initial.shape) if noise is None else noise
         across, outward = weights.mT, output_weights.mT
         outputs = initial.new_empty(len(inputs), *initial.shape[:2], output_weights.shape[1])
-        share = alpha if isinstance(alpha, float) else alpha.expand(initial.shape)
+        fraction = alpha if isinstance(alpha, float) else alpha.expand(initial.shape)
         before = initial
         for step, (p, x) in enumerate(zip(active.unbind(), rates[1:].unbind(), strict=True)):
             if noise is None:
@@ -138,7 +138,7 @@ class _Rate(torch.autograd.Function):
             else:
                 p.baddbmm_(both[step], across)
             activate(p, p)
-            torch.lerp(before, p, share, out=x)
+            torch.lerp(before, p, fraction, out=x)
             torch.bmm(x, outward, out=outputs[step])
             before = x
         ctx.dynamics = dynamics

@@ -103,7 +103,7 @@ def _carry_out(
             "score": score,
             "steps": progress.step,
             "best_step": progress.best_step,
-            "lesson": progress.lesson + 1,
+            "stage": progress.stage + 1,
         }
         for progress, score in zip(trainer.progress, scores, strict=True)
     ]
@@ -183,13 +183,13 @@ def _median(rows: list[dict[str, Any]]) -> float:
 def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) -> None:
     """The learning curves, and trials of the network with the median score."""
     task, settings = trainer.task, trainer.settings
-    log = [row for row in folder.log.rows("seed", "step", "lesson") if "score" in row]
+    log = [row for row in folder.log.rows("seed", "step", "stage") if "score" in row]
     if log:
         figure = draw.learning_curves(
             [row["seed"] for row in log],
             [row["step"] for row in log],
             [np.nan if row["score"] is None else row["score"] for row in log],
-            [row["lesson"] for row in log],
+            [row["stage"] for row in log],
             measure=task.measure,
             criterion=task.criterion,
             title=f"{task.id}, {settings.connectivity}",

@@ -83,7 +83,8 @@ def train(
         After Ctrl-C; ``resume=True`` continues the run from its last checkpoint.
     """
     execution = visual.Execution(device, weights, bank, bank_limit)
-    folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
+    with naming({"path=": "out="}):
+        folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
     return load_run(folder.path, weights, device=device, bank=bank)
 
 

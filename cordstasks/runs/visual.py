@@ -23,7 +23,7 @@ from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.runs.recorded import named_weights, recorded_network
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
-from cordstasks.tasks.visual.base import Duration
+from cordstasks.tasks.timing import Duration
 from cordstasks.training.distillation import Teacher, check_number, fit_teacher
 from cordstasks.training.networks import initial_network
 from cordstasks.training.settings import VisualSettings
@@ -252,9 +252,9 @@ def _choose_inputs(settings: VisualSettings, model: MultiAreaModel, seen: TrialS
 
 def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
     """The cost of the front-end, for the summary."""
-    cost = [trials.inputs.accounts for trials in sets.values()]
+    cost = [trials.inputs.cost for trials in sets.values()]
     return {
-        "steps_asked": sum(each.asked for each in cost),
+        "steps_asked": sum(each.requested for each in cost),
         "steps_simulated": sum(each.simulated for each in cost),
         "plateau_error_bound": max(each.bound for each in cost),
         "step_fraction": frontend.step_fraction,

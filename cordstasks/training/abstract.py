@@ -1,4 +1,4 @@
-"""Training a stack of networks: each on its own trials and noise, through its own lessons, until it has learned its task."""
+"""Training a stack of networks: each on its own trials and noise, stage by stage, until it has learned its task."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class Progress:
     ----------
     seed : its seed.
     state : ``"training"``, ``"reached"`` (its goal), ``"unfinished"`` or ``"diverged"``.
-    lesson : number of the lesson that it is at.
+    stage : number of the curriculum's stage that it is at.
     step : batches that it has learned from.
-    score : of its last evaluation, on the lesson of that time.
+    score : of its last evaluation, on the stage of that time.
     best : its best score on the whole task.
     best_step : batches until then.
     """
 
     seed: int
     state: str = TRAINING
-    lesson: int = 0
+    stage: int = 0
     step: int = 0
     score: float = -math.inf
     best: float = -math.inf
@@ -74,7 +74,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         task = self.settings.abstract_task()
-        self.task, self.lessons = task, task.lessons()
+        self.task, self.stages = task, task.curriculum()
         # a little above the criterion for learned, so that fresh trials confirm it
         self.goal = self.settings.goal if self.settings.goal is not None else task.criterion + (1 - task.criterion) * 0.6
         self.step, self.seconds = 0, 0.0
@@ -172,21 +172,21 @@ class Trainer:
         return np.random.Generator(np.random.SFC64([self.progress[number].seed, stream, index]))
 
     def _batch(self, number: int) -> AbstractBatch:
-        """The next batch of trials for a network, cut from a block drawn at its lesson."""
+        """The next batch of trials for a network, cut from a block drawn at its stage."""
         progress, size = self.progress[number], self.settings.batch
         block, place = divmod(self.step, BLOCK)
-        key = (block, progress.lesson)
+        key = (block, progress.stage)
         held = self._blocks.get(number)
         if held is None or held[0] != key:
-            lesson = self.lessons[progress.lesson]
-            drawn = lesson.sample(BLOCK * size, seed=[progress.seed, DATA, *key], dt=self.settings.dt)
+            stage = self.stages[progress.stage]
+            drawn = stage.sample(BLOCK * size, seed=[progress.seed, DATA, *key], dt=self.settings.dt)
             held = self._blocks[number] = (key, drawn)
-        return cut(held[1], slice(place * size, (place + 1) * size))
+        return held[1].select(slice(place * size, (place + 1) * size), trim=False)
 
     def _test(self, losses: Tensor) -> list[dict[str, Any]]:
-        """Score every network on fresh trials of its lesson; move it on, stop it, or neither."""
+        """Score every network on fresh trials of its stage; move it on, stop it, or neither."""
         batches = [
-            self.lessons[self.progress[number].lesson].sample(
+            self.stages[self.progress[number].stage].sample(
                 self.settings.validation, seed=[self.progress[number].seed, VALIDATION, self.step], dt=self.settings.dt
             )
             for number in self.active
@@ -196,12 +196,12 @@ class Trainer:
         for place, (number, score) in enumerate(zip(self.active, scores, strict=True)):
             progress = self.progress[number]
             progress.score = score
-            last = progress.lesson == len(self.lessons) - 1
+            last = progress.stage == len(self.stages) - 1
             rows.append(
                 {
                     "step": self.step,
                     "seed": progress.seed,
-                    "lesson": progress.lesson + 1,
+                    "stage": progress.stage + 1,
                     "loss": float(losses[place]),
                     "score": score if math.isfinite(score) else None,
                 }
@@ -217,7 +217,7 @@ class Trainer:
                     self._remember(number, place)
             else:
                 kept.append(place)
-                progress.lesson += score >= self.goal
+                progress.stage += score >= self.goal
         if len(kept) < len(self.active):
             self._keep(kept)
         return rows
@@ -264,20 +264,6 @@ class Trainer:
             None if progress.state == DIVERGED or not math.isfinite(score) else score
             for progress, score in zip(self.progress, scores, strict=True)
         ]
-
-
-def cut(batch: AbstractBatch, rows: slice) -> AbstractBatch:
-    """Some of a batch's trials."""
-    return AbstractBatch(
-        batch.inputs[rows],
-        batch.targets[rows],
-        batch.mask[rows],
-        batch.answering[rows],
-        {name: values[rows] for name, values in batch.conditions.items()},
-        {name: ends[rows] for name, ends in batch.periods.items()},
-        batch.answers[rows],
-        batch.dt,
-    )
 
 
 def side_by_side(batches: Sequence[AbstractBatch], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -82,7 +82,7 @@ class Behaviour:
 def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behaviour:
     """Run the model without noise on its `inputs` of a batch of trials."""
     logits, rates = run_model(model, inputs)
-    chosen = choices(logits, torch.from_numpy(batch.answering), batch.options).numpy()
+    chosen = choices(logits, torch.from_numpy(batch.response_mask), batch.options).numpy()
     frequent = np.bincount(batch.answers).max() / len(batch)
     return Behaviour(
         logits=logits.numpy(),
@@ -94,16 +94,16 @@ def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behavi
     )
 
 
-def choices(logits: Tensor, answering: Tensor, options: tuple[int, ...]) -> Tensor:
+def choices(logits: Tensor, response_mask: Tensor, options: tuple[int, ...]) -> Tensor:
     """The action (trial,) of the `options` with the largest logit, averaged over the steps of the decision.
 
     Parameters
     ----------
     logits : (trial, time, action).
-    answering : bool (trial, time).
+    response_mask : bool (trial, time).
     options : the actions that compete.
     """
-    weight = answering.float()
+    weight = response_mask.float()
     mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
     competing = torch.tensor(options, device=logits.device)
     return competing[mean[:, competing].argmax(1)]

@@ -27,12 +27,12 @@ class AuxiliaryHeads(nn.Module):
     ----------
     units : recurrent units.
     classes : {name: number of classes}.
-    likeness : {name: (class, class)}, probabilities of being told in the place of each class.
+    soft_targets : {name: (class, class)}, probabilities of being told in the place of each class.
     """
 
-    def __init__(self, units: int, classes: Mapping[str, int], likeness: Mapping[str, Tensor]) -> None:
+    def __init__(self, units: int, classes: Mapping[str, int], soft_targets: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.likeness = dict(likeness)
+        self.soft_targets = dict(soft_targets)
         self.heads = nn.ModuleDict({name: nn.Linear(units, number, dtype=torch.float32) for name, number in classes.items()})
         for head in self.heads.values():
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
@@ -45,8 +45,8 @@ class AuxiliaryHeads(nn.Module):
             asked = auxiliary[name] >= 0
             if bool(asked.any()):
                 right = auxiliary[name][asked]
-                if name in self.likeness:
-                    right = self.likeness[name][right]
+                if name in self.soft_targets:
+                    right = self.soft_targets[name][right]
                 losses.append(F.cross_entropy(head(rates[asked]), right))
         return torch.stack(losses).mean() if losses else rates.new_zeros(())
 

@@ -1,7 +1,7 @@
 """Mixtures of trials: as many sequences of features as wanted, with the second-order statistics of those at hand.
 
 The sum of several trials' features with random weights whose squares add up to one has the lagged covariances of a trial,
-and no trial's own course. A network that is trained on mixtures cannot learn trials by heart. Where only sums of products
+and no trial's own timing in time. A network that is trained on mixtures cannot memorise trials. Where only sums of products
 of features tell the answers apart, as in motion, mixtures of trials with one answer have that answer too; others have
 evidence in between, as of weaker motion. After the mixing of inputs in mixup (Zhang et al., ICLR 2018), whose weights add
 up to one and so keep means rather than covariances.
@@ -19,23 +19,23 @@ __all__ = ["Mixtures"]
 
 @dataclass(frozen=True)
 class Mixtures:
-    """A source of mixtures of trials that have the same course.
+    """A source of mixtures of trials that have the same timing.
 
     Attributes
     ----------
     inputs : (trial, time, input), of the recurrent network.
-    means : (course, time, input), mean inputs of the trials of each course; mixtures mix what differs from it.
-    course : int64 (trial,), the course of each trial.
-    members : int64 (group, member): trials of the same course, and of the same answer if mixtures keep to one, repeated
+    means : (timing, time, input), mean inputs of the trials of each timing; mixtures mix what differs from it.
+    timing : int64 (trial,), the timing of each trial.
+    members : int64 (group, member): trials of the same timing, and of the same answer if mixtures keep to one, repeated
         to one length.
     group : int64 (trial,), the row of `members` that holds a trial.
-    alone : bool (trial,), trials whose course too few share.
+    alone : bool (trial,), trials whose timing too few share.
     sizes : trials in a mixture, in turn: from trials as they are to nearly Gaussian sequences.
     """
 
     inputs: Tensor
     means: Tensor
-    course: Tensor
+    timing: Tensor
     members: Tensor
     group: Tensor
     alone: Tensor
@@ -43,20 +43,20 @@ class Mixtures:
 
     @classmethod
     def of(
-        cls, inputs: Tensor, course: Tensor, answers: Tensor | None = None, *, sizes: tuple[int, ...], fewest: int
+        cls, inputs: Tensor, timing: Tensor, answers: Tensor | None = None, *, sizes: tuple[int, ...], fewest: int
     ) -> Mixtures:
-        """Mixtures of trials with `inputs` (trial, time, input) and courses (trial,).
+        """Mixtures of trials with `inputs` (trial, time, input) and timings (trial,).
 
-        With `answers` (trial,), only trials of the same answer are mixed. Trials of a course that fewer than `fewest`
+        With `answers` (trial,), only trials of the same answer are mixed. Trials of a timing that fewer than `fewest`
         share are not mixed, since that many are needed to estimate its mean.
         """
-        means = torch.stack([inputs[course == number].mean(0) for number in range(int(course.max()) + 1)])
-        key = course if answers is None else course * (answers.max() + 1) + answers
+        means = torch.stack([inputs[timing == number].mean(0) for number in range(int(timing.max()) + 1)])
+        key = timing if answers is None else timing * (answers.max() + 1) + answers
         _, group = key.unique(return_inverse=True)
         rows = [(group == number).nonzero()[:, 0] for number in range(int(group.max()) + 1)]
         longest = max(map(len, rows))
         members = torch.stack([row.repeat(-(-longest // len(row)))[:longest] for row in rows])
-        return cls(inputs, means, course, members, group, course.bincount()[course] < fewest, sizes)
+        return cls(inputs, means, timing, members, group, timing.bincount()[timing] < fewest, sizes)
 
     def draw(self, pick: Tensor, generator: torch.Generator) -> Tensor:
         """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn."""
@@ -72,7 +72,7 @@ class Mixtures:
         members = self.members[self.group[pick]]
         others = members.gather(1, (place * members.shape[1]).long().clamp_max(members.shape[1] - 1))
         others[:, 0] = pick
-        means = self.means[self.course[pick]]
+        means = self.means[self.timing[pick]]
         # a row of weights on all trials: one product instead of copies of every trial that is mixed
         spread = weights.new_zeros(len(pick), len(self.inputs))
         if device.type == "cuda":  # where scatter_add_ adds in any order, so that runs would differ in the last bits

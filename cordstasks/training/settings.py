@@ -6,6 +6,7 @@ that this file alone repeats the run, even after a default has changed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
-from cordstasks.tasks.visual.base import check_step
+from cordstasks.tasks.timing import check_step
 from cordstasks.utils.settings import (
     Settings,
     choice,
@@ -157,14 +158,20 @@ class NetworkSettings(Settings):
     def check_used(given: Mapping[str, Any]) -> None:
         """Raise an InputError if a setting is given that the given connectivity does not have.
 
+        The default will do, so that all settings of a run can be given again.
+
         Parameters
         ----------
         given : mapping
             Settings that a caller chose.
         """
+        defaults = {each.name: each.default for each in dataclasses.fields(NetworkSettings)}
         for each, connectivity in ONLY_FOR.items():
-            if given.get(each) is not None and given.get("connectivity", "full") != connectivity:
-                value = "x".join(map(str, given[each])) if each == "shape" else given[each]
+            chosen = given.get(each)
+            if chosen is None or given.get("connectivity", "full") == connectivity:
+                continue
+            if defaults[each] is None or chosen != defaults[each]:
+                value = "x".join(map(str, chosen)) if each == "shape" else chosen
                 raise InputError(
                     f"{each}={value}: matters to {connectivity} networks only; leave it out, or give "
                     f"connectivity={connectivity}"
@@ -199,7 +206,7 @@ class AbstractSettings(NetworkSettings):
     )
 
     def _check_task(self) -> None:
-        if self.task not in tasks.abstract_names():
+        if not tasks.is_abstract(self.task):
             raise unknown("task", self.task, tasks.abstract_names())
         task = self.abstract_task()
         check_step(self.dt, task)
@@ -281,6 +288,7 @@ class VisualSettings(NetworkSettings):
     )
     units: int = setting(whole(), "recurrent units", default=512, group=NET)
     noise: float = setting(number(**_FROM_ZERO), "standard deviation of the units' private noise", default=0.01, group=NET)
+    tau: float = setting(number(**_ABOVE), "their time constant in ms", default=100.0, group=NET, by_task=True)
 
     trials: int = setting(whole(), "training trials", default=4000, group=SIZE, by_task=True)
     validation: int = setting(whole(), "trials to choose the best weights by", default=100, group=SIZE, by_task=True)
@@ -303,7 +311,6 @@ class VisualSettings(NetworkSettings):
         "the weights as they are",
         default=0.98,
         group=HOW,
-        by_task=True,
     )
     evaluate_every: int = setting(whole(), "batches between evaluations on validation trials", default=25, group=HOW)
     patience: int = setting(whole(), "evaluations without a better one after which training stops", default=20, group=HOW)
@@ -343,7 +350,7 @@ class VisualSettings(NetworkSettings):
     lags_ms: tuple[float, ...] = setting(
         several(number(**_ABOVE), "one or more times above 0 (ms)", different=True),
         "lags in ms at which the decoder compares features",
-        default=(20.0, 40.0),
+        default=(40.0,),  # after which each of the three interleaved sets of dots comes back displaced
         group=TEACHING,
         metavar="MS",
     )
@@ -413,11 +420,11 @@ class VisualSettings(NetworkSettings):
             )
         small = dict(chosen.quick_defaults) if quick else {}
         parameters = {**small.pop("parameters", {}), **(given.pop("parameters", None) or {})}
+        with contextlib.suppress(InputError):  # a mistake in parameters is told where they are used
+            chosen = tasks.get(task, **parameters)
         labels_only = cls.checked("labels_only", given.get("labels_only", False))
         rules = {"whiten": chosen.stationary, "mix": chosen.stationary}
         rules["teacher"] = chosen.stationary and len(chosen.actions) == 3 and not labels_only
-        if chosen.stationary:
-            rules["average"] = 0.0
         if labels_only:
             rules |= {"auxiliary": 0.0, "recombine": 0.0}
         return cls(task, **{**rules, **chosen.run_defaults, **small, **given, "parameters": parameters})

@@ -26,26 +26,26 @@ class TrialSet:
     targets : int64 (trial, time).
     mask : (trial, time), weight of each step.
     answers : int64 (trial,), the right action.
-    answering : bool (trial, time), steps at which the answer is due.
+    response_mask : bool (trial, time), steps at which the answer is due.
     evidence : bool (trial, time), steps of the stimulus.
-    course : int64 (trial,), the number of its course: trials of the same periods have the same.
+    timing : int64 (trial,), the number of its timing: trials of the same periods have the same.
     options : the actions that compete when a choice is read.
     auxiliary : {name: int64 (trial, time)}, the class to be told; -1 where there is none.
     recombination : None for trials that cannot be recombined.
-    likeness : {name: (class, class)}, probabilities that stand in for the classes of an auxiliary target.
+    soft_targets : {name: (class, class)}, probabilities that stand in for the classes of an auxiliary target.
     """
 
     inputs: Features
     targets: Tensor
     mask: Tensor
     answers: Tensor
-    answering: Tensor
+    response_mask: Tensor
     evidence: Tensor
-    course: Tensor
+    timing: Tensor
     options: tuple[int, ...]
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     recombination: Recombination | None = None
-    likeness: dict[str, Tensor] = field(default_factory=dict)
+    soft_targets: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -55,7 +55,7 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: V
     """Trials of a task, with their inputs."""
     time_ms = torch.arange(inputs.steps, dtype=torch.float32) * batch.dt
     onset, end = torch.from_numpy(batch.periods[task.stimulus]).T[..., None]
-    answering = torch.from_numpy(batch.answering)
+    response_mask = torch.from_numpy(batch.response_mask)
     # features are averages over a step, so the step that begins at onset is the first with evidence
     evidence = (time_ms >= onset) & (time_ms < end)
     return TrialSet(
@@ -63,17 +63,17 @@ def trial_set(inputs: Features, batch: TrialBatch, device: torch.device, task: V
         targets=torch.from_numpy(batch.targets).to(device),
         mask=torch.from_numpy(batch.mask).to(device),
         answers=torch.from_numpy(batch.answers).to(device),
-        answering=answering.to(device),
+        response_mask=response_mask.to(device),
         evidence=evidence.to(device),
-        course=torch.from_numpy(_courses(batch)).to(device),
+        timing=torch.from_numpy(_timings(batch)).to(device),
         options=batch.options,
         auxiliary={name: torch.from_numpy(values).to(device) for name, values in batch.auxiliary.items()},
         recombination=None if task.compared is None else Recombination.of(batch, task.compared, device),
-        likeness={name: torch.from_numpy(table).float().to(device) for name, table in task.likeness.items()},
+        soft_targets={name: torch.from_numpy(table).float().to(device) for name, table in task.soft_targets.items()},
     )
 
 
-def _courses(batch: TrialBatch) -> NDArray[np.int64]:
-    """The number of each trial's course (trial,)."""
+def _timings(batch: TrialBatch) -> NDArray[np.int64]:
+    """The number of each trial's timing (trial,)."""
     rows = np.column_stack([np.nan_to_num(batch.periods[name], nan=-1) for name in batch.periods])
     return np.unique(rows, axis=0, return_inverse=True)[1].astype(np.int64).ravel()

@@ -68,10 +68,10 @@ def train(
     if settings.mix:
         answers = trials.answers if teacher is None else None
         mixtures = Mixtures.of(
-            trials.inputs.take(slice(None)), trials.course, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
+            trials.inputs.take(slice(None)), trials.timing, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
         )
     classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
-    heads = AuxiliaryHeads(model.rnn.output_weights.shape[1], classes, trials.likeness).to(device)
+    heads = AuxiliaryHeads(model.rnn.output_weights.shape[1], classes, trials.soft_targets).to(device)
     parameters = [*model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
@@ -190,7 +190,7 @@ def _step(
         loss = masked_cross_entropy(logits, targets, mask)
     else:
         odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
-        loss = taught_loss(logits, odds, targets, mask, evidence | trials.answering[pick], typical=settings.odds_typical)
+        loss = taught_loss(logits, odds, targets, mask, evidence | trials.response_mask[pick], typical=settings.odds_typical)
     whole = loss + settings.auxiliary * heads(rates, auxiliary) if settings.auxiliary else loss
     optimiser.zero_grad(set_to_none=True)
     whole.backward()
@@ -205,7 +205,7 @@ def _evaluate(
     logits, _ = run_model(model, validation.inputs)
     logits = logits.to(validation.targets.device)
     loss = float(masked_cross_entropy(logits, validation.targets, validation.mask))
-    right = choices(logits, validation.answering, validation.options) == validation.answers
+    right = choices(logits, validation.response_mask, validation.options) == validation.answers
     progress["accuracy"] = float(right.float().mean())
     batches = progress["step"] % settings.evaluate_every or settings.evaluate_every  # since the last evaluation
     row = {

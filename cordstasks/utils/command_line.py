@@ -36,7 +36,9 @@ class Parser(argparse.ArgumentParser):
         flags = {}
         for action in self._actions:
             flag = max(action.option_strings, key=len, default="")
-            if flag and action.nargs == 0:
+            if isinstance(action, argparse.BooleanOptionalAction):
+                flags |= {f"{action.dest}=True": action.option_strings[0], f"{action.dest}=False": flag}
+            elif flag and action.nargs == 0:
                 flags[f"{action.dest}=True"] = flag
                 if action.dest.startswith("no_"):
                     flags[f"{action.dest.removeprefix('no_')}=False"] = flag

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
@@ -87,7 +88,7 @@ def text() -> Kind:
     def fit(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError
-        return value
+        return str(value)  # NumPy has texts of its own
 
     return Kind("a name", fit)
 
@@ -98,7 +99,7 @@ def choice(*names: str) -> Kind:
     def fit(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
             raise ValueError
-        return value
+        return str(value)
 
     return Kind(f"one of {', '.join(names)}", fit, {"names": names})
 
@@ -172,7 +173,7 @@ def setting(
     flag : str, optional
         The flag, where it is not the setting's own name. One of a setting that is true by default turns it off.
     parse : callable, optional
-        Turns a flag's text into a value.
+        Turns a flag's text into a value, or raises an InputError that names the flag.
     metavar : str, optional
         What ``--help`` calls that text.
     by_task : bool
@@ -301,13 +302,19 @@ class Settings:
         for each, value in sorted(given.items()):
             now, then = self.checked(each, value), getattr(self, each)
             if isinstance(now, Mapping):  # only values that are given again must agree
-                now = {key: content for key, content in now.items() if content != then.get(key)}
+                now = {key: content for key, content in now.items() if not _same(content, then.get(key))}
                 if not now:
                     continue
-                then = {key: then.get(key) for key in now}
-            if now != then:
-                has = "none" if then is None else _text(then)
+                then = {key: then[key] for key in now if key in then}
+            if not _same(now, then):
+                has = "none" if then is None or then == {} else _text(then)
                 raise InputError(f"{each}={_text(now)}: the run in {folder} has {has}; leave it out, or use another folder")
+
+
+def _same(now: Any, then: Any) -> bool:
+    """Whether two values are equal, or are whole paths of one file or folder."""
+    paths = isinstance(now, str) and isinstance(then, str) and os.path.isabs(now)
+    return bool(now == then or (paths and os.path.realpath(now) == os.path.realpath(then)))
 
 
 def _listed(value: Any) -> Any:
@@ -368,8 +375,8 @@ def add_flags(
             groups[group].add_argument(flag, dest=each.name, action=action, default=None, help=description)
             continue
         options = {key: value for key, value in kind.flag.items() if key != "names"}
-        if each.metadata["parse"] is not None:
-            options = {"type": each.metadata["parse"]}
+        if each.metadata["parse"] is not None:  # by `given_by_flags`, since argparse would hide what is wrong
+            options = {}
         description += _default_text(each, defaults)
         groups[group].add_argument(
             flag, dest=each.name, default=None, help=description, metavar=each.metadata["metavar"], **options
@@ -385,9 +392,19 @@ def _default_text(each: dataclasses.Field[Any], defaults: Settings | None) -> st
 
 
 def given_by_flags(options: argparse.Namespace, settings: type[Settings]) -> dict[str, Any]:
-    """The settings that were given on the command line."""
-    found = vars(options)
-    return {each: found[each] for each in settings.names() if found.get(each) is not None}
+    """The settings that were given on the command line.
+
+    Raises
+    ------
+    InputError
+        If the text of a flag is not a value; the message names the flag.
+    """
+    found, given = vars(options), {}
+    for each in fields(settings):
+        value, parse = found.get(each.name), each.metadata["parse"]
+        if value is not None:
+            given[each.name] = value if parse is None else parse(value)
+    return given
 
 
 def assignments(texts: Sequence[str], example: str) -> dict[str, Any]:

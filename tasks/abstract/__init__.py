@@ -1,1 +1,1 @@
-"""Tasks whose inputs are a few numbers per time step, one file each."""
+"""Abstract tasks, whose trials are a few numbers at each step. Every module here is imported with `cordstasks.tasks`."""

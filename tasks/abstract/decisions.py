@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.tasks.abstract.base import AbstractTask, Schedule, Values, one_of
-from cordstasks.tasks.visual.base import Duration, check_duration
-from cordstasks.utils.arguments import plain_fields
+from cordstasks.tasks.registry import register_task
+from cordstasks.tasks.timing import Duration
 
 STRENGTHS = (1.0, 2.0, 4.0)
 
@@ -24,6 +24,7 @@ def _signed(strengths: tuple[float, ...]) -> NDArray[np.float64]:
     return np.array([*strengths, *(-strength for strength in strengths)])
 
 
+@register_task
 @dataclass(frozen=True)
 class PerceptualDecisionTask(AbstractTask):
     """Say whether noisy evidence is positive or negative.
@@ -33,13 +34,18 @@ class PerceptualDecisionTask(AbstractTask):
 
     Parameters
     ----------
-    fixation, stimulus, delay, decision : durations in ms, or (shortest, longest).
-    strengths : absolute coherences.
-    scale : input for a coherence of one.
-    noise, catch : see `cordstasks.tasks.AbstractTask`.
+    fixation, stimulus, delay, decision : float or (float, float)
+        Durations in ms, or (shortest, longest).
+    strengths : tuple of float
+        Absolute coherences.
+    scale : float
+        Input for a coherence of one.
+    noise, catch : float
+        See `cordstasks.tasks.AbstractTask`.
     """
 
     id: ClassVar[str] = "perceptual-dm"
+    environment: ClassVar[str | None] = "PerceptualDecisionMaking"
     channels: ClassVar[tuple[str, ...]] = ("evidence",)
     sensory: ClassVar[int] = 1
 
@@ -51,10 +57,8 @@ class PerceptualDecisionTask(AbstractTask):
     scale: float = 0.1
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        for name, duration in self.timing.items():
-            check_duration(name, duration)
-        self._check_numbers(scale=0)
+        super().__post_init__()
+        self._check_least(scale=0)
         self._check_levels("strengths")
 
     @property
@@ -74,12 +78,9 @@ class PerceptualDecisionTask(AbstractTask):
         """The evidence during the stimulus."""
         schedule.add(inputs[..., 0], schedule.between("stimulus"), self.scale * conditions["coherence"])
 
-    def right(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
+    def target_outputs(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
         """The sign of the coherence."""
         return np.sign(conditions["coherence"]).astype(np.float32)[:, None]
-
-    def check(self, conditions: Mapping[str, Values]) -> None:
-        """Any finite coherence will do."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,8 @@ class _TwoChannels(AbstractTask):
     cue: float = 0.1
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        for name, duration in self.timing.items():
-            check_duration(name, duration)
-        self._check_numbers(scale=0, cue=0)
+        super().__post_init__()
+        self._check_least(scale=0, cue=0)
         self._check_levels("strengths")
 
     @property
@@ -111,6 +110,7 @@ class _TwoChannels(AbstractTask):
         return {name: getattr(self, name) for name in ("fixation", "context_only", "stimulus", "delay", "decision")}
 
 
+@register_task
 @dataclass(frozen=True)
 class MultisensoryDecisionTask(_TwoChannels):
     """Say whether evidence in one or in two channels, which then agree, is positive or negative.
@@ -120,14 +120,20 @@ class MultisensoryDecisionTask(_TwoChannels):
 
     Parameters
     ----------
-    fixation, context_only, stimulus, delay, decision : durations in ms, or (shortest, longest).
-    strengths : absolute coherences, drawn for each channel independently.
-    scale : input for a coherence of one.
-    cue : input of a context channel in use.
-    noise, catch : see `cordstasks.tasks.AbstractTask`.
+    fixation, context_only, stimulus, delay, decision : float or (float, float)
+        Durations in ms, or (shortest, longest).
+    strengths : tuple of float
+        Absolute coherences, drawn for each channel independently.
+    scale : float
+        Input for a coherence of one.
+    cue : float
+        Input of a context channel in use.
+    noise, catch : float
+        See `cordstasks.tasks.AbstractTask`.
     """
 
     id: ClassVar[str] = "multisensory-dm"
+    environment: ClassVar[str | None] = "MultisensoryDecisionMaking"
 
     def draw(self, trials: int, rng: np.random.Generator) -> dict[str, Values]:
         """``direction``, ``visual`` and ``auditory`` strength, and ``modality``: 0 visual, 1 auditory, 2 both."""
@@ -157,7 +163,7 @@ class MultisensoryDecisionTask(_TwoChannels):
             schedule.add(inputs[..., channel], stimulus, evidence)
             schedule.add(inputs[..., 2 + channel], cued, self.cue * used)
 
-    def right(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
+    def target_outputs(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
         """The direction."""
         return np.sign(conditions["direction"]).astype(np.float32)[:, None]
 
@@ -167,6 +173,7 @@ class MultisensoryDecisionTask(_TwoChannels):
         one_of(conditions, "modality", (0, 1, 2))
 
 
+@register_task
 @dataclass(frozen=True)
 class ContextualDecisionTask(_TwoChannels):
     """Say whether the evidence in the cued channel is positive or negative, whatever the other one shows.
@@ -176,14 +183,20 @@ class ContextualDecisionTask(_TwoChannels):
 
     Parameters
     ----------
-    fixation, context_only, stimulus, delay, decision : durations in ms, or (shortest, longest).
-    strengths : absolute coherences.
-    scale : input for a coherence of one.
-    cue : input of the cued context channel.
-    noise, catch : see `cordstasks.tasks.AbstractTask`.
+    fixation, context_only, stimulus, delay, decision : float or (float, float)
+        Durations in ms, or (shortest, longest).
+    strengths : tuple of float
+        Absolute coherences.
+    scale : float
+        Input for a coherence of one.
+    cue : float
+        Input of the cued context channel.
+    noise, catch : float
+        See `cordstasks.tasks.AbstractTask`.
     """
 
     id: ClassVar[str] = "contextual-dm"
+    environment: ClassVar[str | None] = "ContextDecisionMaking"
 
     def draw(self, trials: int, rng: np.random.Generator) -> dict[str, Values]:
         """Signed ``visual`` and ``auditory`` coherences, and ``context``: 0 the visual counts, 1 the auditory."""
@@ -206,7 +219,7 @@ class ContextualDecisionTask(_TwoChannels):
             schedule.add(inputs[..., channel], stimulus, self.scale * conditions[name])
             schedule.add(inputs[..., 2 + channel], cued, self.cue * (conditions["context"] == channel))
 
-    def right(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
+    def target_outputs(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
         """The sign of the cued coherence."""
         cued = np.where(conditions["context"] == 0, conditions["visual"], conditions["auditory"])
         return np.sign(cued).astype(np.float32)[:, None]

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.tasks.abstract.base import AbstractBatch, AbstractTask, Schedule, Values, one_of
-from cordstasks.tasks.visual.base import FIXATE, Duration, check_duration
+from cordstasks.tasks.batch import FIXATE
+from cordstasks.tasks.registry import register_task
+from cordstasks.tasks.timing import Duration
 from cordstasks.utils.arguments import plain_fields
 
 HIGHEST = 10_000  # Hz; a frequency beyond is a slip
 
 
+@register_task
 @dataclass(frozen=True)
 class ParametricWorkingMemoryTask(AbstractTask):
     """Compare two frequencies that a delay separates; the output should be their scaled difference.
@@ -32,13 +35,18 @@ class ParametricWorkingMemoryTask(AbstractTask):
 
     Parameters
     ----------
-    fixation, first, delay, second, decision : durations in ms, or (shortest, longest).
-    lowest, highest : frequencies in Hz.
-    differences : absolute differences in Hz.
-    noise, catch : see `cordstasks.tasks.AbstractTask`.
+    fixation, first, delay, second, decision : float or (float, float)
+        Durations in ms, or (shortest, longest).
+    lowest, highest : int
+        Frequencies in Hz.
+    differences : tuple of int
+        Absolute differences in Hz.
+    noise, catch : float
+        See `cordstasks.tasks.AbstractTask`.
     """
 
     id: ClassVar[str] = "parametric-wm"
+    environment: ClassVar[str | None] = "ParametricWorkingMemory"
     channels: ClassVar[tuple[str, ...]] = ("frequency",)
     sensory: ClassVar[int] = 1
     measure: ClassVar[str] = "R2"
@@ -57,9 +65,7 @@ class ParametricWorkingMemoryTask(AbstractTask):
     def __post_init__(self) -> None:
         asked = f"a whole number of Hz, from 0 to {HIGHEST}"
         plain_fields(self, lowest=asked, highest=asked)
-        for name, duration in self.timing.items():
-            check_duration(name, duration)
-        self._check_numbers()
+        super().__post_init__()
         self._check_levels("differences")
         for name in ("lowest", "highest"):
             if not 0 <= getattr(self, name) <= HIGHEST:
@@ -96,15 +102,13 @@ class ParametricWorkingMemoryTask(AbstractTask):
         for name, period in (("f1", "first"), ("f2", "second")):
             schedule.add(inputs[..., 0], schedule.between(period), (conditions[name] - middle) / span)
 
-    def right(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
+    def target_outputs(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
         """The difference of the frequencies over their span."""
         difference = (conditions["f1"] - conditions["f2"]) / (self.highest - self.lowest)
         return difference.astype(np.float32)[:, None]
 
-    def check(self, conditions: Mapping[str, Values]) -> None:
-        """Any finite frequencies will do."""
 
-
+@register_task
 @dataclass(frozen=True)
 class DelayedMatchToSampleTask(AbstractTask):
     """Say whether the second of two symbols is the same as the first: positive if so, negative if not.
@@ -113,12 +117,16 @@ class DelayedMatchToSampleTask(AbstractTask):
 
     Parameters
     ----------
-    fixation, first, delay, second, decision : durations in ms, or (shortest, longest).
-    strength : input of the channel whose symbol is shown.
-    noise, catch : see `cordstasks.tasks.AbstractTask`.
+    fixation, first, delay, second, decision : float or (float, float)
+        Durations in ms, or (shortest, longest).
+    strength : float
+        Input of the channel whose symbol is shown.
+    noise, catch : float
+        See `cordstasks.tasks.AbstractTask`.
     """
 
     id: ClassVar[str] = "dms"
+    environment: ClassVar[str | None] = "DelayedMatchToSample"
     channels: ClassVar[tuple[str, ...]] = ("A", "B")
     sensory: ClassVar[int] = 2
 
@@ -131,10 +139,8 @@ class DelayedMatchToSampleTask(AbstractTask):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        for name, duration in self.timing.items():
-            check_duration(name, duration)
-        self._check_numbers(strength=0)
+        super().__post_init__()
+        self._check_least(strength=0)
 
     @property
     def timing(self) -> dict[str, Duration]:
@@ -156,7 +162,7 @@ class DelayedMatchToSampleTask(AbstractTask):
             for channel in (0, 1):
                 schedule.add(inputs[..., channel], when, self.strength * (conditions[name] == channel))
 
-    def right(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
+    def target_outputs(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
         """1 for the same, -1 for different symbols."""
         return np.where(conditions["sample"] == conditions["test"], 1, -1).astype(np.float32)[:, None]
 
@@ -165,11 +171,12 @@ class DelayedMatchToSampleTask(AbstractTask):
         one_of(conditions, "sample", (0, 1))
         one_of(conditions, "test", (0, 1))
 
-    def lessons(self) -> tuple[AbstractTask, ...]:
+    def curriculum(self) -> tuple[AbstractTask, ...]:
         """Delays that grow: networks that cannot yet hold a symbol learn nothing from long ones."""
         return self.with_delays((100.0, 300.0), (300.0, 1000.0))
 
 
+@register_task
 @dataclass(frozen=True)
 class MemoryProTask(AbstractTask):
     """Remember an angle and report it when the fixation input goes off.
@@ -179,19 +186,24 @@ class MemoryProTask(AbstractTask):
 
     Parameters
     ----------
-    fixation, stimulus, delay, response : durations in ms, or (shortest, longest).
-    places : number of equally spaced angles; 0 for any angle on the circle.
-    strength : length of the stimulus vector.
-    noise, catch : see `cordstasks.tasks.AbstractTask`. The noise is on cosine and sine.
+    fixation, stimulus, delay, response : float or (float, float)
+        Durations in ms, or (shortest, longest).
+    locations : int
+        Number of equally spaced angles; 0 for any angle on the circle.
+    strength : float
+        Length of the stimulus vector.
+    noise, catch : float
+        See `cordstasks.tasks.AbstractTask`. The noise is on cosine and sine.
     """
 
     id: ClassVar[str] = "memory-pro"
+    environment: ClassVar[str | None] = "MemoryPro"
     channels: ClassVar[tuple[str, ...]] = ("cosine", "sine", "fixation")
     sensory: ClassVar[int] = 2
     outputs: ClassVar[int] = 2
     measure: ClassVar[str] = "R2"
     criterion: ClassVar[float] = 0.9
-    before_weight: ClassVar[float] = 0.1
+    fixation_weight: ClassVar[float] = 0.1
     sectors: ClassVar[int] = 8  # that actions tell apart where the angle is continuous
 
     noise: float = 0.05
@@ -199,17 +211,16 @@ class MemoryProTask(AbstractTask):
     stimulus: Duration = 500.0
     delay: Duration = (500.0, 2000.0)
     response: Duration = 500.0
-    places: int = 0
+    locations: int = 0
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         asked = "0 for any angle, or a number of at least 2"
-        plain_fields(self, places=asked)
-        for name, duration in self.timing.items():
-            check_duration(name, duration)
-        self._check_numbers(strength=0)
-        if self.places < 0 or self.places == 1:
-            raise InputError(f"places={self.places!r}: give {asked}")
+        plain_fields(self, locations=asked)
+        super().__post_init__()
+        self._check_least(strength=0)
+        if self.locations < 0 or self.locations == 1:
+            raise InputError(f"locations={self.locations!r}: give {asked}")
 
     @property
     def timing(self) -> dict[str, Duration]:
@@ -218,45 +229,47 @@ class MemoryProTask(AbstractTask):
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Fixate, or look to one of the places (for continuous angles, the nearest of eight)."""
-        number = self.places or self.sectors
-        return ("fixate", *(f"{360 * place / number:g} deg" for place in range(number)))
+        """Fixate, or look to one of the locations (for continuous angles, the nearest of eight)."""
+        number = self.locations or self.sectors
+        return ("fixate", *(f"{360 * location / number:g} deg" for location in range(number)))
 
     def draw(self, trials: int, rng: np.random.Generator) -> dict[str, Values]:
         """``angle`` in deg."""
-        if self.places:
-            return {"angle": 360 / self.places * rng.integers(0, self.places, trials)}
+        if self.locations:
+            return {"angle": 360 / self.locations * rng.integers(0, self.locations, trials)}
         return {"angle": 360 * rng.random(trials)}
 
     def design(self) -> list[dict[str, float]]:
-        """Each place, or eight of them."""
-        number = self.places or self.sectors
-        return [{"angle": 360 * place / number} for place in range(number)]
+        """Each location, or eight of them."""
+        number = self.locations or self.sectors
+        return [{"angle": 360 * location / number} for location in range(number)]
 
     def show(self, inputs: NDArray[np.float32], conditions: Mapping[str, Values], schedule: Schedule) -> None:
         """The angle during the stimulus, and the fixation input until the response."""
-        vector = self.right(conditions)
+        vector = self.target_outputs(conditions)
         stimulus = schedule.between("stimulus")
         for channel in (0, 1):
             schedule.add(inputs[..., channel], stimulus, self.strength * vector[:, channel])
         schedule.add(inputs[..., 2], schedule.between("fixation", "delay"), 1)
 
-    def right(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
+    def target_outputs(self, conditions: Mapping[str, Values]) -> NDArray[np.float32]:
         """Cosine and sine of the angle."""
         angle = np.deg2rad(conditions["angle"])
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
     def check(self, conditions: Mapping[str, Values]) -> None:
-        """Any finite angle will do, unless there are places: then one of those."""
-        if self.places and "angle" in conditions:
-            place = conditions["angle"] * self.places / 360
-            if not np.allclose(place, np.round(place), atol=1e-9):
-                wrong = conditions["angle"][~np.isclose(place, np.round(place), atol=1e-9)][0]
-                raise InputError(f"angle={wrong:g}: choose a multiple of {360 / self.places:g} deg, as places={self.places}")
+        """Any finite angle will do, unless there are locations: then one of those."""
+        if self.locations and "angle" in conditions:
+            location = conditions["angle"] * self.locations / 360
+            if not np.allclose(location, np.round(location), atol=1e-9):
+                wrong = conditions["angle"][~np.isclose(location, np.round(location), atol=1e-9)][0]
+                raise InputError(
+                    f"angle={wrong:g}: choose a multiple of {360 / self.locations:g} deg, as locations={self.locations}"
+                )
 
     def answers(self, conditions: Mapping[str, Values]) -> NDArray[np.int64]:
-        """The place, or the nearest of eight."""
-        number = self.places or self.sectors
+        """The location, or the nearest of eight."""
+        number = self.locations or self.sectors
         return FIXATE + 1 + np.round(conditions["angle"] * number / 360).astype(np.int64) % number
 
     def angular_errors(self, outputs: NDArray[Any], batch: AbstractBatch) -> NDArray[np.float64]:
@@ -264,6 +277,6 @@ class MemoryProTask(AbstractTask):
         given, right = (vectors[:, 0] + 1j * vectors[:, 1] for vectors in self.responses(outputs, batch))
         return np.rad2deg(np.abs(np.angle(given * right.conj())))
 
-    def lessons(self) -> tuple[AbstractTask, ...]:
+    def curriculum(self) -> tuple[AbstractTask, ...]:
         """Delays that grow."""
         return self.with_delays((100.0, 300.0), (300.0, 1000.0))

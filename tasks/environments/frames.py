@@ -1,4 +1,4 @@
-"""Frames: the observations of a trial, rendered when they are asked for."""
+"""Frames: the observations of a trial, rendered when they are requested."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from cordstasks.stimuli import Movie
 
 
 class Frames:
-    """The observations of one trial, uint8 (time, height, width, 3): an array of which only the asked for is made.
+    """The observations of one trial, uint8 (time, height, width, 3): an array of which only what is requested is made.
 
     Parameters
     ----------
-    movie : what the screen shows.
-    dt : duration of a time step in ms; step i shows the frame at ``i * dt``.
-    steps : number of time steps.
+    movie : Movie
+        What the screen shows.
+    dt : float
+        Duration of a time step in ms; step i shows the frame at ``i * dt``.
+    steps : int
+        Number of time steps.
     """
 
     dtype = np.dtype(np.uint8)
@@ -40,5 +43,5 @@ class Frames:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """All frames; never without a copy."""
         if copy is False:
-            raise ValueError("frames are rendered when they are asked for; give copy=None or copy=True")
+            raise ValueError("frames are rendered when they are requested; give copy=None or copy=True")
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)

@@ -7,26 +7,29 @@ Gymnasium finds an installed cordstasks through the entry point group ``gymnasiu
 
 from __future__ import annotations
 
-ENVIRONMENTS = {
-    "cordstasks/RandomDots-v0": "cordstasks.tasks.environments.visual:RandomDots",
-    "cordstasks/Numerosity-v0": "cordstasks.tasks.environments.memory:Numerosity",
-    "cordstasks/CatDog-v0": "cordstasks.tasks.environments.memory:CatDog",
-    "cordstasks/MemorySaccade-v0": "cordstasks.tasks.environments.memory:MemorySaccade",
-}
-"""{id: where the class is}, of the visual tasks"""
+from cordstasks.tasks import registry
 
-ABSTRACT_ENVIRONMENTS = {
-    f"cordstasks/{name}-v0": f"cordstasks.tasks.environments.abstract:{name}"
-    for name in (
-        "PerceptualDecisionMaking",
-        "ParametricWorkingMemory",
-        "MultisensoryDecisionMaking",
-        "ContextDecisionMaking",
-        "DelayedMatchToSample",
-        "MemoryPro",
-    )
-}
-"""{id: where the class is}, of the abstract tasks"""
+
+def environments(*, abstract: bool) -> dict[str, str]:
+    """The environments of this package's tasks, each of which names its own.
+
+    Parameters
+    ----------
+    abstract : bool
+        Of the abstract tasks, or else of the visual ones.
+
+    Returns
+    -------
+    dict of str to str
+        Where the class of each is, by the environment's id.
+    """
+    names, module = (registry.abstract_names(), "abstract") if abstract else (registry.names(), "visual")
+    tasks = [registry.task_class(name) for name in names]
+    return {
+        f"cordstasks/{task.environment}-v0": f"cordstasks.tasks.environments.{module}:{task.environment}Env"
+        for task in tasks
+        if task.environment is not None and task.__module__.startswith("cordstasks.")
+    }
 
 
 def register() -> None:
@@ -35,7 +38,7 @@ def register() -> None:
     # half imported, without `register`, if the import of this module were what started it.
     from gymnasium.envs import registration
 
-    for name, place in {**ENVIRONMENTS, **ABSTRACT_ENVIRONMENTS}.items():
+    for name, place in {**environments(abstract=False), **environments(abstract=True)}.items():
         if name not in registration.registry:
             # Without Gymnasium's two wrappers, `new_trial`, `ob` and `gt` are at hand, as neurogym.Dataset needs them;
             # the environment itself refuses a wrong action, and a step before the first reset.

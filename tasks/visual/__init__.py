@@ -1,1 +1,1 @@
-"""Tasks whose trials are movies, one file each."""
+"""Visual tasks, whose trials are movies: one per module. Every module here is imported with `cordstasks.tasks`."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
-from typing import Any, ClassVar, Protocol
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import Display, Movie
-from cordstasks.utils.arguments import is_number, number, plain, seed_of, whole
+from cordstasks.tasks.batch import FIXATE, Batch
+from cordstasks.tasks.timing import Duration, check_step, steps_before
+from cordstasks.utils.arguments import is_number, plain, seed_of, whole
 
-Duration = float | tuple[float, float]  # ms: fixed, or the two ends of a uniform distribution
-Condition = float | str  # a number, or the name of a kind of stimulus
-FIXATE = 0  # the action, and the target, of every task before it is time to answer
+Condition = float | str
+"""The value of a condition: a number, or the name of a kind of stimulus."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,25 @@ class Trial:
 
     Attributes
     ----------
-    movie : what the screen shows, from the start of the first period to the end of the last.
-    periods : {name: (start, end)} in ms, in order.
-    answer : the action that is right at the decision, an index into the task's `actions`; it may be to go on fixating.
-    answer_window : (start, end) in ms of the decision: when the answer is due (a loss asks for it there).
-    answer_from : time in ms from which an action other than fixating ends the trial, and is right where it is the target;
+    movie : Movie
+        What the screen shows, from the start of the first period to the end of the last.
+    periods : dict of str to (float, float)
+        Start and end of each period in ms, in order.
+    answer : int
+        The action that is right at the decision, an index into the task's `actions`; it may be to go on fixating.
+    answer_window : (float, float)
+        Start and end in ms of the decision: when the answer is due (a loss weighs it there).
+    answer_from : float
+        Time in ms from which an action other than fixating ends the trial, and is right where it is the target;
         earlier, it breaks fixation unless it is the target.
-    conditions : what was shown, one scalar a name.
-    targets : (start, end, action) in ms, in order: what is right when. Fixating is, in between. None: the answer, in its
-        window.
-    auxiliary : (name, start, end, class) in ms: what there is to know when, for a network to be taught beside its actions.
+    conditions : dict of str to float or str
+        What was shown.
+    targets : tuple of (float, float, int), optional
+        Start and end in ms, and action, in order: what is right when. Fixating is right in between. None: the answer,
+        in its window.
+    auxiliary : tuple of (str, float, float, int)
+        Name, start and end in ms, and class: what an auxiliary head should give when, for a network to be taught beside
+        its actions.
     """
 
     movie: Movie
@@ -53,122 +63,78 @@ class Trial:
         return ((*self.answer_window, self.answer),) if self.targets is None else self.targets
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """When each trial's choice is read, among which actions, and which is right.
+@dataclass(frozen=True, kw_only=True)
+class TrialBatch(Batch):
+    """Trials of a visual task, to train or to test on.
 
     Attributes
     ----------
-    answers : int64 (trial,), the right action.
-    answering : bool (trial, time), the steps of the decision.
-    options : the actions that compete.
-    """
-
-    answers: NDArray[np.int64]
-    answering: NDArray[np.bool_]
-    options: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class TrialBatch:
-    """Trials to train or to test on.
-
-    Attributes
-    ----------
-    movies : one a trial.
-    dt : duration of a time step in ms.
-    targets : int64 (trial, time): the right action at each step.
-    mask : float32 (trial, time): weight of each step in a loss; zero beyond a trial's end.
-    conditions : {name: (trial,)}, one row a trial.
-    periods : {name: float (trial, 2)}, start and end in ms; NaN in trials that lack the period.
-    decisions : None where the choice is between all actions but fixating, at the steps at which one of them is the target.
-    auxiliary : {name: int64 (trial, time)}, the class to be told at each step; -1 where there is none to tell.
+    movies : tuple of Movie
+        One per trial.
+    targets : int64 (trial, time)
+        The right action at each step.
+    options : tuple of int
+        The actions that compete at the decision.
+    auxiliary : dict of str to int64 (trial, time)
+        The class that an auxiliary head should give at each step; -1 where there is none.
+    dt, mask, response_mask, answers, conditions, periods :
+        See `cordstasks.tasks.Batch`.
     """
 
     movies: tuple[Movie, ...]
-    dt: float
-    targets: NDArray[np.int64]
-    mask: NDArray[np.float32]
-    conditions: dict[str, NDArray[Any]]
-    periods: dict[str, NDArray[np.float64]]
-    decisions: Decisions | None = None
+    options: tuple[int, ...]
     auxiliary: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.movies)
-
     @property
-    def answers(self) -> NDArray[np.int64]:
-        """The right action of each trial at its decision (trial,)."""
-        if self.decisions is not None:
-            return self.decisions.answers
-        right: NDArray[np.int64] = self.targets.max(1)
-        return right
+    def lengths(self) -> NDArray[np.int64]:
+        """Time steps of each trial's movie (trial,)."""
+        return np.array([steps_before(movie.duration_ms, self.dt) for movie in self.movies])
 
-    @property
-    def answering(self) -> NDArray[np.bool_]:
-        """Steps of the decision (trial, time)."""
-        if self.decisions is not None:
-            return self.decisions.answering
-        due: NDArray[np.bool_] = (self.targets != FIXATE) & (self.mask > 0)
-        return due
-
-    @property
-    def options(self) -> tuple[int, ...]:
-        """The actions that compete at the decision, in ascending order."""
-        if self.decisions is not None:
-            return self.decisions.options
-        return tuple(range(1, int(self.targets.max()) + 1))
-
-    def select(self, rows: NDArray[Any]) -> TrialBatch:
-        """Some of the trials, without the steps that only pad them to the length of others.
-
-        Parameters
-        ----------
-        rows : (trial,), indices or booleans.
-
-        Raises
-        ------
-        InputError
-            If `rows` selects no trial.
-        """
-        kept = np.arange(len(self))[rows]
-        if not len(kept):
-            raise InputError(f"rows={rows!r}: selects none of {len(self)} trials; select at least one")
-        movies = tuple(self.movies[row] for row in kept)
-        steps = max(steps_before(movie.duration_ms, self.dt) for movie in movies)
-        return TrialBatch(
-            movies=movies,
-            dt=self.dt,
-            targets=self.targets[kept, :steps],
-            mask=self.mask[kept, :steps],
-            conditions={name: values[kept] for name, values in self.conditions.items()},
-            periods={name: values[kept] for name, values in self.periods.items()},
-            decisions=Decisions(self.answers[kept], self.answering[kept, :steps], self.options),
-            auxiliary={name: values[kept, :steps] for name, values in self.auxiliary.items()},
-        )
+    def _part(self, name: str, rows: NDArray[np.intp], steps: int) -> Any:
+        if name == "movies":
+            return tuple(self.movies[row] for row in rows)
+        if name == "auxiliary":
+            return {key: classes[rows, :steps] for key, classes in self.auxiliary.items()}
+        return super()._part(name, rows, steps)
 
 
 class VisualTask(ABC):
     """A task whose trials are movies. A subclass states its actions and conditions and builds one trial at a time.
 
-    Class attributes
-    ----------------
-    id : the name users type.
-    stimulus : the period whose onset brings the first evidence for the answer.
-    stationary : whether the evidence is a stationary stream, so that parts of trials may be joined in training.
-    compared : for tasks that compare a test with a sample, the period of the test: in training, the test of one trial may
+    Attributes
+    ----------
+    id : str
+        The name users type.
+    stimulus : str
+        The period whose onset brings the first evidence for the answer.
+    stationary : bool
+        Whether the evidence is a stationary stream, so that parts of trials may be joined in training.
+    compared : str or None
+        For tasks that compare a test with a sample, the period of the test: in training, the test of one trial may
         follow the sample of another. Such trials have the auxiliary targets ``"sample"`` and ``"shown"``, and match where
         these are the same when the test comes.
-    fixation_weight : weight in the loss of the steps at which the network should fixate, relative to those at which it
-        should answer.
-    optional : periods that only some trials have.
-    also : conditions, and their types, that may be set although a trial draws them for itself, beyond the design.
-    run_defaults : how large ``python -m cordstasks.train`` makes a run of this task, unless told otherwise, and which areas
-        of the front-end it reads; what a task leaves out is as here. ``"areas"`` are one or more, numbered from 0 (None: the
-        last; a front-end that has no such area is read at its last), ``"side"`` is the side to which their maps are averaged
-        (None: not at all).
-    quick_defaults : what ``--quick`` changes of these; ``"parameters"`` are the task's.
+    fixation_weight : float
+        Weight in the loss of the steps at which the network should fixate, relative to those at which it should answer.
+    optional : tuple of str
+        Periods that only some trials have.
+    also : mapping of str to type
+        Conditions that may be set although a trial draws them for itself, beyond the design.
+    run_defaults : mapping of str to object
+        How large ``python -m cordstasks.train`` makes a run of this task, unless another size is given, and which areas
+        of the front-end it reads; what a task leaves out is as here. ``"areas"`` are one or more, numbered from 0 (None:
+        the last; a front-end that has no such area is read at its last), ``"side"`` is the side to which their maps are
+        averaged (None: not at all), and ``"tau"`` is the time constant of the recurrent units in ms.
+    quick_defaults : mapping of str to object
+        What ``--quick`` changes of these; ``"parameters"`` are those of the task.
+    report : str or callable or object
+        What a run of this task says of its trained model: the name of a module of `cordstasks.reports`, a function of
+        its `Material` that returns a part of the summary, or an object with such a function as ``report`` and, as
+        ``table``, one that makes the short table from the whole summary.
+    environment : str or None
+        Of a task of this package, the name of its environment: ``"X"`` is registered with Gymnasium as
+        ``cordstasks/X-v0`` and is the class ``XEnv`` of `cordstasks.tasks.environments.visual`.
+    display : Display
+        The screen.
     """
 
     id: ClassVar[str]
@@ -187,8 +153,11 @@ class VisualTask(ABC):
         "learning_rate": 1e-3,
         "areas": None,
         "side": None,
+        "tau": 100.0,
     }
     quick_defaults: ClassVar[Mapping[str, Any]] = {"trials": 192, "heldout": 96, "validation": 32, "steps": 300}
+    report: ClassVar[Any] = "cordstasks.reports.general"
+    environment: ClassVar[str | None] = None
     display: Display
 
     @property
@@ -202,8 +171,8 @@ class VisualTask(ABC):
         return tuple(range(1, len(self.actions)))
 
     @property
-    def likeness(self) -> dict[str, NDArray[np.float64]]:
-        """Of auxiliary targets whose classes are more and less alike: (class, class) chances to be told."""
+    def soft_targets(self) -> dict[str, NDArray[np.float64]]:
+        """Of auxiliary targets whose classes are more and less alike: probabilities (class, class) in place of classes."""
         return {}
 
     @property
@@ -217,7 +186,7 @@ class VisualTask(ABC):
 
     @abstractmethod
     def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:
-        """A trial of the given conditions; what they leave open (places, jitter) is drawn from `rng`."""
+        """A trial of the given conditions; what they leave open (locations, jitter) is drawn from `rng`."""
 
     def for_training(self) -> VisualTask:
         """The task as it is trained on, where that differs from the task as it is tested."""
@@ -236,9 +205,9 @@ class VisualTask(ABC):
         design = self.design()
         if not design:
             raise InputError(f"task {self.id}: design() is empty: its parameters leave no conditions; change them")
-        block, place = divmod(index, len(design))
+        block, position = divmod(index, len(design))
         order = np.random.default_rng([seed, _ORDER, block]).permutation(len(design))
-        return design[int(order[place])]
+        return design[int(order[position])]
 
     def complete(self, given: Mapping[str, Condition], drawn: Mapping[str, Condition]) -> dict[str, Condition]:
         """`drawn` conditions with those that a caller has `given` in their place, or beside them."""
@@ -258,6 +227,19 @@ class VisualTask(ABC):
         """Trials number `start` to `start + count` of the sequence that `seed` names.
 
         Trial i depends on the seed and on i alone, not on how many trials are drawn.
+
+        Parameters
+        ----------
+        count : int
+        seed : int
+        start : int
+        **fixed : float or str
+            Conditions that hold for all of them.
+
+        Raises
+        ------
+        InputError
+            If a number is not possible, or a condition is unknown or impossible.
         """
         seed, start = seed_of(seed), whole("start", start, least=0)
         count = whole("trials", count, least=0)
@@ -268,7 +250,24 @@ class VisualTask(ABC):
         ]
 
     def sample(self, trials: int, *, seed: int, dt: float = 20.0, **fixed: Condition) -> TrialBatch:
-        """Draw `trials` trials at time steps of `dt` ms; conditions named in `fixed` hold for all of them."""
+        """Draw a batch of trials.
+
+        Parameters
+        ----------
+        trials : int
+            How many.
+        seed : int
+            Names the sequence whose first trials these are.
+        dt : float
+            Duration of a time step in ms.
+        **fixed : float or str
+            Conditions that hold for all of them.
+
+        Raises
+        ------
+        InputError
+            If a number is not possible, a period is shorter than a step, or a condition is unknown or impossible.
+        """
         trials, dt = whole("trials", trials, asked="draw at least 1"), check_step(dt, self)
         drawn = self.trials(trials, seed=seed, start=0, **fixed)
         return collate(drawn, dt, options=self.options, fixation_weight=self.fixation_weight)
@@ -278,9 +277,18 @@ _ORDER, _TRIAL = 1, 2  # streams of a seed
 
 
 def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fixation_weight: float = 0.1) -> TrialBatch:
-    """Put trials on a common grid of steps of `dt` ms; shorter trials are padded with steps of weight zero.
+    """Put trials on a common grid of time steps; shorter trials are padded with steps of weight zero.
 
-    A step weighs 1 where its target is not to fixate and during the decision, whose `options` are the task's.
+    A step weighs 1 where its target is not to fixate and during the decision, and `fixation_weight` elsewhere.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+    dt : float
+        Duration of a time step in ms.
+    options : tuple of int
+        The actions that compete at the decision, as the task has them.
+    fixation_weight : float
 
     Raises
     ------
@@ -290,7 +298,7 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
     lengths = [steps_before(trial.movie.duration_ms, dt) for trial in trials]
     targets = np.full((len(trials), max(lengths)), FIXATE, np.int64)
     mask = np.zeros(targets.shape, np.float32)
-    answering = np.zeros(targets.shape, np.bool_)
+    response_mask = np.zeros(targets.shape, np.bool_)
     names = dict.fromkeys(name for trial in trials for name, *_ in trial.auxiliary)
     auxiliary: dict[str, NDArray[np.int64]] = {name: np.full(targets.shape, -1, np.int64) for name in names}
     for row, (trial, length) in enumerate(zip(trials, lengths, strict=True)):
@@ -307,7 +315,7 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
             )
         if not isinstance(trial.answer, Integral) or trial.answer not in options:
             raise InputError(f"answer={trial.answer!r} of trial {row}: give one of the task's options {options}")
-        answering[row, first:last] = True
+        response_mask[row, first:last] = True
         mask[row, first:last] = 1
         for name, start, end, kind in trial.auxiliary:
             auxiliary[name][row, steps_before(start, dt) : steps_before(end, dt)] = kind
@@ -320,61 +328,8 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
         mask=mask,
         conditions={name: np.array([trial.conditions[name] for trial in trials]) for name in trials[0].conditions},
         periods={name: np.array([trial.periods.get(name, absent) for trial in trials]) for name in periods},
-        decisions=Decisions(np.array([trial.answer for trial in trials]), answering, options),
+        response_mask=response_mask,
+        answers=np.array([trial.answer for trial in trials]),
+        options=options,
         auxiliary=auxiliary,
     )
-
-
-def steps_before(time_ms: float, dt: float) -> int:
-    """How many whole steps of `dt` ms end by `time_ms`."""
-    return int(np.floor(time_ms / dt + 1e-9))
-
-
-def timeline(durations: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """{period: (start, end)} in ms for periods that follow each other.
-
-    Raises
-    ------
-    InputError
-        If a duration is a range, from which one is to be drawn before.
-    """
-    for name, duration in durations.items():
-        if not isinstance(duration, Real):
-            raise InputError(f"{name}={duration!r}: is not one duration in ms; draw it first, with draw_duration")
-    ends = np.cumsum(list(durations.values()))
-    starts = [0.0, *ends[:-1]]
-    return {name: (float(start), float(end)) for name, start, end in zip(durations, starts, ends, strict=True)}
-
-
-def draw_duration(name: str, duration: Duration, rng: np.random.Generator) -> float:
-    """A duration in ms: the fixed value, or a uniform draw between two."""
-    if isinstance(duration, tuple):
-        return float(rng.uniform(*duration))
-    return float(duration)
-
-
-def check_duration(name: str, duration: Duration, *, positive: bool = True) -> None:
-    """Raise an InputError unless `duration` (ms) is a possible one."""
-    ends = duration if isinstance(duration, tuple) else (duration, duration)
-    possible = len(ends) == 2 and all(map(is_number, ends)) and 0 <= ends[0] <= ends[1]
-    if not possible or (positive and ends[0] == 0):
-        least = "above 0" if positive else "at least 0"
-        raise InputError(f"{name}={duration!r}: give a duration {least} ms, or (shortest, longest)")
-
-
-class Timed(Protocol):
-    """Whatever has periods."""
-
-    @property
-    def timing(self) -> Mapping[str, Duration]:
-        """{period: duration in ms}."""
-
-
-def check_step(dt: float, task: Timed) -> float:
-    """Return `dt` as a float, or raise an InputError unless every period of `task` can hold a time step of `dt` ms."""
-    dt = number("dt", dt, "a time step must be above 0 ms", above=0)
-    for name, duration in task.timing.items():
-        shortest = duration[0] if isinstance(duration, tuple) else duration
-        if 0 < shortest < dt:  # a period that may last 0 ms may as well have no step
-            raise InputError(f"dt={dt:g} ms is longer than {name} can be ({shortest:g} ms); choose a smaller dt")
-    return dt

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import Display, ImageFolder
-from cordstasks.tasks.visual.base import Condition, Duration, Trial
+from cordstasks.tasks.registry import register_task
+from cordstasks.tasks.timing import Duration
+from cordstasks.tasks.visual.base import Condition, Trial
 from cordstasks.tasks.visual.delayed_match import DelayedMatchTask, different_numbers, whether
 from cordstasks.tasks.visual.morphs import (
     ALL_LINES,
@@ -28,6 +30,7 @@ from cordstasks.tasks.visual.morphs import (
 PARTS = ("all", "training", "heldout")
 
 
+@register_task
 @dataclass(frozen=True)
 class CatDogTask(DelayedMatchTask):
     """Say whether a test animal is of the sample's category: both cats, or both dogs.
@@ -39,24 +42,37 @@ class CatDogTask(DelayedMatchTask):
 
     Parameters
     ----------
-    lines : names of the morph lines that pictures are from, such as ``"tabby-hound"``; None for all.
-    heldout_lines : those that a network is not trained on.
-    levels : shares of a line's second animal.
-    boundary : the share of dog from which on a blend is a dog. No level may lie on it.
-    pictures : different pictures of each blend, which differ in place and size. Trials of one seed share them.
-    size, size_jitter : side of a picture in deg, and by which fraction it varies.
-    place_jitter : how far from the centre pictures are, at most, in deg along each axis.
-    colour : show the animals in colour.
-    stimuli_dir : a folder of pictures of your own instead, see `cordstasks.stimuli.ImageFolder`: shown as they are, `size`
-        deg large, and read again once their files have changed. A relative path is made absolute. Lines and levels are
-        then those of its table; without lines in it, all are of one line, ``"all"``.
-    part : which of your own pictures to show: ``"all"``, or for ``"training"`` four of five, or the ``"heldout"`` rest.
-    pool : names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
-    fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display : see
-        `cordstasks.tasks.visual.delayed_match.DelayedMatchTask`.
+    lines : tuple of str, optional
+        Names of the morph lines that pictures are from, such as ``"tabby-hound"``; None for all.
+    heldout_lines : tuple of str, optional
+        Those that a network is not trained on.
+    levels : tuple of float
+        Fractions of a line's second animal.
+    boundary : float
+        The fraction of dog from which on a blend is a dog. No level may lie on it.
+    pictures : int
+        Different pictures of each blend, which differ in place and size. Trials of one seed share them.
+    size, size_jitter : float
+        Side of a picture in deg, and by which fraction it varies.
+    place_jitter : float
+        How far from the centre pictures are, at most, in deg along each axis.
+    colour : bool
+        Show the animals in colour.
+    stimuli_dir : str, optional
+        A folder of pictures of your own instead, see `cordstasks.stimuli.ImageFolder`: shown as they are, `size` deg large,
+        and read again once their files have changed. A relative path is made absolute. Lines and levels are then those of
+        its table; without lines in it, all are of one line, ``"all"``.
+    part : str
+        Which of your own pictures to show: ``"all"``, or for ``"training"`` four of five, or the ``"heldout"`` rest.
+    pool : int
+        Names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
+    fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display :
+        See `cordstasks.tasks.visual.delayed_match.DelayedMatchTask`.
     """
 
     id: ClassVar[str] = "catdog"
+    report: ClassVar[Any] = "cordstasks.reports.catdog"
+    environment: ClassVar[str | None] = "CatDog"
     also: ClassVar[Mapping[str, type]] = {"test_line": str, "test_morph": float}
     decided_by: ClassVar[tuple[str, ...]] = ("test_line", "test_morph")
     run_defaults: ClassVar[Mapping[str, Any]] = {**DelayedMatchTask.run_defaults, "steps": 400}
@@ -170,8 +186,8 @@ class CatDogTask(DelayedMatchTask):
     def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:
         """One trial.
 
-        `conditions` are ``match`` (1 or 0), ``line`` and ``morph`` (share of the line's second animal) of the sample, and,
-        where they are not to be drawn, ``test_line`` and ``test_morph`` of the test.
+        `conditions` are ``match`` (1 or 0), ``line`` and ``morph`` (fraction of the line's second animal) of the sample,
+        and, where they are not to be drawn, ``test_line`` and ``test_morph`` of the test.
         """
         match = whether(conditions)
         known = self._pictures()
@@ -204,10 +220,10 @@ class CatDogTask(DelayedMatchTask):
             "match": float(sample.category == test.category),
             "morph": sample.morph,
             "line": sample.line,
-            "share": sample.share,
+            "fraction": sample.fraction,
             "test_morph": test.morph,
             "test_line": test.line,
-            "test_share": test.share,
+            "test_fraction": test.fraction,
         }
         return self._assembled(pictures, {name: picture.category for name, picture in chosen.items()}, shown, rng)
 

@@ -11,16 +11,9 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, discs, join
-from cordstasks.tasks.visual.base import (
-    FIXATE,
-    Condition,
-    Duration,
-    Trial,
-    VisualTask,
-    check_duration,
-    draw_duration,
-    timeline,
-)
+from cordstasks.tasks.batch import FIXATE
+from cordstasks.tasks.timing import Duration, check_duration, draw_duration, timeline
+from cordstasks.tasks.visual.base import Condition, Trial, VisualTask
 from cordstasks.utils.arguments import plain_fields
 
 RELEASE = 1  # the lever, on a match
@@ -34,12 +27,17 @@ class DelayedMatchTask(VisualTask):
 
     Parameters
     ----------
-    fixation, sample_time, delay, test, second_delay, second_test : durations in ms, or (shortest, longest) of a uniform
-        distribution. Without a second test (0 ms) a trial that does not match ends when it has been held through the test.
-    second_tests : share of the trials that do not match which go on to the second test; the others end with the test.
-    two_choices : answer in the test with one of two actions, match or nonmatch, and have no second test.
-    spot : diameter of the fixation spot in deg, shown whenever no picture is; 0 for none.
-    display : the screen.
+    fixation, sample_time, delay, test, second_delay, second_test : float or (float, float)
+        Durations in ms, or (shortest, longest) of a uniform distribution. Without a second test (0 ms) a trial that does not
+        match ends when it has been held through the test.
+    second_tests : float
+        Fraction of the trials that do not match which go on to the second test; the others end with the test.
+    two_choices : bool
+        Answer in the test with one of two actions, match or nonmatch, and have no second test.
+    spot : float
+        Diameter of the fixation spot in deg, shown whenever no picture is; 0 for none.
+    display : Display
+        The screen.
     """
 
     stimulus: ClassVar[str] = "sample"
@@ -64,7 +62,7 @@ class DelayedMatchTask(VisualTask):
         for name, duration in self._durations().items():
             check_duration(name, duration, positive=name in ("fixation", "sample", "test"))
         if not 0 <= self.second_tests <= 1:
-            raise InputError(f"second_tests={self.second_tests!r}: give a share from 0 to 1")
+            raise InputError(f"second_tests={self.second_tests!r}: give a fraction from 0 to 1")
         self._rest()
 
     @property
@@ -156,7 +154,8 @@ def whether(conditions: Mapping[str, Condition]) -> bool | None:
 
     Raises
     ------
-    InputError : ``match`` is neither 0 nor 1.
+    InputError
+        If ``match`` is neither 0 nor 1.
     """
     match = conditions.get("match")
     if match not in (None, 0, 1):

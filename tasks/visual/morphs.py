@@ -26,16 +26,22 @@ class Picture:
 
     Attributes
     ----------
-    line, morph : the morph line, and the share of its second animal.
-    category : 0 or 1.
-    share : of the second category.
-    stimulus : what it shows; equal where two lines meet in one animal.
+    line : str
+        The morph line.
+    morph : float
+        The fraction of its second animal.
+    category : int
+        0 or 1.
+    fraction : float
+        The fraction of the second category.
+    stimulus : str
+        What it shows; equal where two lines meet in one animal.
     """
 
     line: str
     morph: float
     category: int
-    share: float
+    fraction: float
     stimulus: str
 
 
@@ -46,10 +52,10 @@ def drawn_pictures(levels: tuple[float, ...], boundary: float) -> tuple[Picture,
     for name, (first, second) in zip(ALL_LINES, LINES, strict=True):
         ends = [float(animal not in CATS) for animal in (first, second)]
         for level in levels:
-            share = (1 - level) * ends[0] + level * ends[1]
+            fraction = (1 - level) * ends[0] + level * ends[1]
             whole = {0.0: first, 1.0: second}.get(level)
             stimulus = f"{name}@{level:g}" if whole is None else whole
-            pictures.append(Picture(name, float(level), int(share > boundary), share, stimulus))
+            pictures.append(Picture(name, float(level), int(fraction > boundary), fraction, stimulus))
     return tuple(pictures)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.stimuli import CONTROLS, Display, Numerosity, numerosity
+from cordstasks.tasks.registry import register_task
 from cordstasks.tasks.visual.base import Condition, Trial
 from cordstasks.tasks.visual.delayed_match import DelayedMatchTask, different_numbers, whether
 from cordstasks.utils.arguments import plain, plain_fields
@@ -24,6 +25,7 @@ _PICTURE = 3  # stream of a pool's seed
 _HELD_OUT = ("equal_area", "low_density", "high_density")
 
 
+@register_task
 @dataclass(frozen=True)
 class NumerosityTask(DelayedMatchTask):
     """Say whether a test display holds as many dots as the sample did.
@@ -34,22 +36,33 @@ class NumerosityTask(DelayedMatchTask):
 
     Parameters
     ----------
-    numbers : numbers of dots, of sample and test.
-    controls : kinds of display, see `cordstasks.stimuli.Numerosity`.
-    training_controls : those that a network is trained on. Those of equal area and of density are left out: on these it
-        is to show that it counts.
-    mixed_controls : the test is of any of the kinds, rather than of the sample's. In training it is, so that the number is
-        all that two displays that match have in common.
-    pictures : different pictures of each number and kind. Trials of one seed share them.
-    pool : names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
-    training_pictures : as many for a network to be trained on.
-    sampled : share of the pictures that samples are of; tests are of all.
-    fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display : see
-        `cordstasks.tasks.visual.delayed_match.DelayedMatchTask`.
-    disc, diameters, gap, total_area, total_circumference, spacings, luminance : see `cordstasks.stimuli.Numerosity`.
+    numbers : tuple of int
+        Numbers of dots, of sample and test.
+    controls : tuple of str
+        Kinds of display, see `cordstasks.stimuli.Numerosity`.
+    training_controls : tuple of str
+        Those that a network is trained on. Those of equal area and of density are left out: on these it is to show that it
+        counts.
+    mixed_controls : bool
+        The test is of any of the kinds, rather than of the sample's. In training it is, so that the number is all that two
+        displays that match have in common.
+    pictures : int
+        Different pictures of each number and kind. Trials of one seed share them.
+    pool : int
+        Names the pool that pictures are from. Sampling sets it to the seed, so two seeds share no picture.
+    training_pictures : int
+        As many for a network to be trained on.
+    sampled : float
+        Fraction of the pictures that samples are of; tests are of all.
+    fixation, sample_time, delay, test, second_delay, second_test, second_tests, two_choices, spot, display :
+        See `cordstasks.tasks.visual.delayed_match.DelayedMatchTask`.
+    disc, diameters, gap, total_area, total_circumference, spacings, luminance :
+        See `cordstasks.stimuli.Numerosity`.
     """
 
     id: ClassVar[str] = "numerosity"
+    report: ClassVar[Any] = "cordstasks.reports.numerosity"
+    environment: ClassVar[str | None] = "Numerosity"
     also: ClassVar[Mapping[str, type]] = {"test": float, "test_control": str}
     decided_by: ClassVar[tuple[str, ...]] = ("test",)
     run_defaults: ClassVar[Mapping[str, Any]] = {
@@ -95,12 +108,12 @@ class NumerosityTask(DelayedMatchTask):
             if value < 2:
                 raise InputError(f"{name}={value!r}: give a whole number of at least 2, for samples and tests differ")
         if not 0 < self.sampled <= 1:
-            raise InputError(f"sampled={self.sampled!r}: give a share above 0, at most 1")
+            raise InputError(f"sampled={self.sampled!r}: give a fraction above 0, at most 1")
         for number, control in product({min(self.numbers), max(self.numbers)}, self.controls):
             _picture(self._display(number, control), self.display, 0, 0)  # tried now, not at the first trial
 
     @property
-    def likeness(self) -> dict[str, NDArray[np.float64]]:
+    def soft_targets(self) -> dict[str, NDArray[np.float64]]:
         """Numbers around the right one are nearly right, by a factor of e less for each dot of difference."""
         weight = np.exp(-np.abs(np.subtract.outer(self.numbers, self.numbers)).astype(float))
         table = weight / weight.sum(1, keepdims=True)

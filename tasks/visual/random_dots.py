@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, RandomDots, discs, join, random_dots
-from cordstasks.tasks.visual.base import Condition, Duration, Trial, VisualTask, check_duration, draw_duration, timeline
+from cordstasks.tasks.registry import register_task
+from cordstasks.tasks.timing import Duration, check_duration, draw_duration, timeline
+from cordstasks.tasks.visual.base import Condition, Trial, VisualTask
 from cordstasks.utils.arguments import plain_fields, whole
 
 COHERENCES = (0.0, 0.032, 0.064, 0.128, 0.256, 0.512)
 
 
+@register_task
 @dataclass(frozen=True)
 class RandomDotsTask(VisualTask):
     """Say in which direction a cloud of random dots moves.
@@ -28,33 +31,46 @@ class RandomDotsTask(VisualTask):
 
     Parameters
     ----------
-    coherences : fractions of dots that move together.
-    training_coherences : those of the trials that a network learns from, as animals learn from strong motion first.
-    paired : every second trial shows the dots of the one before it in reversed order, which is motion in the opposite
-        direction with the same probabilities: what does not depend on the order of frames then says nothing about the
-        answer. Needs two opposite directions.
-    directions : in deg, 0 rightward and counter-clockwise; one action each.
-    fixation, motion, delay, choice : durations in ms, or (shortest, longest) of a uniform distribution. The experiment
-        showed motion for up to 1000 ms; the default is half of it, since every frame of motion must be simulated.
-    reaction_time : the answer may be given from motion onset on.
-    display : the screen.
-    aperture, density, speed, dot_size, sets, blur, peak : see `cordstasks.stimuli.RandomDots`.
-    spot : diameter of the fixation spot in deg; 0 for none.
-    targets : diameter of the choice targets in deg, at `target_eccentricity` deg along each direction; 0 for none.
+    coherences : tuple of float
+        Fractions of dots that move together.
+    training_coherences : tuple of float
+        Those of the trials that a network learns from, as animals learn from strong motion first.
+    paired : bool
+        Every second trial shows the dots of the one before it in reversed order, which is motion in the opposite direction
+        with the same probabilities: what does not depend on the order of frames then says nothing about the answer. Needs
+        two opposite directions.
+    directions : tuple of float
+        In deg, 0 rightward and counter-clockwise; one action each.
+    fixation, motion, delay, choice : float or (float, float)
+        Durations in ms, or (shortest, longest) of a uniform distribution. The experiment showed motion for up to 1000 ms;
+        the default is half of it, since every frame of motion must be simulated.
+    reaction_time : bool
+        The answer may be given from motion onset on.
+    display : Display
+        The screen.
+    aperture, density, speed, dot_size, sets, blur, peak :
+        See `cordstasks.stimuli.RandomDots`.
+    spot : float
+        Diameter of the fixation spot in deg; 0 for none.
+    targets : float
+        Diameter of the choice targets in deg, at `target_eccentricity` deg along each direction; 0 for none.
     """
 
     id: ClassVar[str] = "rdm"
     stimulus: ClassVar[str] = "motion"
     stationary: ClassVar[bool] = True
+    report: ClassVar[Any] = "cordstasks.reports.random_dots"
+    environment: ClassVar[str | None] = "RandomDots"
     run_defaults: ClassVar[Mapping[str, Any]] = {
         "trials": 480,  # each a movie of its own, which is what takes the time
         "areas": 1,  # early areas keep place and see motion, as those do that drive MT
         "side": 8,
         "heldout": 420,
         "validation": 64,
-        "steps": 1000,
-        "batch": 128,
+        "steps": 1500,
+        "batch": 64,  # mixed trials are new in every batch, so more batches serve better than larger ones
         "learning_rate": 4e-3,
+        "tau": 50.0,  # ms; the evidence is in products of inputs 40 ms apart, which slower units blur
     }
     quick_defaults: ClassVar[Mapping[str, Any]] = {
         "trials": 160,
@@ -149,18 +165,18 @@ class RandomDotsTask(VisualTask):
         return RandomDots(coherence=coherence, direction=direction, **shared)
 
     def _background(self, *, spot: bool) -> NDArray[np.uint8]:
-        places = []
+        shown = []
         if self.targets:
             angles = np.deg2rad(self.directions)
-            places += [
+            shown += [
                 (self.target_eccentricity * np.cos(angle), self.target_eccentricity * np.sin(angle), self.targets)
                 for angle in angles
             ]
         if self.spot and spot:
-            places.append((0.0, 0.0, self.spot))
-        if not places:
+            shown.append((0.0, 0.0, self.spot))
+        if not shown:
             return np.zeros((self.display.pixels, self.display.pixels, 1), np.uint8)
-        x, y, diameter = np.array(places).T
+        x, y, diameter = np.array(shown).T
         return discs(self.display, x, y, diameter)
 
     def trial(self, conditions: Mapping[str, Condition], rng: np.random.Generator) -> Trial:

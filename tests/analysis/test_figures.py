@@ -1,8 +1,11 @@
+import xml.etree.ElementTree
 from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
@@ -245,10 +248,35 @@ def test_save_writes_a_png_or_leaves_the_old_one(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("name", ["learning", "contact sheet"])
+def test_the_same_figure_gives_the_same_bytes(kind, name, tmp_path, monkeypatch):
+    for number, date in enumerate(("0", "86400")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", date)  # matplotlib's clock, where it writes a date
+        figures.save(FIGURES[name](), tmp_path / f"{number}.{kind}")
+    first, second = ((tmp_path / f"{number}.{kind}").read_bytes() for number in range(2))
+    assert first == second
+    assert b"1970" not in first
+
+
+def test_text_stays_text_in_svg_and_pdf(tmp_path):
+    rc = dict(rcParams)
+    for name in ("a.svg", "a.PDF"):
+        figures.save(figures.learning_curve(*_learning()), tmp_path / name)
+    assert dict(rcParams) == rc
+    drawn = "".join(xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot().itertext())
+    assert "cross-entropy (nats)" in drawn
+    pdf = (tmp_path / "a.PDF").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type3" not in pdf
+    assert b"/Type42" in pdf or b"/TrueType" in pdf or b"/CIDFontType2" in pdf
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: figures.save(figures.new_figure(2, 2), "a.pdf"), "path is a.pdf.*end in .png"),
+        (lambda: figures.save(Figure(), "a.jpg"), r"path=a\.jpg: .* end in \.png, \.svg or \.pdf"),
+        (lambda: figures.save(Figure(), "png"), r"path=png: .* end in \.png, \.svg or \.pdf"),
         (lambda: figures.psychometric([], *_psychometric()[1:]), "signed has no rows"),
         (lambda: figures.learning_curve([1, 2], [0.5], [1], [0.5]), "train_loss has 1 trials but steps has 2"),
         (lambda: figures.contact_sheet(_sheet(), ["a"], list("vwxyz"), ""), "row_labels has 1 labels for 3"),

@@ -23,15 +23,17 @@ from cordstasks.cordsnet.engines.layers import LayerSteps
 from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend.frontend import STEP_MS, WARMUP_MS
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
-from cordstasks.training import visual as training
 from cordstasks.training.distillation import Teacher
-from cordstasks.training.visual import TrainSettings, TrialSet, train, trial_set
+from cordstasks.training.settings import VisualSettings
+from cordstasks.training.trials import TrialSet, trial_set
+from cordstasks.training.visual import train
 from cordstasks.utils.run_folder import RunFolder
+from helpers import ctrl_c
 
 Maker = Callable[..., CordsNet]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -233,7 +235,7 @@ class TestWholeStepsWithoutADevice:
             rates = [r.clone().contiguous(memory_format=torch.channels_last) for r in start[:depth]]
             totals = [torch.full_like(rates[area], 0.5) for area in read]
             with torch.no_grad():
-                states = [start, *network.run(start, x, steps + 1)]
+                states = [start, *network.run(start, network.drive(x), steps + 1)]
             simulator.step_summed(rates, drives, totals, steps)
             for total, area in zip(totals, read, strict=True):
                 shown = [torch.full_like(total, 0.5), *(state[area] for state in states[1 : steps + 1])]
@@ -362,26 +364,25 @@ def test_features_are_the_definition_s_on_the_cpu(random_network: Maker, tmp_pat
         Movie(frames, [0.0, 12.0, 22.0], duration_ms=40.0),
         Movie(frames[::-1], [0.0, 8.0, 20.0], duration_ms=24.0),
     ]
-    blank = torch.zeros(1, 3, 32, 32)
     expected = torch.zeros(2, 5, 128 * 4 * 4)
     with torch.no_grad():
         for trial, movie in enumerate(movies):
-            *_, rates = network.run(network.zero_state(1), blank, 100)
+            *_, rates = network.run(network.zero_state(1), network.drive(None), 100)
             shown = network.preprocess(movie.frames)
-            *_, rates = network.run(rates, shown[movie.at([0.0])], round(WARMUP_MS / STEP_MS))
+            *_, rates = network.run(rates, network.drive(shown[movie.at([0.0])]), round(WARMUP_MS / STEP_MS))
             for step in range(int(movie.duration_ms / STEP_MS)):
-                rates = network.step(rates, network.stem(shown[movie.at([step * STEP_MS])]))
+                rates = network.step(rates, network.drive(shown[movie.at([step * STEP_MS])]))
                 expected[trial, step // 4] += rates[-1][0].flatten() / 4
     # a network of its own, since the front-end moves the one that it is given
     front_end = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)
     features = front_end.features(movies, dt=8.0)
-    assert features.accounts.simulated > 0
+    assert features.cost.simulated > 0
     ours = features.to(front_end.device).take(slice(0, 2))
     assert ours.device.type == device
     torch.testing.assert_close(ours.cpu(), expected, rtol=2**-11 + 1e-4, atol=1e-4)  # kept in half precision
     again = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)
     kept = again.features(movies, dt=8.0)
-    assert kept.accounts.simulated == 0
+    assert kept.cost.simulated == 0
     assert torch.equal(kept.take(slice(0, 2)), features.take(slice(0, 2)))
 
 
@@ -400,42 +401,33 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
         mask=mask,
         conditions={"side": answers},
         periods={"motion": np.tile([40.0, 100.0], (count, 1))},
+        response_mask=targets > 0,
+        answers=answers,
+        options=(1, 2),
     )
     rows = torch.from_numpy(features.reshape(-1, 5).astype(np.float16))
     index = torch.arange(count * 6).reshape(count, 6)
-    return trial_set(Features(rows, index, Accounts()), batch, device, tasks.get("rdm"))
+    return trial_set(Features(rows, index, Cost()), batch, device, tasks.get("rdm"))
 
 
 @pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("device", DEVICES)
-def test_an_interrupted_training_continues_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, taught: bool
-) -> None:
+def test_an_interrupted_training_continues_to_the_same_weights(tmp_path: Path, device: str, taught: bool) -> None:
     where = torch.device(device)
     data = trials(30, 1, where), trials(20, 2, where)
-    settings = TrainSettings(steps=14, batch=8, learning_rate=0.01, mix=taught, evaluate_every=4, seed=3)
+    settings = VisualSettings("rdm", steps=14, batch=8, learning_rate=0.01, mix=taught, evaluate_every=4, seed=3)
     square = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).to(where)
     teacher = Teacher(square[0], square, square - square.T, (1,)) if taught else None
-    step, calls = training._step, [0]
-
-    def stopping(*arguments: Any) -> float:
-        calls[0] += 1
-        if calls[0] == stop:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    monkeypatch.setattr(training, "_step", stopping)
     finals = []
-    for name, stops in (("whole", [0]), ("pieces", [6, 5, 0])):
+    for name, stops in (("whole", [None]), ("pieces", [5, 4, None])):
         folder = tmp_path / name
         folder.mkdir()
         for stop in stops:
-            calls[0] = 0
             rnn = RNN(5, 11, 3, noise=0.05, generator=torch.Generator().manual_seed(0))
             model = MultiAreaModel(rnn, 5).to(where)
             arguments = (model, *data, settings, RunFolder(folder))
-            if stop:
-                with pytest.raises(KeyboardInterrupt):
+            if stop is not None:
+                with ctrl_c(stop), pytest.raises(KeyboardInterrupt):
                     train(*arguments, teacher=teacher, save_seconds=-1.0)
             else:
                 assert train(*arguments, teacher=teacher, save_seconds=-1.0)["steps"] == 14

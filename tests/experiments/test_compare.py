@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cordstasks import compare, tasks
-from cordstasks.experiments.comparison import common_trials, trajectories
+from cordstasks.experiments.groups import common_trials, rates_of
 from cordstasks.rnn import RNN
-from cordstasks.utils.command_line import run_command
-
-
-def output_of(*words: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        run_command(lambda: compare.main(words))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
+from helpers import printed_by, read, refused
 
 
 @pytest.mark.parametrize("name", tasks.abstract_names())
 def test_common_trials_have_no_noise_no_repeats_and_one_course(name: str):
-    inputs, conditions = common_trials(tasks.get(name), 12, dt=20.0)
-    again, _ = common_trials(tasks.get(name), 12, dt=20.0)
-    np.testing.assert_array_equal(inputs, again)
-    assert len({row.tobytes() for row in inputs}) == len(inputs) <= 12
-    assert all(len(values) == len(inputs) for values in conditions.values())
+    trials, again = (common_trials(tasks.get(name), 12, dt=20.0) for _ in range(2))
+    inputs = trials.inputs
+    assert inputs is not None
+    np.testing.assert_array_equal(inputs, again.inputs)
+    assert len({row.tobytes() for row in inputs}) == len(inputs) == len(trials) <= 12
+    assert all(len(values) == len(inputs) for values in trials.conditions.values())
+    assert trials.steps == inputs.shape[1]
     steps = np.abs(np.diff(inputs, axis=1)).sum(2) > 1e-6  # without noise inputs change at the ends of periods only
     assert steps.sum(1).max() <= 4
 
 
 def test_common_trials_hold_durations_at_their_middle_and_leave_other_pairs_of_numbers_alone():
     task = tasks.get("parametric-wm", differences=(22, 24), delay=(200.0, 400.0), first=(15.0, 65.0))
-    inputs, conditions = common_trials(task, 12, dt=10.0)
-    assert inputs.shape[1] == (100 + 40 + 300 + 100 + 100) / 10
+    trials = common_trials(task, 12, dt=10.0)
+    conditions = trials.conditions
+    assert trials.steps == (100 + 40 + 300 + 100 + 100) / 10
     assert set(np.abs(conditions["f1"] - conditions["f2"])) == {22, 24}
 
 
 def test_trajectories_are_the_noise_free_rates():
     network = RNN(2, 7, 1, noise=3.0)
     inputs = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
-    first, second = trajectories(network, inputs), trajectories(network, inputs)
+    first, second = rates_of(network, inputs), rates_of(network, inputs)
     np.testing.assert_array_equal(first, second)
     weights = {name: value.detach().numpy() for name, value in network.named_parameters()}
     x = np.zeros((4, 7))
@@ -60,11 +52,10 @@ def test_trajectories_are_the_noise_free_rates():
 def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Path):
     words = ["--tasks", "perceptual-dm", "--connectivities", "full", "conv", "sparse", "--seeds", "0:2", "--units", "36"]
     words += ["--permutations", "2", "--out", str(tmp_path / "out")]
-    code, out, err = output_of(*words)
-    assert code == 0, err
+    out = printed_by(compare.main, *words)
     folder = tmp_path / "out" / "perceptual-dm"
     assert {p.name for p in folder.glob("*.png")} == {"distances.png", "embedding.png", "tree.png", "trajectories.png"}
-    result = json.loads((tmp_path / "out" / "summary.json").read_text())["tasks"]["perceptual-dm"]
+    result = read(tmp_path / "out")["tasks"]["perceptual-dm"]
     assert [row["trained"] for row in result["networks"]] == [2, 2, 2]
     assert [row["other"] for row in result["closer_to_full"]] == ["sparse"]
     assert "convolutional networks' distance to full ones" in out
@@ -72,23 +63,17 @@ def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Pa
     rows = list(csv.DictReader((folder / "conditions.csv").read_text().splitlines()))
     recording = np.random.default_rng(0).normal(size=(len(rows), 51, 9))
     np.save(tmp_path / "v4.npy", recording)
-    code, out, err = output_of(*words, "--recording", str(tmp_path / "v4.npy"))
-    assert code == 0, err
-    assert "recording" in out
+    assert "recording" in printed_by(compare.main, *words, "--recording", tmp_path / "v4.npy")
     assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("networks.pt")}  # not trained again
     np.save(tmp_path / "v4.npy", recording[:, 1:])
-    code, _, err = output_of(*words, "--recording", str(tmp_path / "v4.npy"))
-    assert code == 2
-    assert "has shape" in err
-    code, _, err = output_of(*words, "--steps", "7")
-    assert code == 2
-    assert "holds networks of other settings; use another folder" in err
+    assert "has shape" in refused(compare.main, *words, "--recording", tmp_path / "v4.npy")
+    assert "holds networks of other settings; use another folder" in refused(compare.main, *words, "--steps", "7")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--tasks", "dmz"), "task 'dmz' is unknown; did you mean 'dms'?"),
+        (("--tasks", "dmss"), "task 'dmss' is unknown; did you mean 'dms'?"),
         (("--connectivities", "dense"), "connectivity 'dense' is unknown"),
         (("--activations", "sigmoid"), "activation 'sigmoid' is unknown"),
         (("--alpha", "1.5"), "--alpha 1.5: give a number from 0 to 1"),
@@ -97,6 +82,4 @@ def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Pa
     ],
 )
 def test_one_line_says_what_is_wrong(words: tuple[str, ...], message: str):
-    code, _, err = output_of(*words)
-    assert code == 2
-    assert err.strip().startswith(f"error: {message}")
+    assert refused(compare.main, *words).startswith(message)

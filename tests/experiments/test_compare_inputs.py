@@ -13,11 +13,12 @@ import torch
 
 from cordstasks.compare import main
 from cordstasks.errors import InputError
-from cordstasks.experiments import comparison as comparing
 from cordstasks.experiments.recording import read_recording
+from cordstasks.runs import abstract
 from cordstasks.runs.abstract import WEIGHTS
 from cordstasks.training.abstract import Trainer
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.training.settings import AbstractSettings
+from cordstasks.utils.interrupt import Interrupted
 from cordstasks.utils.run_folder import RunFolder
 
 C, T, N = 6, 51, 9  # conditions and times of perceptual-dm, and neurons
@@ -41,7 +42,7 @@ def only(conditions: int) -> np.ndarray:
 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "carry_out", lambda *_, **__: pytest.fail("trained before everything was checked"))
+    monkeypatch.setattr(abstract, "carry_out", lambda *_, **__: pytest.fail("trained before everything was checked"))
 
 
 BAD: dict[str, tuple[Any, str]] = {
@@ -143,9 +144,9 @@ def networks() -> Maker:
 
     def write(out: Path, *, learned: bool = True, task: str = "perceptual-dm") -> None:
         for connectivity in ("full", "conv"):
-            settings = Settings(task, connectivity, units=16, seeds=(3, 4), steps=5)
+            settings = AbstractSettings(task, connectivity=connectivity, units=16, seeds=(3, 4), steps=5)
             run = RunFolder(out / "networks" / f"{task}-{connectivity}-relu")
-            run.start({**settings.as_dict(), "environment": {}})
+            run.start(settings, environment={})
             run.save(WEIGHTS, {"seeds": [3, 4], "networks": Trainer(settings).best.state_dict()})
             rows = [
                 {"seed": seed, "state": "unfinished", "learned": learned, "score": 0.5, "steps": 5}
@@ -243,12 +244,12 @@ class TestComparisons:
             (["--tasks", "dms", "perceptual-dm", "dms"], "--tasks dms perceptual-dm dms: dms comes twice"),
             (["--activations", "relu", "tanh", "relu"], "--activations relu tanh relu: relu comes twice"),
             (["--seeds", "0,1,0"], r"seeds=\(0, 1, 0\): give one or more different seeds"),
-            (["--seeds", "2:2"], r"seeds=\(\): give one or more different seeds"),
+            (["--seeds", "2:2"], "--seeds 2:2: write 0:32 for 0 to 31"),
             (["--seeds", "0:9999999999"], "--seeds 0:9999999999: are 9999999999 networks; give at most"),
             (["--units", "7"], "units=7: no square maps of at least 3 x 3 hold them"),
             (["--units", "1", "--connectivities", "full", "lowrank"], "rank=2: must be from 1 to the number of units, 1"),
             (["--units", "400", "--connectivities", "full"], "units=400: task perceptual-dm has only 306 samples"),
-            (["--steps", "0"], "steps=0: must be a whole number of at least 1"),
+            (["--steps", "0"], "steps=0: give a whole number of at least 1"),
             (["--device", "gpu"], "device 'gpu' is unknown"),
             (["--device", "cuda:99"], "device 'cuda:99': this machine has"),
             (["--out", ""], "argument --out: is empty; name a file or folder"),
@@ -263,10 +264,11 @@ class TestComparisons:
 def test_the_device_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     used = []
 
-    def noting(settings: Any, run: Any, device: Any, **_: Any) -> None:
+    def noting(settings: Any, run: Any, device: torch.device, **_: Any) -> None:
         used.append(device)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparing, "carry_out", noting)
-    assert main([*WORDS, "--device", "cpu:0", "--out", str(tmp_path)]) == 130
+    monkeypatch.setattr(abstract, "carry_out", noting)
+    with pytest.raises(Interrupted, match=f"the same command, from {tmp_path}"):
+        main([*WORDS, "--device", "cpu:0", "--out", str(tmp_path)])
     assert used == [torch.device("cpu:0")]

@@ -13,9 +13,10 @@ from neurogym.core import TrialEnv
 
 from cordstasks.stimuli import Display, Movie
 from cordstasks.tasks import Trial, VisualTask, register
-from cordstasks.tasks.environments.registration import ABSTRACT_ENVIRONMENTS, ENVIRONMENTS
-from cordstasks.tasks.environments.visual import VisualEnvironment
-from cordstasks.tasks.visual.base import Condition, Duration, timeline
+from cordstasks.tasks.environments.registration import environments
+from cordstasks.tasks.environments.visual import VisualEnv
+from cordstasks.tasks.timing import Duration, timeline
+from cordstasks.tasks.visual.base import Condition
 
 register()
 
@@ -44,11 +45,17 @@ VISUAL: dict[str, list[dict[str, Any]]] = {
     "CatDog": DELAYED_MATCH,
     "MemorySaccade": [
         {"fixation": 100.0, "cue": 60.0, "response": 20.0, "delays": (30.0, 70.0)},
-        {"fixation": (20.0, 90.0), "cue": (20.0, 90.0), "response": (25.0, 90.0), "delays": (45.0,), "places": (0.0, 90.0)},
+        {
+            "fixation": (20.0, 90.0),
+            "cue": (20.0, 90.0),
+            "response": (25.0, 90.0),
+            "delays": (45.0,),
+            "locations": (0.0, 90.0),
+        },
     ],
 }
 ABSTRACT: dict[str, list[dict[str, Any]]] = {
-    name.split("/")[1][: -len("-v0")]: [{}, {"catch": 0.5}, {"catch": 0.99}] for name in ABSTRACT_ENVIRONMENTS
+    name.split("/")[1][: -len("-v0")]: [{}, {"catch": 0.5}, {"catch": 0.99}] for name in environments(abstract=True)
 }
 EVERY = [(name, settings) for name, choices in (VISUAL | ABSTRACT).items() for settings in choices]
 
@@ -73,7 +80,8 @@ def assert_right(environment: TrialEnv) -> bool:
 
 
 def test_every_environment_is_tried():
-    assert {f"cordstasks/{name}-v0" for name in VISUAL | ABSTRACT} == {*ENVIRONMENTS, *ABSTRACT_ENVIRONMENTS}
+    known = {*environments(abstract=False), *environments(abstract=True)}
+    assert {f"cordstasks/{name}-v0" for name in VISUAL | ABSTRACT} == known
 
 
 @pytest.mark.parametrize("abort", [False, True])
@@ -158,6 +166,6 @@ class EarlyTask(VisualTask):
 
 @pytest.mark.parametrize("go", [0, 1])
 def test_a_task_of_ones_own(go: int):
-    environment = VisualEnvironment(EarlyTask(), rewards=PAID, abort=True)
+    environment = VisualEnv(EarlyTask(), rewards=PAID, abort=True)
     environment.reset(seed=1, options={"conditions": {"go": go}})
     assert assert_right(environment) == bool(go)

@@ -116,22 +116,22 @@ class TestFeatures:
         expected = torch.cat([features.take(slice(None)) for features in alone], 2)
         # noise movies change too fast for anything to settle; so nothing is copied, and nothing differs
         assert torch.equal(joined.take(slice(None)), expected)
-        assert joined.accounts.simulated == alone[0].accounts.simulated
+        assert joined.cost.simulated == alone[0].cost.simulated
 
     def test_settled_states_are_copied_for_every_area(self, make: Callable[..., FrontEnd], settling: CordsNet):
         still = [Movie(movies()[0].frames[:1], [0.0], duration_ms=400.0)]
         options = {"areas": (0, 1, 3), "side": 2}
         copied = make(settling, tolerance=1e-3, **options).features(still, dt=20)
         whole = make(settling, **options).features(still, dt=20)
-        assert copied.accounts.simulated < whole.accounts.simulated
+        assert copied.cost.simulated < whole.cost.simulated
         assert len(copied.rows) < len(whole.rows)
         ours, theirs = (features.take(slice(None))[0] for features in (copied, whole))
         error = (ours - theirs).norm(dim=1) / theirs.norm(dim=1)
-        assert float(error.max()) < 3 * copied.accounts.bound + 2 * HALF
+        assert float(error.max()) < 3 * copied.cost.bound + 2 * HALF
 
     def test_a_lower_area_settles_without_asking_those_above(self, make: Callable[..., FrontEnd], settling: CordsNet):
         still = [Movie(movies()[0].frames[:1], [0.0], duration_ms=400.0)]
-        costs = [make(settling, areas=area, tolerance=1e-3).features(still, dt=20).accounts.simulated for area in (0, 3)]
+        costs = [make(settling, areas=area, tolerance=1e-3).features(still, dt=20).cost.simulated for area in (0, 3)]
         assert costs[0] < costs[1]
 
     @pytest.mark.parametrize("side", [1, 2, 3, 5, np.int64(4)])
@@ -219,7 +219,7 @@ class TestTheFrontEnd:
     def test_the_bank_keeps_them(self, make: Callable[..., FrontEnd], tmp_path: Path):
         options = {"areas": (1, 3), "side": 3, "bank": tmp_path / "bank"}
         first, again = (make(**options).features(movies(), dt=8) for _ in range(2))
-        assert (first.accounts.simulated > 0, again.accounts.simulated) == (True, 0)
+        assert (first.cost.simulated > 0, again.cost.simulated) == (True, 0)
         assert torch.equal(first.rows, again.rows)
         assert first.blocks == again.blocks == (64 * 9, 128 * 9)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from cordstasks.bank import main
 from cordstasks.errors import InputError
@@ -23,14 +26,14 @@ def shard_of(seed: int, *, rows: int = 5, units: int = 3) -> Shard:
     return Shard(
         rng.normal(size=(rows, units)).astype(np.float16),
         rng.integers(-1, rows, (2, 4)).astype(np.int32),
-        {"asked": 12, "simulated": 7, "bound": 0.1 + 0.2},
+        {"requested": 12, "simulated": 7, "bound": 0.1 + 0.2},
     )
 
 
 def same(one: Shard | None, other: Shard) -> bool:
     return (
         one is not None
-        and one.accounts == other.accounts
+        and one.cost == other.cost
         and (one.rows.dtype, one.index.dtype) == (np.float16, np.int32)
         and np.array_equal(one.rows, other.rows)
         and np.array_equal(one.index, other.index)
@@ -80,6 +83,47 @@ class TestReadingAndWriting:
             bank.read("a")
 
 
+class TestFormat:
+    def test_any_reader_of_safetensors_reads_it(self, bank: Bank):
+        bank.write("a", shard_of(1))
+        with safe_open(bank.path("a"), "np") as file:
+            assert set(file.keys()) == {"rows", "index"}
+            assert np.array_equal(file.get_tensor("rows"), shard_of(1).rows)
+            assert np.array_equal(file.get_tensor("index"), shard_of(1).index)
+            about = json.loads(file.metadata()["cordstasks"])
+        assert about["version"] == 3
+        assert about["cost"] == shard_of(1).cost == bank.cost(bank.path("a"))
+
+    def test_the_same_shard_gives_the_same_bytes(self, bank: Bank):
+        for key in "ab":
+            bank.write(key, shard_of(1))
+        assert bank.path("a").read_bytes() == bank.path("b").read_bytes()
+
+    def test_arrays_of_any_layout_and_without_rows(self, bank: Bank):
+        full = shard_of(1, rows=6, units=4)
+        for key, shard in (
+            ("transposed", Shard(np.asfortranarray(full.rows), np.asfortranarray(full.index), full.cost)),
+            ("a part", Shard(full.rows[::2, 1:], full.index[:, ::3], full.cost)),
+            ("empty", Shard(full.rows[:0], full.index[:, :0], {})),
+        ):
+            bank.write(key, shard)
+            assert same(bank.read(key), shard), key
+
+    def test_files_of_other_versions_and_makers_are_not_taken(self, bank: Bank, monkeypatch: pytest.MonkeyPatch):
+        with monkeypatch.context() as patch:
+            patch.setattr("cordstasks.frontend.bank.VERSION", 4)
+            bank.write("newer", shard_of(1))
+            assert same(bank.read("newer"), shard_of(1))
+        arrays = {"rows": shard_of(1).rows, "index": shard_of(1).index}
+        save_file(arrays, bank.path("foreign"))
+        save_file(arrays, bank.path("unsealed"), metadata={"cordstasks": json.dumps({"version": 3, "cost": {}})})
+        bank.path("older").write_bytes(b"cordstasks bank 2\n" + bytes(200))
+        for key in ("newer", "foreign", "unsealed", "older"):
+            assert bank.read(key) is None, key
+            assert bank.cost(bank.path(key)) is None, key
+        assert bank.damaged == 4
+
+
 class TestDamage:
     def test_any_changed_byte_is_noticed(self, bank: Bank):
         bank.write("a", shard_of(1))
@@ -121,15 +165,15 @@ class TestDamageInTheList:
         bank.write("bad", shard_of(2))
         path = bank.path("bad")
         content = path.read_bytes()
-        body = len(content) - 32 - shard_of(2).rows.nbytes - shard_of(2).index.nbytes
+        head = len(content) - shard_of(2).rows.nbytes - shard_of(2).index.nbytes
         for bit in range(8 * len(content)):
             wrong = bytearray(content)
             wrong[bit // 8] ^= 1 << bit % 8
             path.write_bytes(wrong)
-            assert (bank.accounts(path) is None) == (bit // 8 < body), f"bit {bit}"
+            assert (bank.cost(path) is None) == (bit // 8 < head), f"bit {bit}"
         for length in (*range(len(content)), len(content) + 1):
             path.write_bytes((content + b"\0")[:length])
-            assert bank.accounts(path) is None
+            assert bank.cost(path) is None
         assert main(["--bank", str(bank.folder)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[-1] == "damaged" for line in lines if line.startswith(("good", "bad"))].count(True) == 1
@@ -306,7 +350,7 @@ for turn in range(150):
     if shard is None:
         bank.write(str(key), Shard(np.full((20000, 3), key, np.float16), np.full((2, 4), key, np.int32), {"key": key}))
     else:
-        assert (shard.rows == key).all() and (shard.index == key).all() and shard.accounts == {"key": key}
+        assert (shard.rows == key).all() and (shard.index == key).all() and shard.cost == {"key": key}
 assert bank.damaged == 0
 """
         # in different orders over the same keys, in a bank with room for nine of the eleven
@@ -328,13 +372,13 @@ class TestCommand:
         os.utime(bank.files()[0], (then, then))
         assert main(["--bank", str(bank.folder)]) == 0
         heading, first, files, steps = capsys.readouterr().out.splitlines()
-        asked, simulated, bound = (shard_of(1, rows=1).accounts[name] for name in ("asked", "simulated", "bound"))
-        assert heading.split() == ["file", "size", "last", "used", "asked", "simulated", "error", "of", "copies"]
+        requested, simulated, bound = (shard_of(1, rows=1).cost[name] for name in ("requested", "simulated", "bound"))
+        assert heading.split() == ["file", "size", "last", "used", "requested", "simulated", "error", "of", "copies"]
         assert first.startswith("0123456789abcdef       2.0 MB  2024-02-29 13:05 ")
-        assert first.split()[-3:] == [f"{asked:.0f}", f"{simulated:.0f}", f"{bound:.1e}"]
+        assert first.split()[-3:] == [f"{requested:.0f}", f"{simulated:.0f}", f"{bound:.1e}"]
         assert files == f"{bank.folder}: 1 files, 2.0 MB"
         assert steps.startswith(
-            f"steps of 2 ms: {asked:.0f} asked for, {simulated:.0f} simulated ({simulated / asked:.0%}); "
+            f"steps of 2 ms: {requested:.0f} requested, {simulated:.0f} simulated ({simulated / requested:.0%}); "
         )
         assert f"at most {bound:.1e} of the activity" in steps
         assert len(bank.files()) == 1

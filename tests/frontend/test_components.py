@@ -13,7 +13,7 @@ from torch import Tensor
 from cordstasks import model
 from cordstasks.frontend import Features, components
 from cordstasks.frontend.components import block_factors, from_rows, leading, mean_of
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import principal_components
 
 UNITS = 400
@@ -51,7 +51,7 @@ def angle(ours: Tensor, theirs: Tensor) -> float:
 
 def features_of(rows: Tensor, blocks: tuple[int, ...] = ()) -> tuple[Features, Tensor]:
     index = torch.arange(len(rows)).view(-1, 20)
-    return Features(rows, index, Accounts(), blocks), torch.ones_like(index, dtype=torch.bool)
+    return Features(rows, index, Cost(), blocks), torch.ones_like(index, dtype=torch.bool)
 
 
 class TestLeading:

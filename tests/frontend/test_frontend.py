@@ -15,31 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from cordstasks.cordsnet import CordsNet, Preprocessing, save
-from cordstasks.cordsnet.network import set_weight
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend import frontend as module
 from cordstasks.frontend.bank import Bank, Shard
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.stimuli import Movie
 from cordstasks.utils.devices import resolve
+from helpers import settling_cordsnet, tiny_cordsnet
 
 HALF = 2.0**-11  # largest relative rounding error of a float16
-
-
-def small_network(**options: Any) -> CordsNet:
-    """A CordsNet-R2 at 32 px that settles; the same numbers each time."""
-    generator = torch.Generator().manual_seed(3)
-    made = CordsNet(2, **{"classes": 3, "image_size": 32, **options})
-    with torch.no_grad():
-        for name, part in made.named_modules():
-            if hasattr(part, "parametrizations"):
-                spread = (0.5 if "area_conv" in name else 1.0) / part.weight[0].numel() ** 0.5
-                set_weight(part, spread * torch.randn(part.weight.shape, generator=generator))
-        for bias in made.conv_bias:
-            bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
-        made.out_fc.bias.zero_()
-    return made.eval()
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +35,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def network() -> CordsNet:
-    return small_network()
+    return settling_cordsnet(0.5)
 
 
 @pytest.fixture
@@ -94,7 +79,7 @@ class TestFeatures:
         rows = rng.normal(3, 2, (6, 4)).astype(np.float16)
         index = np.array([[0, 1, 1, 5, 4], [2, 2, 0, -1, -1], [3, 3, 3, 3, -1]])
         whole = np.where(index[..., None] >= 0, rows[index].astype(np.float64), 0)
-        return Features(torch.from_numpy(rows), torch.from_numpy(index), Accounts()), whole
+        return Features(torch.from_numpy(rows), torch.from_numpy(index), Cost()), whole
 
     def test_sizes(self, stored: tuple[Features, NDArray[np.float64]]):
         features, whole = stored
@@ -118,7 +103,7 @@ class TestFeatures:
         rng = np.random.default_rng(3)
         rows = rng.normal(50, 0.5, (20_000, 2)).astype(np.float16)  # more than are summed at a time, far from zero
         index = rng.integers(0, len(rows), (300, 111))
-        mean, deviation = Features(torch.from_numpy(rows), torch.from_numpy(index), Accounts()).statistics()
+        mean, deviation = Features(torch.from_numpy(rows), torch.from_numpy(index), Cost()).statistics()
         whole = rows[index].astype(np.float64).reshape(-1, 2)
         np.testing.assert_allclose(mean.numpy(), whole.mean(0), rtol=1e-6)
         np.testing.assert_allclose(deviation.numpy(), whole.std(0), rtol=1e-4)
@@ -157,10 +142,10 @@ def doubled(network: CordsNet) -> None:
 
 CHANGES: dict[str, Callable[[CordsNet], Any]] = {
     "in place": doubled,
-    "other weights": lambda network: network.load_state_dict(CordsNet(2, classes=3, image_size=32).state_dict()),
+    "other weights": lambda network: network.load_state_dict(tiny_cordsnet().state_dict()),
     "half": lambda network: network.half(),
     "double": lambda network: network.double(),
-    "alpha": lambda network: setattr(network, "alpha", 0.9),
+    "tau": lambda network: setattr(network, "tau", 4.0),
 }
 CALLERS_CHANGES = {
     **CHANGES,
@@ -176,7 +161,7 @@ class TestACallersNetwork:
     )
     def test_what_becomes_of_it_changes_nothing(self, whose: str, change: str, tmp_path: Path):
         """Nor does what becomes of the network that the front-end shows."""
-        given, movies = small_network(), noise_movies(1)
+        given, movies = settling_cordsnet(0.5), noise_movies(1)
         front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
         digest, before = front_end.digest(), front_end.features(movies, dt=8).rows.clone()
         CALLERS_CHANGES[change](given if whose == "caller's" else front_end.network)
@@ -184,12 +169,12 @@ class TestACallersNetwork:
         torch.testing.assert_close(front_end.features(movies, dt=8).rows, before, rtol=0, atol=0)
         assert front_end.digest() == digest
         # so the bank names them rightly, too
-        again = FrontEnd(small_network(), device="cpu", bank=tmp_path, tolerance=0).features(movies, dt=8)
-        assert again.accounts.simulated == 0
+        again = FrontEnd(settling_cordsnet(0.5), device="cpu", bank=tmp_path, tolerance=0).features(movies, dt=8)
+        assert again.cost.simulated == 0
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
     def test_it_stays_as_it_is(self, dtype: torch.dtype):
-        given = small_network().to(dtype)
+        given = settling_cordsnet(0.5).to(dtype)
         state = {name: value.clone() for name, value in given.state_dict().items()}
         front_end = FrontEnd(given, device="cpu", bank=False, tolerance=0)
         front_end.features(noise_movies(1), dt=8)
@@ -198,17 +183,17 @@ class TestACallersNetwork:
             assert value.dtype == dtype
             assert torch.equal(value, state[name])
         assert front_end.network is not given
-        assert front_end.digest() == FrontEnd(small_network().to(dtype).float(), device="cpu", bank=False).digest()
+        assert front_end.digest() == FrontEnd(settling_cordsnet(0.5).to(dtype).float(), device="cpu", bank=False).digest()
 
 
 class TestWhatIsKept:
     def test_the_second_time_nothing_is_simulated(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         movies = noise_movies(3)
         first = make().features(movies, dt=8)
-        assert (first.accounts.asked, first.accounts.simulated) == (12 + 16 + 12, 3 * 10 + 40)
+        assert (first.cost.requested, first.cost.simulated) == (12 + 16 + 12, 3 * 10 + 40)
         Counted(monkeypatch, forbidden=True)
         second = make().features(noise_movies(3), dt=8)
-        assert (second.accounts.asked, second.accounts.simulated) == (0, 0)
+        assert (second.cost.requested, second.cost.simulated) == (0, 0)
         torch.testing.assert_close(second.take(slice(None)), first.take(slice(None)), rtol=0, atol=0)
 
     def test_without_a_bank_nothing_is_written(self, make: Callable[..., FrontEnd], tmp_path: Path):
@@ -230,7 +215,7 @@ class TestWhatIsKept:
         second = front_end.features(movies, dt=8)
         assert front_end.bank is not None
         assert front_end.bank.damaged == 1
-        assert second.accounts.simulated > 0
+        assert second.cost.simulated > 0
         torch.testing.assert_close(second.take(slice(None)), first.take(slice(None)), rtol=0, atol=0)
         assert path.read_bytes() == content
 
@@ -253,7 +238,7 @@ class TestWhatIsKept:
         counted = Counted(monkeypatch)
         found = make(tolerance=0).features([*begin, branch, branch], dt=8)
         assert counted.sizes == [5]
-        assert found.accounts.simulated == 10 + 40 + 8
+        assert found.cost.simulated == 10 + 40 + 8
         assert len(found.rows) == 10 + 2
 
 
@@ -267,9 +252,9 @@ class TestTheKey:
 
     def test_it_follows_the_weights(self, make: Callable[..., FrontEnd]):
         plain = self.key(make())
-        for changed in ("alpha", "preprocessing", "bias", "direction", "norm"):
-            options = {"alpha": {"alpha": 0.25}, "preprocessing": {"preprocessing": Preprocessing(std=(0.2, 0.2, 0.3))}}
-            other = small_network(**options.get(changed, {}))
+        for changed in ("tau", "preprocessing", "bias", "direction", "norm"):
+            options = {"tau": {"tau": 8.0}, "preprocessing": {"preprocessing": Preprocessing(std=(0.2, 0.2, 0.3))}}
+            other = settling_cordsnet(0.5, **options.get(changed, {}))
             with torch.no_grad():
                 if changed == "bias":
                     other.conv_bias[1][63, 7, 7] += 1e-3
@@ -310,7 +295,7 @@ class TestTheKey:
         assert len(set(keys.values())) == len(keys), keys
 
     def test_it_leaves_out_what_features_do_not_depend_on(self, make: Callable[..., FrontEnd], tmp_path: Path):
-        other = small_network()
+        other = settling_cordsnet(0.5)
         other.card = {"name": "another name"}
         front_end = make(other, bank=tmp_path / "elsewhere", bank_limit=1.5, batch=3)
         assert self.key(front_end) == self.key(make())
@@ -326,7 +311,7 @@ class TestTwoProcesses:
         program = """
 import hashlib, sys
 import numpy as np
-from cordstasks import frontend
+from cordstasks.frontend import frontend
 from cordstasks.stimuli import Movie
 frontend.SHARD_MOVIES, frontend.WARMUP_MS = 2, 20.0
 rng = np.random.default_rng(0)
@@ -386,4 +371,6 @@ class TestBadInput:
 
     def test_a_network_that_is_not_frozen_alike(self, make: Callable[..., FrontEnd]):
         with pytest.raises(InputError, match="the frozen simulator is for relu networks without noise"):
-            make(CordsNet(2, classes=3, image_size=32, noise=0.1))
+            make(tiny_cordsnet(noise=0.1))
+        with pytest.raises(InputError, match=r"weights: a network of steps of 4 ms; the front-end takes those of 2 ms"):
+            make(tiny_cordsnet(dt=4.0))

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cordstasks.cordsnet import CordsNet
-from cordstasks.cordsnet.network import set_weight
 from cordstasks.errors import InputError
 from cordstasks.frontend import FrontEnd, frontend
-from cordstasks.frontend.histories import Accounts, Plan, Simulation, plan
+from cordstasks.frontend.histories import Cost, Plan, Simulation, plan
 from cordstasks.stimuli import Movie
+from helpers import settling_cordsnet
 
 STEP_MS = 2.0
 HALF = 2.0**-11  # largest relative rounding error of a float16
@@ -106,7 +106,7 @@ def simulate(
     tolerance: float = 0.0,
     batch: int = 4,
     progress: Callable[[int], None] = lambda steps: None,
-) -> tuple[list[NDArray[np.float32]], Accounts]:
+) -> tuple[list[NDArray[np.float32]], Cost]:
     """Features (bin, unit) of each movie."""
     simulation = Simulation(
         areas,  # type: ignore[arg-type]
@@ -118,9 +118,9 @@ def simulate(
         batch=batch,
         progress=progress,
     )
-    rows, index, accounts = simulation.run(plan(movies, STEP_MS, bin_steps))
+    rows, index, cost = simulation.run(plan(movies, STEP_MS, bin_steps))
     assert rows.dtype == torch.float16
-    return [rows[row[row >= 0]].float().numpy() for row in torch.from_numpy(index).long()], accounts
+    return [rows[row[row >= 0]].float().numpy() for row in torch.from_numpy(index).long()], cost
 
 
 def random_movies(rng: np.random.Generator, *, count: int) -> list[Movie]:
@@ -148,17 +148,17 @@ class TestAgainstEveryTrialByItself:
     def test_random_movies(self, seed: int, tolerance: float, bin_steps: int, batch: int):
         areas = LinearAreas(self.DECAYING)
         movies = random_movies(np.random.default_rng(seed), count=9)
-        found, accounts = simulate(areas, movies, tolerance=tolerance, bin_steps=bin_steps, batch=batch)
+        found, cost = simulate(areas, movies, tolerance=tolerance, bin_steps=bin_steps, batch=batch)
         steps = [int(movie.duration_ms / STEP_MS + 1e-9) // bin_steps * bin_steps for movie in movies]
-        assert accounts.asked == sum(steps)
-        assert accounts.simulated < accounts.asked
-        assert (accounts.bound > 0) == (tolerance > 0)
-        assert accounts.bound <= 2 * tolerance
+        assert cost.requested == sum(steps)
+        assert cost.simulated < cost.requested
+        assert (cost.bound > 0) == (tolerance > 0)
+        assert cost.bound <= 2 * tolerance
         for movie, features in zip(movies, found, strict=True):
             expected = areas.trial(movie, bin_steps, 10)
             assert features.shape == expected.shape
             size = np.linalg.norm(expected, axis=1, keepdims=True)
-            allowed = (HALF + FLOAT32) * np.abs(expected) + HONEST * accounts.bound * size
+            allowed = (HALF + FLOAT32) * np.abs(expected) + HONEST * cost.bound * size
             assert (np.abs(features - expected) <= allowed).all()
 
     def test_plateaus_are_copied_and_not_simulated(self):
@@ -193,8 +193,8 @@ class TestWhatIsSimulated:
     def test_exactly(self, name: str):
         periods, asked, simulated = self.CASES[name]
         spent: list[int] = []
-        _, accounts = simulate(LinearAreas((0.6,)), [movie_of(*movie) for movie in periods], progress=spent.append)
-        assert (accounts.asked, accounts.simulated, accounts.bound) == (asked, simulated, 0.0)
+        _, cost = simulate(LinearAreas((0.6,)), [movie_of(*movie) for movie in periods], progress=spent.append)
+        assert (cost.requested, cost.simulated, cost.bound) == (asked, simulated, 0.0)
         first = {movie[0][0] for movie in periods}
         assert sum(spent) == simulated - 10 * len(first)
 
@@ -203,20 +203,20 @@ class TestWhatIsSimulated:
         pictures, tests = range(10, 15), range(20, 23)
         movies = [movie_of((p, 200), (0, 400), (t, 100)) for p in pictures for t in tests]
         spent: list[int] = []
-        found, accounts = simulate(LinearAreas(), movies, tolerance=1e-3, progress=spent.append)
-        assert accounts.asked == 15 * 350
+        found, cost = simulate(LinearAreas(), movies, tolerance=1e-3, progress=spent.append)
+        assert cost.requested == 15 * 350
         assert sum(spent) == plan(movies, STEP_MS, 5).cost()  # copies count as done
         # each picture, the blank after each, and each test once, after whatever picture
-        assert accounts.simulated == 5 * (10 + 30) + 5 * 30 + 3 * 30
+        assert cost.simulated == 5 * (10 + 30) + 5 * 30 + 3 * 30
         for movie, features in zip(movies, found, strict=True):
             np.testing.assert_allclose(features, LinearAreas().trial(movie, 5, 10), rtol=HALF + FLOAT32)
 
     def test_settled_states_under_one_frame_are_one_and_the_same(self):
         # otherwise what is left to the fixed point, however small, would tell which picture came before for ever
         movies = [movie_of((picture, 200), (0, 400)) for picture in range(10, 15)]
-        found, accounts = simulate(LinearAreas((0.8, 0.7)), movies, tolerance=1e-2)
+        found, cost = simulate(LinearAreas((0.8, 0.7)), movies, tolerance=1e-2)
         ends = np.stack([features[-1] for features in found])
-        assert 0 < accounts.bound <= 2e-2
+        assert 0 < cost.bound <= 2e-2
         assert (ends == ends[0]).all()
 
     def test_a_frame_that_comes_back_after_a_blank_settles_where_it_was(self):
@@ -227,9 +227,9 @@ class TestWhatIsSimulated:
 
     def test_futures_at_different_places_in_a_bin_are_kept_apart(self):
         movies = [movie_of((1, 202), (0, 98)), movie_of((1, 210), (0, 98)), movie_of((1, 206), (0, 98))]
-        found, accounts = simulate(LinearAreas(), movies, tolerance=1e-3)
+        found, cost = simulate(LinearAreas(), movies, tolerance=1e-3)
         # blanks begin 1, 0 and 3 steps into a bin; none of them is long enough to settle earlier than 30 steps
-        assert accounts.simulated == 10 + 30 + 3 * 30
+        assert cost.simulated == 10 + 30 + 3 * 30
         for movie, features in zip(movies, found, strict=True):
             np.testing.assert_allclose(features, LinearAreas().trial(movie, 5, 10), rtol=HALF + FLOAT32)
 
@@ -257,18 +257,18 @@ class TestSlowAndOscillatingResponses:
         fixed[2, : len(deviation)] = -0.5 * np.array(deviation)
         areas = LinearAreas(eigenvalues, fixed=fixed)
         movies = [movie_of((1, 2500), (0, 2500), (test, 400)) for test in (1, 2)]
-        found, accounts = simulate(areas, movies, tolerance=tolerance, bin_steps=10)
-        assert 0 < accounts.bound <= 2 * tolerance
-        assert accounts.simulated < 0.9 * accounts.asked
+        found, cost = simulate(areas, movies, tolerance=tolerance, bin_steps=10)
+        assert 0 < cost.bound <= 2 * tolerance
+        assert cost.simulated < 0.9 * cost.requested
         for movie, features in zip(movies, found, strict=True):
             expected = areas.trial(movie, 10, 10)
             error = np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
-            assert error.max() <= HONEST * accounts.bound + HALF + FLOAT32
+            assert error.max() <= HONEST * cost.bound + HALF + FLOAT32
 
     def test_what_never_settles_is_simulated_throughout(self):
         areas = LinearAreas((np.exp(0.05j),))
-        found, accounts = simulate(areas, [movie_of((1, 1000))], tolerance=1e-2)
-        assert (accounts.simulated, accounts.bound) == (510, 0.0)
+        found, cost = simulate(areas, [movie_of((1, 1000))], tolerance=1e-2)
+        assert (cost.simulated, cost.bound) == (510, 0.0)
         np.testing.assert_allclose(found[0], areas.trial(movie_of((1, 1000)), 5, 10), rtol=HALF, atol=1e-3)
 
 
@@ -301,16 +301,7 @@ SIZE, UNITS = 32, 64 * 8 * 8
 @pytest.fixture(scope="module")
 def network() -> CordsNet:
     """A CordsNet-R2 at 32 px whose recurrence is weak, so that it settles within tens of steps."""
-    generator = torch.Generator().manual_seed(3)
-    made = CordsNet(2, classes=3, image_size=SIZE)
-    with torch.no_grad():
-        for name, module in made.named_modules():
-            if hasattr(module, "parametrizations"):
-                spread = (0.3 if "area_conv" in name else 1.0) / module.weight[0].numel() ** 0.5
-                set_weight(module, spread * torch.randn(module.weight.shape, generator=generator))
-        for bias in made.conv_bias:
-            bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
-    return made.eval()
+    return settling_cordsnet(0.3, image_size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -335,17 +326,16 @@ def step_by_step(network: CordsNet, movies: list[Movie]) -> list[NDArray[np.floa
     """The last area's activity (bin, unit) of each movie, by `CordsNet.step` alone."""
     features = []
     with torch.no_grad(), torch.nn.utils.parametrize.cached():
-        size = network.image_size
         rest = network.zero_state(1)
-        blank = network.stem(torch.zeros(1, 3, size, size))
+        blank = network.drive(None)
         for _ in range(100):
             rest = network.step(rest, blank)
         for movie in movies:
-            inp = [network.stem(network.preprocess(frame[None])) for frame in movie.frames]
+            drives = [network.drive(frame[None]) for frame in movie.frames]
             shown = movie.at(np.arange(int(movie.duration_ms // 20) * 10) * STEP_MS)
             rates, kept = rest, []
             for frame in [shown[0]] * 100 + list(shown):
-                rates = network.step(rates, inp[frame])
+                rates = network.step(rates, drives[frame])
                 kept.append(rates[-1].flatten())
             features.append(torch.stack(kept[100:]).view(-1, 10, UNITS).mean(1).numpy())
     return features
@@ -354,7 +344,7 @@ def step_by_step(network: CordsNet, movies: list[Movie]) -> list[NDArray[np.floa
 class TestTheRealNetwork:
     def test_exactly(self, network: CordsNet, movies: list[Movie], step_by_step: list[NDArray[np.float32]]):
         found = FrontEnd(network, device="cpu", bank=False, tolerance=0).features(movies, dt=20)
-        assert found.accounts == Accounts(asked=180 + 80 + 50, simulated=100 + 180 + 10, bound=0.0)
+        assert found.cost == Cost(requested=180 + 80 + 50, simulated=100 + 180 + 10, bound=0.0)
         for trial, expected in enumerate(step_by_step):
             features = found.take(slice(trial, trial + 1))[0].numpy()
             np.testing.assert_allclose(features[: len(expected)], expected, rtol=HALF + FLOAT32, atol=FLOAT32)
@@ -362,12 +352,12 @@ class TestTheRealNetwork:
 
     def test_with_plateaus(self, network: CordsNet, movies: list[Movie], step_by_step: list[NDArray[np.float32]]):
         found = FrontEnd(network, device="cpu", bank=False, tolerance=1e-3).features(movies, dt=20)
-        assert 0 < found.accounts.bound <= 2e-3
-        assert found.accounts.simulated < 100 + 180 + 10
+        assert 0 < found.cost.bound <= 2e-3
+        assert found.cost.simulated < 100 + 180 + 10
         for trial, expected in enumerate(step_by_step):
             features = found.take(slice(trial, trial + 1))[0, : len(expected)].numpy()
             error = np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
-            assert error.max() <= HONEST * found.accounts.bound + HALF
+            assert error.max() <= HONEST * found.cost.bound + HALF
 
     def test_the_warm_up_is_that_of_the_specification(self):
         assert frontend.WARMUP_MS == 200

@@ -34,12 +34,12 @@ class TestCopiesOfSettledStates:
     def test_the_error_is_within_the_bound(self, name: str, frontends: tuple[FrontEnd, FrontEnd]):
         batch = tasks.get(name, **self.SETTINGS[name]).sample(4, seed=1)
         copied, simulated = (frontend.features(batch.movies) for frontend in frontends)
-        assert copied.accounts.asked == simulated.accounts.asked
-        assert copied.accounts.simulated < (1.0 if name == "rdm" else 0.75) * simulated.accounts.simulated
-        assert 0 < copied.accounts.bound < 2 * TOLERANCE
-        assert simulated.accounts.bound == 0
+        assert copied.cost.requested == simulated.cost.requested
+        assert copied.cost.simulated < (1.0 if name == "rdm" else 0.75) * simulated.cost.simulated
+        assert 0 < copied.cost.bound < 2 * TOLERANCE
+        assert simulated.cost.bound == 0
         ours, exact = (features.take(slice(None)).double().numpy() for features in (copied, simulated))
         size = np.linalg.norm(exact, axis=2)
         error = np.linalg.norm(ours - exact, axis=2)
-        assert (error <= (HONEST * copied.accounts.bound + 2 * HALF) * size).all()
+        assert (error <= (HONEST * copied.cost.bound + 2 * HALF) * size).all()
         assert error.max() > 0

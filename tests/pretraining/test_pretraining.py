@@ -51,9 +51,9 @@ from cordstasks.pretraining.stages.match import (
     steady_rates,
 )
 from cordstasks.utils.files import Log
+from helpers import ROOT
 
 Maker = Callable[..., CordsNet]
-ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
@@ -240,11 +240,11 @@ class TestFold:
         cnn = random_cnn(depth, in_channels=2).double()
         images = torch.randn(3, 2, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
         folded = fold(cnn, size)
-        inp, rates = folded.stem_output(images), []
+        drive, rates = folded.drive(images), []
         with torch.no_grad():
             expected = cnn.areas(images)[1]
         for area in range(depth):
-            rates.append(folded.activity(area, folded.input(area, inp, rates)))
+            rates.append(folded.activity(area, folded.input(area, drive, rates)))
             largest = float(expected[area].max())
             assert largest > 0
             torch.testing.assert_close(rates[area], expected[area], rtol=0, atol=1e-12 * largest)
@@ -393,8 +393,8 @@ class TestMatching:
         x = prepare(32)(image_set(3, 32, seed=8).images)
         steady = steady_rates(matched.folded, matched.areas, x, iterates=60)
         with torch.no_grad():
-            stepped = network.step(steady, network.stem(x))
-            *_, rates = network.run(network.zero_state(3), x, 150)
+            stepped = network.step(steady, network.drive(x))
+            *_, rates = network.run(network.zero_state(3), network.drive(x), 150)
         for area in range(2):
             assert float(matched.areas[area].rec.abs().max()) > 0
             largest = float(steady[area].max())
@@ -404,6 +404,22 @@ class TestMatching:
         logits = network.readout(rates[1], rates[0])
         expected = matched.cnn.readout((steady[1] + steady[0]).mean((2, 3)))
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
+
+    def test_a_relaxation_step_is_the_network_s_step_of_each_area(self, matched: Matched) -> None:
+        network = CordsNet(2, classes=3, image_size=32, preprocessing=Preprocessing(MEAN, STD))
+        assemble(network, matched.folded, matched.areas, matched.cnn.readout)
+        x = prepare(32)(image_set(3, 32, seed=8).images)
+        drive, rates, relaxed = matched.folded.drive(x), [], []
+        for index, area in enumerate(matched.areas):
+            u = matched.folded.input(index, drive, rates)
+            after, before = area.settle(u, 1, step=network.alpha)
+            assert not torch.allclose(after, before, rtol=1e-3)
+            rates.append(before)
+            relaxed.append(after)
+        with torch.no_grad():
+            stepped = network.step(rates, network.drive(x))
+        for ours, expected in zip(relaxed, stepped, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
 
     def test_an_interrupted_matching_keeps_the_finished_areas(
         self, matched: Matched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +18,20 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cordstasks import train
-from cordstasks.cordsnet import CordsNet, Preprocessing
+from cordstasks.cordsnet import Preprocessing
 from cordstasks.cordsnet.checkpoints import load, save
 from cordstasks.errors import InputError
 from cordstasks.frontend.frontend import weights_digest
 from cordstasks.runs.abstract import load_networks
 from cordstasks.runs.loading import load_run
-from cordstasks.runs.recorded import KINDS
+from cordstasks.runs.recorded import recorded_settings
 from cordstasks.tasks import registry
-from cordstasks.utils.command_line import run_command
+from cordstasks.training.settings import AbstractSettings, VisualSettings
+from cordstasks.utils.run_folder import RunFolder
+from helpers import ROOT, SHORT, change, flags, output_of, printed_by, read, refused, tiny_cordsnet
 
-ROOT = Path(__file__).resolve().parents[2]
+command, refusal = partial(output_of, train.main), partial(refused, train.main, begun=True)
 SIZES = {"trials": 12, "validation": 6, "heldout": 16, "steps": 6, "units": 8, "batch": 6}
-
-
-def output_of(*words: str | Path) -> tuple[int, str, str]:
-    """Exit status and what the command prints."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        run_command(lambda: train.main([str(word) for word in words]))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
-
-
-def refused(*words: str | Path) -> str:
-    """The one line with which the command refuses these arguments."""
-    code, _, err = output_of(*words)
-    assert code == 2, err
-    lines = [line.rpartition("\r")[2] for line in err.splitlines() if "error: " in line or "Traceback" in line]
-    assert len(lines) == 1, err
-    return lines[0].removeprefix("error: ")
-
-
-def network(seed: int, **options: Any) -> CordsNet:
-    torch.manual_seed(seed)
-    return CordsNet(2, **{"classes": 3, "image_size": 32, **options})
-
-
-def sizes() -> list[str]:
-    return [word for name, value in SIZES.items() for word in (f"--{name}", str(value))]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,13 +47,15 @@ def _as_before() -> Iterator[None]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with weights A and B, a task of one's own, and a run ``begun`` with B and relative paths."""
     folder = tmp_path_factory.mktemp("place")
-    save(network(0), folder / "A.safetensors")
-    save(network(1), folder / "B.safetensors")
+    save(tiny_cordsnet(0), folder / "A.safetensors")
+    save(tiny_cordsnet(1), folder / "B.safetensors")
     shutil.copy(ROOT / "examples" / "orientation_discrimination.py", folder / "my_task.py")
-    words = ["--task", "my_task.py", "--frontend", "A.safetensors", "--weights", "B.safetensors", *sizes()]
+    words = ["--task", "my_task.py", "--frontend", "A.safetensors", "--weights", "B.safetensors", *flags(**SIZES)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        code, _, err = output_of(*words, "--readout", "pool", "--device", "cpu", "--bank", "bank", "--out", "begun")
+        code, _, err = output_of(
+            train.main, *words, "--readout", "pool", "--device", "cpu", "--bank", "bank", "--out", "begun"
+        )
     assert code == 0, err
     return folder
 
@@ -97,10 +74,10 @@ def resume(place: Path, run: Path, *more: str | Path) -> tuple[str | Path, ...]:
 
 class TestWhichWeights:
     def test_path_and_digest_are_recorded(self, place: Path):
-        config = json.loads((place / "begun" / "config.json").read_text())
+        config = read(place / "begun", "config.json")
         assert config["weights"]["path"] == str(place / "B.safetensors")
         assert config["weights"]["sha256"] == weights_digest(load(place / "B.safetensors", map_location="cpu"))
-        assert config["weights"]["sha256"] == json.loads((place / "begun/summary.json").read_text())["weights"]["sha256"]
+        assert config["weights"]["sha256"] == read(place / "begun")["weights"]["sha256"]
 
     def test_a_run_is_loaded_with_the_weights_that_it_was_begun_with(self, place: Path):
         made = load_run(place / "begun", device="cpu", bank=place / "bank")
@@ -112,9 +89,9 @@ class TestWhichWeights:
         self, place: Path, run: Path, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.chdir(run.parent)
-        code, _, err = output_of(*resume(place, Path("run")))
+        code, _, err = command(*resume(place, Path("run")))
         assert code == 0, err
-        before, after = (json.loads((path / "summary.json").read_text()) for path in (place / "begun", run))
+        before, after = (read(path) for path in (place / "begun", run))
         assert before["weights"]["sha256"] == after["weights"]["sha256"]
         assert before["heldout"] == after["heldout"]
 
@@ -122,7 +99,7 @@ class TestWhichWeights:
     def test_others_are_refused_by_name(self, place: Path, run: Path, unfinished: bool):
         folder = run if unfinished else place / "begun"
         had, other = (weights_digest(load(place / f"{name}.safetensors", map_location="cpu")) for name in "BA")
-        message = refused(*resume(place, folder, "--weights", place / "A.safetensors"))
+        message = refusal(*resume(place, folder, "--weights", place / "A.safetensors"))
         for part in (f"--weights {place / 'A.safetensors'}: ", other, str(place / "B.safetensors"), had):
             assert part in message
         with pytest.raises(InputError, match=re.escape(f"weights={place / 'A.safetensors'}: holds other weights")):
@@ -131,7 +108,7 @@ class TestWhichWeights:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"alpha": 0.5}, "another alpha (0.5, not 0.2)"),
+            ({"tau": 4.0}, "another alpha (0.5, not 0.2)"),
             ({"preprocessing": Preprocessing((0.0, 0.0, 0.0))}, "another mean ([0.0, 0.0, 0.0], not ["),
             ({"preprocessing": Preprocessing(std=(1.0, 1.0, 1.0))}, "another std ([1.0, 1.0, 1.0], not ["),
         ],
@@ -139,20 +116,20 @@ class TestWhichWeights:
     def test_the_same_tensors_run_in_another_way_are_others(
         self, place: Path, tmp_path: Path, options: dict[str, Any], message: str
     ):
-        save(network(1, **options), tmp_path / "C.safetensors")
+        save(tiny_cordsnet(1, **options), tmp_path / "C.safetensors")
         with pytest.raises(InputError, match=re.escape(message)):
             load_run(place / "begun", tmp_path / "C.safetensors", bank=False)
 
     def test_the_same_weights_from_anywhere_will_do(self, place: Path, tmp_path: Path):
-        save(network(1), tmp_path / "copy.pth")
-        for weights in (tmp_path / "copy.pth", str(place / "B.safetensors"), network(1)):
+        save(tiny_cordsnet(1), tmp_path / "copy.pth")
+        for weights in (tmp_path / "copy.pth", str(place / "B.safetensors"), tiny_cordsnet(1)):
             assert load_run(place / "begun", weights, device="cpu", bank=False).frontend.readout == "pool"
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
             (lambda file: file.unlink(), "is not there any more"),
-            (lambda file: save(network(2), file), "holds other weights (sha256 "),
+            (lambda file: save(tiny_cordsnet(2), file), "holds other weights (sha256 "),
             (lambda file: file.write_bytes(file.read_bytes()[:500]), "cannot be loaded (weights "),
         ],
         ids=["gone", "replaced", "damaged"],
@@ -161,16 +138,16 @@ class TestWhichWeights:
         self, place: Path, tmp_path: Path, change: Callable[[Path], None], message: str
     ):
         shutil.copytree(place / "begun", tmp_path / "run")
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        config = read(tmp_path / "run", "config.json")
         config["weights"]["path"] = str(shutil.copy(place / "B.safetensors", tmp_path))
         (tmp_path / "run" / "config.json").write_text(json.dumps(config))
         (tmp_path / "run" / "summary.json").unlink()
-        assert load_run(tmp_path / "run", device="cpu", bank=False).config == {**config, "set": {}}
+        assert load_run(tmp_path / "run", device="cpu", bank=False).config == config
         change(tmp_path / "B.safetensors")
-        said = refused(*resume(place, tmp_path / "run"))
-        assert said.startswith("--weights: ")
+        said = refusal(*resume(place, tmp_path / "run"))
+        assert said.startswith(f"{tmp_path / 'run'}: the run was begun with the weights ")
         assert said.endswith("; pass --weights FILE with those weights")
-        with pytest.raises(InputError, match=r"weights=None: .*; pass weights=FILE with those weights") as caught:
+        with pytest.raises(InputError, match=r"/run: .*; pass weights=FILE with those weights") as caught:
             load_run(tmp_path / "run", bank=False)
         for line in (said, str(caught.value)):
             assert message in line
@@ -179,52 +156,66 @@ class TestWhichWeights:
 
     def test_where_the_file_is_gone_the_front_end_is_asked(self, place: Path, tmp_path: Path):
         shutil.copytree(place / "begun", tmp_path / "run")
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
-        config["weights"]["path"], config["frontend"] = str(tmp_path / "gone.pth"), str(place / "B.safetensors")
-        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        weights = {**read(tmp_path / "run", "config.json")["weights"], "path": str(tmp_path / "gone.pth")}
+        change(tmp_path / "run", weights=weights, frontend=str(place / "B.safetensors"))
         assert load_run(tmp_path / "run", device="cpu", bank=False)
 
 
 class TestDamagedSettings:
-    @pytest.mark.parametrize("name", sorted(KINDS))
+    @pytest.mark.parametrize("name", VisualSettings.names())
     def test_one_that_is_missing_or_of_another_kind_is_named(self, place: Path, run: Path, name: str):
-        config = json.loads((run / "config.json").read_text())
-        for wrong in ([1.5], 10**400 if name not in ("task", "frontend") else None):
-            (run / "config.json").write_text(json.dumps({**config, name: wrong}))
-            assert f'config.json has "{name}": ' in refused(*resume(place, run))
-            with pytest.raises(InputError, match=rf'config\.json has "{name}": .*; expected '):
+        config = read(run, "config.json")
+        for wrong in ([[1.5]], 10**400 if name not in ("task", "frontend") else None):
+            change(run, **{name: wrong})
+            assert f'config.json: has "{name}": ' in refusal(*resume(place, run))
+            with pytest.raises(InputError, match=rf'config\.json: has "{name}": .*; expected '):
                 load_run(run, bank=False)
         del config[name]
         (run / "config.json").write_text(json.dumps(config))
-        assert f"config.json lacks '{name}'" in refused(*resume(place, run))
-        with pytest.raises(InputError, match=f"config.json lacks '{name}'"):
+        assert f"config.json: lacks '{name}'" in refusal(*resume(place, run))
+        with pytest.raises(InputError, match=f"config.json: lacks '{name}'"):
             load_run(run, bank=False)
+
+    @pytest.mark.parametrize("weights", [None, 3, {}, {"path": "a"}, {"path": "a", "sha256": 3}])
+    def test_weights_that_are_no_record(self, place: Path, run: Path, weights: Any):
+        change(run, weights=weights)
+        assert 'config.json: has "weights": ' in refusal(*resume(place, run))
+
+    def test_settings_that_do_not_fit_together(self, place: Path, run: Path):
+        change(run, dt=200.0)
+        said = refusal(*resume(place, run))
+        assert re.search(r"config\.json: holds settings that do not fit together \(.*dt.*200", said)
 
     @pytest.mark.parametrize("content", ["", "[]", "null", "7", '"text"', "{", '{"a": 1', "\udcff", "[" * 100_000])
     def test_what_is_no_object(self, place: Path, run: Path, content: str):
         (run / "config.json").write_text(content, errors="surrogateescape")
-        assert "config.json" in refused(*resume(place, run))
+        assert "config.json" in refusal(*resume(place, run))
         for load_it in (load_run, load_networks):
             with pytest.raises(InputError, match=r"config\.json"):
                 load_it(run)
 
-    def test_the_two_kinds_of_run_are_told_apart(self, place: Path, tmp_path: Path):
-        small = ("--seeds", "1", "--units", "8", "--steps", "2", "--batch", "2", "--heldout", "4", "--validation", "4")
-        code, _, err = output_of("--task", "dms", *small, "--device", "cpu", "--out", tmp_path / "dms")
-        assert code == 0, err
-        with pytest.raises(InputError, match=r"dms: holds networks of the abstract task dms; .*load_networks"):
-            load_run(tmp_path / "dms")
-        with pytest.raises(InputError, match=r"but one of the visual task .*my_task\.py; load it with .*load_run"):
+    def test_the_two_families_are_told_apart(self, place: Path, tmp_path: Path):
+        small = flags(seeds=1, units=8, steps=2, batch=2, heldout=4, validation=4, device="cpu")
+        printed_by(train.main, "--task", "dms", *small, "--out", tmp_path / "dms")
+        assert load_run(tmp_path / "dms").settings == recorded_settings(RunFolder(tmp_path / "dms"), AbstractSettings)
+        assert isinstance(load_run(place / "begun", device="cpu", bank=False).settings, VisualSettings)
+        for kind, folder in ((VisualSettings, tmp_path / "dms"), (AbstractSettings, place / "begun")):
+            with pytest.raises(InputError, match=rf"{folder.name}: holds a run of the \w+ family, not of the {kind.FAMILY}"):
+                recorded_settings(RunFolder(folder), kind)
+        with pytest.raises(InputError, match=r"begun: holds a run of the visual family.*load_run"):
             load_networks(place / "begun")
-        assert "abstract task dms" in refused("--task", "rdm", "--resume", "--out", tmp_path / "dms")
-        assert "visual task" in refused("--task", "dms", "--resume", "--out", place / "begun")
+        # a task that is given again must be the run's
+        said = refusal("--task", "rdm", "--resume", "--out", tmp_path / "dms")
+        assert said == f"--task rdm: the run in {tmp_path / 'dms'} has dms; leave it out, or use another folder"
+        said = refusal("--task", "dms", "--resume", "--out", place / "begun")
+        assert said.startswith(f"--task dms: the run in {place / 'begun'} has {place / 'my_task.py'}; leave it out")
 
 
-def put(change: Callable[[Any], Any]) -> Callable[[Path], None]:
+def put(changing: Callable[[Any], Any]) -> Callable[[Path], None]:
     """A change of what a checkpoint holds."""
 
     def changed(path: Path) -> None:
-        torch.save(change(torch.load(path, weights_only=True)), path)
+        torch.save(changing(torch.load(path, weights_only=True)), path)
 
     return changed
 
@@ -285,18 +276,18 @@ class TestDamagedRuns:
         with pytest.raises(InputError, match=r"best\.pt: (damaged|does not hold what this run needs)") as caught:
             load_run(run, device="cpu", bank=False)
         assert "\n" not in str(caught.value)
-        assert f"{run}/best.pt: " in refused(*resume(place, run))
+        assert f"{run}/best.pt: " in refusal(*resume(place, run))
 
     @pytest.mark.parametrize("kind", [*DAMAGE, *CHECKPOINT_DAMAGE])
     def test_checkpoint(self, place: Path, run: Path, kind: str):
         damage = DAMAGE[kind] if kind in DAMAGE else put(CHECKPOINT_DAMAGE[kind])
         damage(run / "checkpoint.pt")
-        assert re.search(r"checkpoint\.pt: (damaged|does not hold what this run needs)", refused(*resume(place, run)))
+        assert re.search(r"checkpoint\.pt: (damaged|does not hold what this run needs)", refusal(*resume(place, run)))
         assert load_run(run, device="cpu", bank=False)
 
     def test_best_weights_that_a_checkpoint_counts_on(self, place: Path, run: Path):
         (run / "best.pt").unlink()
-        assert f"{run}/best.pt: is missing, and checkpoint.pt counts on it" in refused(*resume(place, run))
+        assert f"{run}/best.pt: is missing, and checkpoint.pt counts on it" in refusal(*resume(place, run))
         with pytest.raises(InputError, match=r"the run has no best\.pt yet"):
             load_run(run, device="cpu", bank=False)
 
@@ -306,17 +297,17 @@ class TestDamagedRuns:
         if content is not None:
             (run / "metrics.jsonl").write_bytes(content)
         (run / "learning.png").unlink()
-        code, out, err = output_of(*resume(place, run))
+        code, out, err = command(*resume(place, run))
         assert code == 0, err
-        assert out.count("note: ") == 1
-        assert f"note: {run}/metrics.jsonl lacks rows of steps 6 to 6" in out
+        assert f"{out}{err}".count("note: ") == 1
+        assert f"note: {run}/metrics.jsonl lacks rows of steps 6 to 6" in f"{out}{err}"
         assert not (run / "learning.png").exists()
-        assert json.loads((run / "summary.json").read_text())["heldout"]["trials"] == SIZES["heldout"]
+        assert read(run)["heldout"]["trials"] == SIZES["heldout"]
 
     @pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"task": "orientation", "heldout": 3}'])
     def test_a_damaged_summary(self, place: Path, run: Path, content: str):
         (run / "summary.json").write_text(content)
-        assert f"{run}/summary.json: " in refused(*resume(place, run))
+        assert f"{run}/summary.json: " in refusal(*resume(place, run))
 
 
 def pictures(folder: Path, shade: int) -> None:
@@ -332,12 +323,14 @@ def shown(place: Path) -> Path:
     """A run that was given its pictures by a relative path."""
     pictures(place / "pictures", 50)
     pictures(place / "others", 90)
-    periods = ("fixation=60", "sample_time=140", "delay=60", "test=60", "second_delay=40", "second_test=60")
-    chosen = [*sizes(), *(word for value in periods for word in ("--set", value))]
+    periods = {name: value for name, value in SHORT["catdog"].items() if name != "pictures"}
+    chosen = flags(**SIZES, parameters=periods)
     words = ["--task", "catdog", "--stimuli-dir", "pictures", "--frontend", "B.safetensors", *chosen]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        code, _, err = output_of(*words, "--readout", "pool", "--device", "cpu", "--bank", "bank", "--out", "shown")
+        code, _, err = output_of(
+            train.main, *words, "--readout", "pool", "--device", "cpu", "--bank", "bank", "--out", "shown"
+        )
     assert code == 0, err
     return place / "shown"
 
@@ -349,30 +342,30 @@ class TestOwnPictures:
         shutil.copytree(shown, tmp_path / "run")
         (tmp_path / "run" / "summary.json").unlink()
         monkeypatch.chdir(tmp_path)
-        code, _, err = output_of(*resume(place, Path("run"), "--stimuli-dir", place / "pictures"))
+        code, _, err = command(*resume(place, Path("run"), "--stimuli-dir", place / "pictures"))
         assert code == 0, err
         heldout = load_run("run", device="cpu", bank=False).heldout()
         assert all((movie.frames[..., 0] == 50).any() for movie in heldout.movies)
 
     @pytest.mark.parametrize("flag", [["--stimuli-dir", "{}"], ["--set", "stimuli_dir={}"]])
     def test_other_pictures_are_refused_by_name(self, place: Path, shown: Path, flag: Sequence[str]):
-        said = refused(*resume(place, shown, *(word.format(place / "others") for word in flag)))
+        said = refusal(*resume(place, shown, *(word.format(place / "others") for word in flag)))
         assert str(place / "others") in said
         assert str(place / "pictures") in said
 
     def test_pictures_for_a_run_without(self, place: Path, run: Path):
-        assert "has none" in refused(*resume(place, run, "--stimuli-dir", place / "others"))
+        assert "has none" in refusal(*resume(place, run, "--stimuli-dir", place / "others"))
 
     def test_a_link_to_the_same_pictures_will_do(self, place: Path, shown: Path, tmp_path: Path):
         (tmp_path / "link").symlink_to(place / "pictures")
-        code, out, err = output_of(*resume(place, shown, "--stimuli-dir", tmp_path / "link"))
+        code, out, err = command(*resume(place, shown, "--stimuli-dir", tmp_path / "link"))
         assert code == 0, err
         assert "this run is finished" in out
 
 
 def test_a_task_file_is_known_by_its_whole_path(place: Path):
-    assert json.loads((place / "begun" / "config.json").read_text())["task"] == str(place / "my_task.py")
-    assert json.loads((place / "begun" / "config.json").read_text())["frontend"] == str(place / "A.safetensors")
+    assert read(place / "begun", "config.json")["task"] == str(place / "my_task.py")
+    assert read(place / "begun", "config.json")["frontend"] == str(place / "A.safetensors")
 
 
 class TestSmallParts:
@@ -382,7 +375,7 @@ class TestSmallParts:
         moments = {k: without(v, "exp_avg_sq") for k, v in state["optimiser"]["state"].items()}
         state["progress"]["step"] = 3
         torch.save({**state, "optimiser": {**state["optimiser"], "state": moments}}, run / "checkpoint.pt")
-        assert "checkpoint.pt: does not hold what this run needs (lacks 'exp_avg_sq')" in refused(*resume(place, run))
+        assert "checkpoint.pt: does not hold what this run needs (lacks 'exp_avg_sq')" in refusal(*resume(place, run))
 
     @pytest.mark.parametrize(
         "card",
@@ -399,7 +392,7 @@ class TestSmallParts:
         ],
     )
     def test_a_card_that_is_damaged(self, tmp_path: Path, card: str):
-        state = {name: value.detach().contiguous() for name, value in network(0).state_dict().items()}
+        state = {name: value.detach().contiguous() for name, value in tiny_cordsnet(0).state_dict().items()}
         save_file(state, tmp_path / "r2.safetensors", metadata={"cordstasks": card})
         with pytest.raises(InputError, match=r"weights .*r2\.safetensors: not a CordsNet") as caught:
             load(tmp_path / "r2.safetensors", map_location="cpu")
@@ -409,7 +402,7 @@ class TestSmallParts:
     def test_any_start_of_a_file_and_any_bit_of_its_head(self, tmp_path: Path, suffix: str):
         """Loaded or refused in one line; the tensors' own bits are the digest's to notice."""
         path = tmp_path / f"r2{suffix}"
-        save(network(0), path)
+        save(tiny_cordsnet(0), path)
         content = path.read_bytes()
         rng = np.random.default_rng(0)
         cut = [content[:length] for length in (0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1)]

@@ -18,18 +18,18 @@ import torch
 from cordstasks import analysis, reports, tasks
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel
 from cordstasks.reports import common
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Display
-from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.tasks import TrialBatch, VisualTask, registry
 from cordstasks.training.evaluation import Behaviour, behave
-from cordstasks.training.visual import trial_set
+from cordstasks.training.trials import trial_set
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 CHANNELS = 10
 DRAWN = os.environ.get("CORDSTASKS_DRAW_ALL") == "1"  # figures take most of the time: in most tests they are only built
@@ -60,7 +60,7 @@ def features_of(batch: TrialBatch, *, seed: int = 0) -> Features:
         rows[:, int(100 / batch.dt) :, 2 * channel + 1] += 2 * np.sin(2 * np.pi * code / (code.max() + 1))[:, None]
     index = np.arange(len(batch) * max(lengths)).reshape(len(batch), -1)
     index = np.where(np.arange(max(lengths)) < np.array(lengths)[:, None], index, -1)
-    return Features(torch.from_numpy(rows.reshape(-1, CHANNELS)).half(), torch.from_numpy(index), Accounts())
+    return Features(torch.from_numpy(rows.reshape(-1, CHANNELS)).half(), torch.from_numpy(index), Cost())
 
 
 def material_of(task: VisualTask, heldout: int, folder: Path, *, dt: float = 20.0, units: int = 14) -> reports.Material:
@@ -157,14 +157,14 @@ SETTINGS: list[tuple[str, int, dict[str, Any]]] = [
     ("catdog", 60, {"sample_time": 20.0, "delay": 20.0, "test": 20.0, "second_test": 0.0}),
     ("catdog", 60, {"sample_time": (20.0, 45.0), "fixation": (20.0, 70.0), "delay": (20.0, 45.0), "two_choices": True}),
     ("catdog", 60, {"heldout_lines": ()}),
-    ("saccade", 40, {"places": FOUR}),
-    ("saccade", 40, {"places": (0.0, 180.0)}),
-    ("saccade", 40, {"places": (-170.0, -20.0, 30.0, 200.0, 690.0)}),
+    ("saccade", 40, {"locations": FOUR}),
+    ("saccade", 40, {"locations": (0.0, 180.0)}),
+    ("saccade", 40, {"locations": (-170.0, -20.0, 30.0, 200.0, 690.0)}),
     ("saccade", 16, {}),  # one of each
     ("saccade", 24, {"delays": (100.0,)}),  # three of each
     ("saccade", 40, {"delays": (20.0,), "cue": 20.0, "response": 20.0, "fixation": 20.0}),
-    ("saccade", 40, {"delays": (20.0, 30.0), "cue": (20.0, 50.0), "places": FOUR}),
-    ("saccade", 40, {"delays": tuple(float(delay) for delay in range(40, 300, 20)), "places": FOUR}),
+    ("saccade", 40, {"delays": (20.0, 30.0), "cue": (20.0, 50.0), "locations": FOUR}),
+    ("saccade", 40, {"delays": tuple(float(delay) for delay in range(40, 300, 20)), "locations": FOUR}),
 ]
 
 
@@ -233,9 +233,9 @@ class TestWhatIsLeftOut:
             ("catdog", 40, {"lines": WITHIN}, "category boundary", "no sample was on a line"),
             ("catdog", 40, {"levels": (0.0, 0.1)}, "category boundary", "no sample was on a line"),
             ("catdog", 40, {"levels": (0.0, 1.0)}, "category index", "no morph line"),
-            ("saccade", 40, {"places": FOUR}, "width of tuning to place", "has 4 different values"),
-            ("saccade", 8, {}, "place decoded from the recurrent network", "needs three trials of each place"),
-            ("saccade", 8, {}, "tuning of the units to place", "give 2 or more of each value"),
+            ("saccade", 40, {"locations": FOUR}, "width of tuning to location", "has 4 different values"),
+            ("saccade", 8, {}, "location decoded from the recurrent network", "needs three trials of each location"),
+            ("saccade", 8, {}, "tuning of the units to location", "give 2 or more of each value"),
             ("saccade", 2, {"delays": (60.0, 80.0, 100.0, 120.0)}, "interval of the error at a delay of", "one trial says"),
         ],
     )
@@ -246,19 +246,19 @@ class TestWhatIsLeftOut:
         assert why in said[0]
 
     def test_four_places_are_tuned_to_all_the_same(self, tmp_path: Path):
-        summary, _ = reported(setting_of("saccade", {"places": FOUR}), 80, tmp_path)
+        summary, _ = reported(setting_of("saccade", {"locations": FOUR}), 80, tmp_path)
         assert summary["tuning"]["share"] > 0.5
         assert summary["tuning"]["median_half_width_deg"] is None
-        assert sum(summary["tuning"]["units_by_preferred_place"].values()) == summary["tuning"]["selective"]
+        assert sum(summary["tuning"]["units_by_preferred_location"].values()) == summary["tuning"]["selective"]
         assert summary["decoded_at_end_of_delay"]["rnn"]["accuracy"] > 0.5
 
     def test_places_of_other_turns_are_the_same_places(self, tmp_path: Path):
         both = [
-            reported(setting_of("saccade", {"places": places}), 60, folder)[0]["tuning"]
-            for places, folder in (((0.0, 90.0, 270.0), tmp_path / "a"), ((0.0, 90.0, -90.0), tmp_path / "b"))
+            reported(setting_of("saccade", {"locations": locations}), 60, folder)[0]["tuning"]
+            for locations, folder in (((0.0, 90.0, 270.0), tmp_path / "a"), ((0.0, 90.0, -90.0), tmp_path / "b"))
             if folder.mkdir() is None
         ]
-        counts = [tuned["units_by_preferred_place"] for tuned in both]
+        counts = [tuned["units_by_preferred_location"] for tuned in both]
         assert set(counts[1]) == {"0", "90", "-90"}
         assert sum(counts[1].values()) == both[1]["selective"] > 0
 
@@ -432,10 +432,10 @@ def test_selected_trials_are_as_long_as_the_longest_of_them():
     rows = np.argsort(lengths)[[4, 1, 2]]
     part = batch.select(rows)
     assert part.movies == tuple(batch.movies[row] for row in rows)
-    assert part.targets.shape == part.mask.shape == part.answering.shape == (3, lengths[rows].max())
-    assert part.answering.shape[1] < batch.answering.shape[1]
+    assert part.targets.shape == part.mask.shape == part.response_mask.shape == (3, lengths[rows].max())
+    assert part.response_mask.shape[1] < batch.response_mask.shape[1]
     np.testing.assert_array_equal(part.answers, batch.answers[rows])
-    np.testing.assert_array_equal(part.answering.sum(1), batch.answering[rows].sum(1))
+    np.testing.assert_array_equal(part.response_mask.sum(1), batch.response_mask[rows].sum(1))
     np.testing.assert_array_equal(part.periods["test"], batch.periods["test"][rows])
     np.testing.assert_array_equal(part.conditions["number"], batch.conditions["number"][rows])
     assert part.options == batch.options == (0, 1)
@@ -465,3 +465,109 @@ class TestTasksOfOnesOwn:
         named = replace(material.heldout, conditions={"interval": material.heldout.conditions["tilt"]})
         result = reports.make(replace(material, heldout=named))
         assert list(result["by_single_condition"]) == ["interval (condition)"]
+
+
+class TestReportsOfOnesOwn:
+    """A task brings its own report, as docs/own-task.md says."""
+
+    @pytest.fixture(autouse=True)
+    def _as_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a test registers is forgotten after it."""
+        monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
+        monkeypatch.setattr(registry, "_FILES", {})
+
+    def own(self, folder: Path, code: str, attribute: str) -> VisualTask:
+        """The example with `code` before its class and `attribute` in it."""
+        text = (ROOT / "examples" / "orientation_discrimination.py").read_text()
+        text = text.replace("import ClassVar", "import Any, ClassVar").replace('"orientation"', '"mine"')
+        text = text.replace("@register_task", f"{code}\n\n@register_task")
+        stimulus = '    stimulus: ClassVar[str] = "grating"\n'
+        path = folder / "mine.py"
+        path.write_text(text.replace(stimulus, f"{stimulus}    {attribute}\n"))
+        return tasks.get(path, display=Display(16, field_of_view=8.0))
+
+    def test_a_function_adds_to_the_summary(self, tmp_path: Path):
+        page = (ROOT / "docs" / "own-task.md").read_text()
+        function, line = (re.search(rf"(?ms)^```python\n({start}.*?)^```", page)[1] for start in ("def by_tilt", "report: "))
+        task = self.own(tmp_path, function, line)
+        (tmp_path / "run").mkdir()
+        summary, table = reported(task, 40, tmp_path / "run")
+        assert [row["tilt"] for row in summary["by_tilt"]] == [1, 2, 4, 8, 16]
+        assert sum(row["trials"] for row in summary["by_tilt"]) == summary["heldout"]["trials"] == 40
+        assert {row["answer"] for row in summary["heldout"]["by_condition"]} == {"left", "right"}
+        assert "left" in table and "of 40 held-out trials" in table
+
+    OBJECT = """
+class Mine:
+    @staticmethod
+    def report(material):
+        (material.folder.path / "mine.png").touch()
+        return {"half": np.float64(0.5), "array": np.arange(3)}
+
+    @staticmethod
+    def table(summary, folder):
+        return f"half is {summary['half']} of {summary['heldout']['trials']}"
+"""
+
+    def test_an_object_makes_the_table_too(self, tmp_path: Path):
+        task = self.own(tmp_path, self.OBJECT, "report: ClassVar[Any] = Mine")
+        summary, table = reported(task, 8, tmp_path)
+        assert (summary["half"], summary["array"]) == (0.5, [0, 1, 2])
+        assert table == "half is 0.5 of 8"
+
+    def test_the_table_is_found_through_the_runs_file(self, tmp_path: Path):
+        task = self.own(tmp_path, self.OBJECT, "report: ClassVar[Any] = Mine")
+        reported(task, 8, tmp_path)
+        write_json(tmp_path / "config.json", {"task": str(tmp_path / "mine.py")})
+        registry._TASKS.pop("mine")
+        registry._FILES.clear()
+        assert reports.table(tmp_path / "summary.json") == "half is 0.5 of 8"
+        (tmp_path / "mine.py").unlink()
+        registry._TASKS.pop("mine")
+        registry._FILES.clear()
+        assert "of 8 held-out trials" in reports.table(tmp_path / "summary.json")
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            (
+                "return material.tasks",
+                r"mine.py, line \d+: its report fails: AttributeError: .*'tasks'; fix it, and",
+            ),
+            ("return [1]", r"^task mine: its report returns \[1\]; return a dictionary"),
+            ("return {'seed': 1}", r"^task mine: its report returns 'seed', which the run itself writes; choose another"),
+            ("return {'x': np.nan}", r"^task mine: its report returns what JSON cannot hold \(Out of range"),
+            ("return {'x': material}", r"^task mine: its report returns what JSON cannot hold \("),
+        ],
+    )
+    def test_what_goes_wrong_is_one_line(self, code: str, message: str, tmp_path: Path):
+        task = self.own(tmp_path, f"def mine(material):\n    {code}", "report: ClassVar[Any] = mine")
+        material = material_of(task, 8, tmp_path)
+        with pytest.raises(InputError, match=message) as caught:
+            reports.make(material)
+        assert "\n" not in str(caught.value)
+
+    def test_a_table_that_fails_names_the_line(self, tmp_path: Path):
+        code = self.OBJECT.replace("summary['half']", "summary['quarter']")
+        with pytest.raises(InputError, match=r"mine.py, line \d+: its table fails: KeyError: 'quarter'; fix it"):
+            reported(self.own(tmp_path, code, "report: ClassVar[Any] = Mine"), 8, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("attribute", "message"),
+        [
+            ("report: ClassVar[Any] = 5", r"report=5: give the name of a module of cordstasks.reports"),
+            ("def report(self, material): return {}", r"report: is called with one argument, the Material"),
+        ],
+    )
+    def test_what_is_no_report_is_refused_with_the_task(self, attribute: str, message: str, tmp_path: Path):
+        with pytest.raises(InputError, match=rf"mine.py, line \d+: OrientationTask.{message}"):
+            self.own(tmp_path, "", attribute)
+
+    def test_a_module_that_is_not_there_is_found_out_before_anything_is_computed(self, tmp_path: Path):
+        task = self.own(tmp_path, "", 'report: ClassVar[Any] = "cordstasks.reports.mine"')
+        with pytest.raises(InputError, match=r"^task mine: report='cordstasks.reports.mine': there is no such module"):
+            reports.check(task, task.sample(12, seed=1))
+
+    def test_every_task_of_this_package_has_one(self):
+        for name in ("rdm", "numerosity", "catdog", "saccade"):
+            assert type(tasks.get(name)).report != VisualTask.report

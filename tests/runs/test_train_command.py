@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
 import pickle
 import random
@@ -13,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +20,35 @@ import pytest
 import torch
 
 from cordstasks import reports, tasks, train
-from cordstasks.cordsnet import CordsNet, save
-from cordstasks.cordsnet.network import set_weight
+from cordstasks.cordsnet import save
 from cordstasks.frontend import FrontEnd
 from cordstasks.model import MultiAreaModel
 from cordstasks.rnn import RNN
 from cordstasks.runs import visual as experiment
 from cordstasks.runs.loading import load_run
 from cordstasks.stimuli import Display
-from cordstasks.training.visual import choices, run_model, trial_set
-from cordstasks.utils.command_line import run_command
+from cordstasks.training.evaluation import choices, run_model
+from cordstasks.training.settings import INPUTS_TAUGHT, VisualSettings
+from cordstasks.training.trials import trial_set
 from cordstasks.utils.run_folder import RunFolder
+from helpers import (
+    FIGURES,
+    ROOT,
+    SHORT,
+    assert_same_run,
+    change,
+    ctrl_c,
+    flags,
+    inside,
+    output_of,
+    read,
+    refused,
+    settling_cordsnet,
+    tiny_cordsnet,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"trials": 24, "validation": 12, "heldout": 30, "steps": 120, "units": 16, "batch": 8}
-PERIODS = {"fixation": 60, "motion": 120, "choice": 40}
+PERIODS = SHORT["rdm"]
 SEED = 3
 
 
@@ -44,69 +56,39 @@ SEED = 3
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the weights of a small CordsNet that settles, and a bank that all runs here share."""
     folder = tmp_path_factory.mktemp("place")
-    generator = torch.Generator().manual_seed(3)
-    network = CordsNet(2, classes=3, image_size=32)
-    with torch.no_grad():
-        for name, part in network.named_modules():
-            if hasattr(part, "parametrizations"):
-                spread = (0.4 if "area_conv" in name else 1.0) / part.weight[0].numel() ** 0.5
-                set_weight(part, spread * torch.randn(part.weight.shape, generator=generator))
-        for bias in network.conv_bias:
-            bias.copy_(0.3 * torch.rand(bias.shape, generator=generator))
-    save(network, folder / "r2.safetensors")
+    save(settling_cordsnet(), folder / "r2.safetensors")
     return folder
 
 
 def arguments(place: Path, *more: str, task: bool = True) -> list[str]:
     """A small run's command line, and `more`."""
-    sizes = [word for name, value in SIZES.items() for word in (f"--{name}", str(value))]
-    periods = [word for name, value in PERIODS.items() for word in ("--set", f"{name}={value}")]
+    periods = {name: value for name, value in PERIODS.items() if not any(word.startswith(f"{name}=") for word in more)}
+    sizes = flags(**SIZES, parameters=periods)
     where = ["--frontend", str(place / "r2.safetensors"), "--bank", str(place / "bank"), "--readout", "pool"]
     begin = ["--task", "rdm"] if task else []
-    return [*begin, *where, *sizes, *periods, "--seed", str(SEED), "--device", "cpu", *more]
-
-
-@contextlib.contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        yield
-
-
-def output_of(words: Sequence[str]) -> tuple[int, str, str]:
-    """Exit status and what a command prints, run in this process as the command line runs it."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        run_command(lambda: train.main(words))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
+    return [*begin, *where, *sizes, "--seed", str(SEED), "--device", "cpu", *more]
 
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> tuple[Path, str]:
     """A run that came to its end, in the folder that it chose, and what it printed."""
     with inside(place):
-        code, out, _ = output_of(arguments(place))
+        code, out, _ = output_of(train.main, *arguments(place))
     assert code == 0
     return place / "runs" / "rdm-001", out
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return content
 
 
 class TestRun:
     def test_it_leaves_a_whole_folder(self, finished: tuple[Path, str]):
         folder, _ = finished
-        figures = {"psychometric.png", "learning.png", "tuning.png", "movies.png"}
+        figures = FIGURES["rdm"]
         files = {"config.json", "metrics.jsonl", "checkpoint.pt", "best.pt", "summary.json"}
         assert {path.name for path in folder.iterdir()} == files | figures
         for figure in figures:
             assert (folder / figure).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
     def test_the_summary_has_the_promised_keys(self, finished: tuple[Path, str]):
-        summary = summary_of(finished[0])
+        summary = read(finished[0])
         assert (summary["task"], summary["seed"]) == ("rdm", SEED)
         assert summary["frontend"].endswith("r2.safetensors")
         assert {"bank", "train", "total"} == set(summary["seconds"])
@@ -121,7 +103,7 @@ class TestRun:
         assert summary["read"] == {"areas": [1], "sides": [1], "features": 64}
 
     def test_the_conditions_add_up(self, finished: tuple[Path, str]):
-        heldout = summary_of(finished[0])["heldout"]
+        heldout = read(finished[0])["heldout"]
         rows = heldout["by_condition"]
         assert [row["coherence"] for row in rows] == list(tasks.get("rdm").coherences)  # type: ignore[attr-defined]
         assert heldout["trials"] == sum(row["trials"] for row in rows) == SIZES["heldout"]
@@ -139,38 +121,47 @@ class TestRun:
         batch = task.sample(SIZES["heldout"], seed=heldout_seed, dt=20.0)
         front_end = FrontEnd(place / "r2.safetensors", device="cpu", readout="pool", bank=place / "bank")
         features = front_end.features(batch.movies, dt=20.0)
-        assert features.accounts.simulated == 0
-        inputs = min(experiment.TAUGHT_INPUTS, front_end.units)
+        assert features.cost.simulated == 0
+        inputs = min(INPUTS_TAUGHT, front_end.units)
         model = MultiAreaModel(RNN(inputs, SIZES["units"], 3), front_end.units)
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])
         trials = trial_set(features, batch, torch.device("cpu"), tasks.get("rdm"))
         logits, _ = run_model(model, model.inputs(features))
-        right = choices(logits, trials.answering, trials.options).numpy() == batch.answers
-        heldout = summary_of(finished[0])["heldout"]
+        right = choices(logits, trials.response_mask, trials.options).numpy() == batch.answers
+        heldout = read(finished[0])["heldout"]
         assert heldout["accuracy"] == pytest.approx(float(right.mean()))
         for row in heldout["by_condition"]:
             assert row["accuracy"] == pytest.approx(float(right[batch.conditions["coherence"] == row["coherence"]].mean()))
 
     def test_the_settings_are_kept(self, finished: tuple[Path, str]):
-        config = json.loads((finished[0] / "config.json").read_text())
-        expected = {**SIZES, "set": PERIODS, "seed": SEED, "task": "rdm", "readout": "pool", "dt": 20.0, "tau": 100.0}
+        config = read(finished[0], "config.json")
+        expected = {
+            **SIZES,
+            "family": "visual",
+            "parameters": PERIODS,
+            "seed": SEED,
+            "task": "rdm",
+            "readout": "pool",
+            "dt": 20.0,
+            "tau": 100.0,
+        }
         assert {name: config[name] for name in expected} == expected
         assert config["environment"]["torch"] == torch.__version__
+        assert set(config) == {"family", "weights", "environment", *VisualSettings.names()}
         assert (config["areas"], config["side"]) == ([1], 8)  # the defaults of random dots
 
     def test_the_log_has_a_row_for_each_evaluation(self, finished: tuple[Path, str]):
         rows = RunFolder(finished[0]).log.read()
         assert [row["step"] for row in rows] == [25, 50, 75, 100, 120]
-        training = summary_of(finished[0])["training"]
+        training = read(finished[0])["training"]
         best = min(rows, key=lambda row: row["validation_loss"])
         assert (training["steps"], training["best_step"]) == (120, best["step"])
         assert training["best_validation_loss"] == best["validation_loss"]
 
-    @pytest.mark.slow
     def test_labels_alone_teach_something_else(self, place: Path, finished: tuple[Path, str], tmp_path: Path):
-        code, _, err = output_of(arguments(place, "--labels-only", "--out", str(tmp_path / "run")))
+        code, _, err = output_of(train.main, *arguments(place, "--labels-only", "--out", str(tmp_path / "run")))
         assert code == 0, err
-        training = {name: summary_of(path)["training"] for name, path in (("a", finished[0]), ("b", tmp_path / "run"))}
+        training = {name: read(path)["training"] for name, path in (("a", finished[0]), ("b", tmp_path / "run"))}
         assert training["a"]["teacher"]
         assert not training["b"]["teacher"]
         saved = [torch.load(path / "best.pt", weights_only=True)["model"] for path in (finished[0], tmp_path / "run")]
@@ -180,7 +171,7 @@ class TestRun:
         folder, printed = finished
         assert printed.startswith("task rdm, front-end ")
         assert "run folder runs/rdm-001" in printed
-        for row in summary_of(folder)["heldout"]["by_condition"]:
+        for row in read(folder)["heldout"]["by_condition"]:
             low, high = row["interval"]
             line = f"{row['coherence']:.3f} {row['trials']} {row['accuracy']:.1%} {low:.1%} to {high:.1%}"
             assert line in re.sub(" +", " ", printed)
@@ -191,7 +182,7 @@ class TestRun:
         folder, printed = finished
         before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
         with inside(place):
-            code, out, err = output_of(["--resume", "--out", "runs/rdm-001"])
+            code, out, err = output_of(train.main, *["--resume", "--out", "runs/rdm-001"])
         assert (code, err) == (0, "")
         table = printed[printed.index("coherence ") :]
         assert out.endswith(table)
@@ -207,48 +198,30 @@ class TestRun:
         monkeypatch.chdir(place)
         with monkeypatch.context() as patch:
             patch.setattr(reports, "make", interrupt)
-            code, out, err = output_of(arguments(place))
+            code, out, err = output_of(train.main, *arguments(place))
         assert code == 130
         assert "run folder runs/rdm-002" in out
-        line = "stopped; this continues the run: python -m cordstasks.train --resume --out runs/rdm-002"
+        line = "stopped; this continues: python -m cordstasks.train --resume --out runs/rdm-002"
         assert err.splitlines()[-1] == line
         assert not (place / "runs/rdm-002/summary.json").exists()
         (place / "runs/rdm-002/.best.pt.123-4567.part").write_bytes(b"left by a process that was killed")
-        code, out, _ = output_of(["--resume"])
+        code, out, _ = output_of(train.main, *["--resume"])
         assert code == 0
         assert "run folder runs/rdm-002" in out
-        first, second = (summary_of(place / "runs" / name) for name in ("rdm-001", "rdm-002"))
+        first, second = (read(place / "runs" / name) for name in ("rdm-001", "rdm-002"))
         for part in ("heldout", "weibull", "controls", "tuning", "training"):
             assert first[part] == second[part], part
-        assert_same_weights(place / "runs/rdm-001", place / "runs/rdm-002")
+        assert_same_run(place / "runs/rdm-001", place / "runs/rdm-002")
         assert not list((place / "runs/rdm-002").glob(".*"))
 
 
-def assert_same_weights(one: Path, other: Path) -> None:
-    """Weights, optimiser, generator and log are the same, bit for bit."""
-
-    def tensors(value: Any, name: str) -> dict[str, torch.Tensor]:
-        if isinstance(value, dict):
-            return {k: v for key, item in value.items() for k, v in tensors(item, f"{name}/{key}").items()}
-        return {name: value} if isinstance(value, torch.Tensor) else {}
-
-    for file in ("best.pt", "checkpoint.pt"):
-        first, second = (tensors(torch.load(path / file, weights_only=True), file) for path in (one, other))
-        assert len(first) >= 7
-        assert first.keys() == second.keys()
-        for name, value in first.items():
-            assert torch.equal(value, second[name]), name
-    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
-
-
-# The command as the shell starts it, but for saving often, never stopping early, and hearing SIGINT even where the shell
+# The command as the shell starts it, but for saving often, and hearing SIGINT even where the shell
 # that runs the tests has it ignored.
 STARTED = """
-import functools, runpy, signal
+import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from cordstasks import experiment, training
-training.train.__kwdefaults__["save_seconds"] = 0.02
-experiment.TrainSettings = functools.partial(training.TrainSettings, patience=10**6)
+from cordstasks.training import visual
+visual.train.__kwdefaults__["save_seconds"] = 0.02
 runpy.run_module("cordstasks.train", run_name="__main__", alter_sys=True)
 """
 
@@ -258,7 +231,7 @@ class Job:
 
     def __init__(self, place: Path, out: Path, *more: str) -> None:
         resume = ["--resume"] if (out / "config.json").exists() else []
-        words = arguments(place, "--out", str(out), *more, *resume)
+        words = arguments(place, "--out", str(out), "--patience", "1000000", *more, *resume)
         self.log = out / "metrics.jsonl"
         self.process = subprocess.Popen(
             [sys.executable, "-c", STARTED, *words],
@@ -294,8 +267,7 @@ def last_line(err: str) -> str:
 @pytest.fixture(scope="module")
 def deep(place: Path) -> Path:
     """A network of four areas in the folder of the other, with maps of 8, 8, 4 and 4."""
-    torch.manual_seed(1)
-    save(CordsNet(4, classes=3, image_size=32), place / "r4.safetensors")
+    save(tiny_cordsnet(1, depth=4), place / "r4.safetensors")
     return place / "r4.safetensors"
 
 
@@ -309,9 +281,9 @@ class TestAreas:
 
     def run(self, place: Path, deep: Path, out: Path, *more: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """The first line that is printed, the settings and the summary."""
-        code, printed, err = output_of(self.words(place, deep, out, *more))
+        code, printed, err = output_of(train.main, *self.words(place, deep, out, *more))
         assert code == 0, err
-        return printed.splitlines()[0], json.loads((out / "config.json").read_text()), summary_of(out)
+        return printed.splitlines()[0], read(out, "config.json"), read(out)
 
     def test_an_area_and_a_side(self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         out = tmp_path / "run"
@@ -325,7 +297,7 @@ class TestAreas:
         seen = loaded.behaviour(loaded.heldout())
         assert float(seen.correct.mean()) == pytest.approx(summary["heldout"]["accuracy"])
         for again in ((), ("--areas", "1", "--side", "2")):  # with what it had, or without a word
-            code, printed, err = output_of(["--resume", "--out", str(out), *again])
+            code, printed, err = output_of(train.main, *["--resume", "--out", str(out), *again])
             assert (code, "this run is finished" in printed) == (0, True), err
 
     def test_several_areas(self, place: Path, deep: Path, tmp_path: Path):
@@ -348,38 +320,31 @@ class TestAreas:
         self.run(place, deep, whole, "--areas", "0", "2", "--side", "3")
         with monkeypatch.context() as patch:
             patch.setattr(reports, "make", interrupt)
-            assert output_of(self.words(place, deep, broken, "--areas", "2", "0", "--side", "3"))[0] == 130
-        code, printed, err = output_of(["--resume", "--out", str(broken), "--bank", str(place / "bank")])
+            assert output_of(train.main, *self.words(place, deep, broken, "--areas", "2", "0", "--side", "3"))[0] == 130
+        code, printed, err = output_of(train.main, *["--resume", "--out", str(broken), "--bank", str(place / "bank")])
         assert code == 0, err
         assert "reads areas 0 and 2, averaged to 3 x 3: 1,728 features" in printed
-        assert_same_weights(whole, broken)
+        assert_same_run(whole, broken)
 
-    @pytest.mark.parametrize(("default", "read"), [((1,), [1]), (2, [2]), ((1, 6, 7), [1, 3]), (None, [3])])
+    @pytest.mark.parametrize(("default", "areas"), [((1,), [1]), (2, [2]), ((1, 6, 7), [1, 3]), (None, [3])])
     def test_a_task_s_default_is_read_where_the_network_has_it(
-        self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: Any, read: list[int]
+        self, place: Path, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: Any, areas: list[int]
     ):
         kind = type(tasks.get("rdm"))
         monkeypatch.setattr(kind, "run_defaults", {**kind.run_defaults, "areas": default, "side": 2})
-        monkeypatch.setattr(experiment, "train", stop)
-        code, printed, _ = output_of(self.words(place, deep, tmp_path / "run"))
+        with ctrl_c(0):
+            code, printed, _ = output_of(train.main, *self.words(place, deep, tmp_path / "run"))
         assert code == 130
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
-        assert (config["areas"], config["side"]) == (read, 2)
+        config = read(tmp_path / "run", "config.json")
+        assert (config["areas"], config["side"]) == (areas, 2)
         assert "averaged to 2 x 2" in printed
 
     def test_what_a_run_has_must_be_there_when_it_goes_on(self, place: Path, deep: Path, tmp_path: Path):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(experiment, "train", stop)
-            output_of(self.words(place, deep, tmp_path / "run", "--areas", "3"))
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
-        (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "areas": [0, 5]}))
-        code, _, err = output_of(["--resume", "--out", str(tmp_path / "run"), "--bank", str(place / "bank")])
+        with ctrl_c(0):
+            output_of(train.main, *self.words(place, deep, tmp_path / "run", "--areas", "3"))
+        change(tmp_path / "run", areas=[0, 5])
+        code, _, err = output_of(train.main, *["--resume", "--out", str(tmp_path / "run"), "--bank", str(place / "bank")])
         assert (code, err) == (2, "error: --areas 0 5: there is no area 5; this network has areas 0 to 3\n")
-
-
-def stop(*_: Any, **__: Any) -> dict[str, Any]:
-    """In the place of training."""
-    raise KeyboardInterrupt
 
 
 class TestStopping:
@@ -398,17 +363,17 @@ class TestStopping:
         err = job.end(signal.SIGINT)
         assert job.process.returncode == 130, err
         assert "Traceback" not in err
-        assert last_line(err) == f"stopped; this continues the run: python -m cordstasks.train --resume --out {broken}"
+        assert last_line(err) == f"stopped; this continues: python -m cordstasks.train --resume --out {broken}"
         job = Job(place, broken, *more)
         job.wait_for(11)
         job.end(signal.SIGKILL)
         assert not (broken / "summary.json").exists()
         err = (job := Job(place, broken, *more)).end()
         assert job.process.returncode == 0, err
-        assert_same_weights(whole, broken)
+        assert_same_run(whole, broken)
         assert len(RunFolder(broken).log.read()) == 32
         for part in ("heldout", "controls", "tuning"):
-            assert summary_of(whole)[part] == summary_of(broken)[part]
+            assert read(whole)[part] == read(broken)[part]
 
     @pytest.mark.slow
     def test_killed_at_ten_random_moments(self, place: Path, tmp_path: Path):
@@ -434,7 +399,7 @@ class TestStopping:
             kills += 1
         err = (job := Job(place, broken, *more)).end()
         assert job.process.returncode == 0, err
-        assert_same_weights(whole, broken)
+        assert_same_run(whole, broken)
         assert not list(broken.glob(".*"))
 
     def test_ctrl_c_before_a_run_has_begun(self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -442,7 +407,7 @@ class TestStopping:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(experiment, "FrontEnd", interrupt)
-        code, out, err = output_of(arguments(place, "--out", str(tmp_path / "run")))
+        code, out, err = output_of(train.main, *arguments(place, "--out", str(tmp_path / "run")))
         assert (code, out, err.strip()) == (130, "", "stopped")
         assert not (tmp_path / "run").exists()
 
@@ -455,17 +420,6 @@ class Runs:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return (Path.write_text, (self.path, "code ran"))
-
-
-def refused(words: Sequence[str]) -> str:
-    """The one line with which a command refuses these arguments."""
-    code, out, err = output_of(words)
-    assert code == 2, err
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.endswith("\n")
-    assert err.count("\n") == 1, err
-    return err[len("error: ") : -1]
 
 
 class TestBadInput:
@@ -506,7 +460,7 @@ class TestBadInput:
         ],
     )
     def test_without_a_network(self, words: list[str], message: str):
-        assert refused(words).startswith(message)
+        assert refused(train.main, *words).startswith(message)
 
     @pytest.mark.parametrize(
         ("more", "message"),
@@ -515,24 +469,28 @@ class TestBadInput:
             ("--readout flaten", "readout 'flaten' is unknown; did you mean 'flatten'?"),
             ("--precision half", "precision 'half' is unknown"),
             ("--areas 7", "--areas 7: there is no area 7; this network has areas 0 to 1"),
-            ("--areas 0 -1", "--areas -1 0: there is no area -1; this network has areas 0 to 1"),
-            ("--areas 1 0 1", "--areas 0 1 1: names area 1 more than once; name each area once"),
+            ("--areas 0 -1", "--areas (0, -1): give a list of areas, numbered from 0"),
+            ("--areas 1 0 1", "--areas (1, 0, 1): give a list of areas, numbered from 0"),
             ("--areas", "argument --areas: expected at least one argument"),
             ("--areas V1", "argument --areas: invalid int value: 'V1'"),
-            ("--side 0", "--side 0: must be at least 1"),
-            ("--inputs 0", "--inputs 0: must be at least 1"),
+            ("--side 0", "--side 0: give a whole number of at least 1"),
+            ("--inputs 0", "--inputs 0: give a whole number of at least 1"),
             ("--inputs 65", "--inputs 65: the front-end has 64 features; give at most as many"),
             ("--side 2.5", "argument --side: invalid int value: '2.5'"),
             ("--dt 3", "--dt 3 ms: give a multiple of the front-end's step of 2 ms"),
-            ("--dt nan", "--dt nan: must be a finite number"),
-            ("--dt 40 --tau 30", "--dt 40.0: an Euler step must be above 0 and at most the time constant --tau 30.0"),
-            ("--noise inf", "--noise inf: must be a finite number"),
-            ("--noise -1", "--noise -1.0: a standard deviation must be"),
-            ("--learning-rate 0", "--learning-rate 0: must be above 0"),
-            ("--learning-rate nan", "--learning-rate nan: must be a finite number"),
-            ("--seed -1", "--seed -1: must be from 0 to 2**63 - 1"),
-            ("--seed 9223372036854775808", "--seed 9223372036854775808: must be from 0"),
-            *((f"--{name} {value}", f"--{name} {value}: must be at least 1") for name in SIZES for value in (0, -7)),
+            ("--dt nan", "--dt nan: give a finite number above 0"),
+            ("--dt 40 --tau 30", "--dt 40: must be at most the time constant --tau 30 (ms)"),
+            ("--noise inf", "--noise inf: give a finite number of at least 0"),
+            ("--noise -1", "--noise -1.0: give a finite number of at least 0"),
+            ("--learning-rate 0", "--learning-rate 0.0: give a finite number above 0"),
+            ("--learning-rate nan", "--learning-rate nan: give a finite number above 0"),
+            ("--seed -1", "--seed -1: give a whole number of at least 0"),
+            ("--seed 9223372036854775808", "--seed 9223372036854775808: give a whole number"),
+            *(
+                (f"--{name} {value}", f"--{name} {value}: give a whole number of at least 1")
+                for name in SIZES
+                for value in (0, -7)
+            ),
             ("--heldout 1", "--heldout 1: all of these trials have the same right answer"),
             ("--trials 3", "--trials 3: too few to learn from; give hundreds"),
             ("--bank-limit 0", "--bank-limit 0.0: give a size above 0 (GB)"),
@@ -560,17 +518,17 @@ class TestBadInput:
         ],
     )
     def test_of_values(self, place: Path, more: str, message: str):
-        assert refused(arguments(place, *more.split())).startswith(message)
+        assert refused(train.main, *arguments(place, *more.split())).startswith(message)
 
     def test_a_device_that_is_not_there(self, place: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         message = "device 'cuda': this machine has no CUDA device that torch can use; choose cpu or auto"
-        assert refused(arguments(place, "--device", "cuda")) == message
+        assert refused(train.main, *arguments(place, "--device", "cuda")) == message
 
     @pytest.mark.parametrize("name", ["r2.safetensors", "r2.pth"])
     @pytest.mark.parametrize("share", [0.0, 0.01, 0.6])
     def test_truncated_weights(self, place: Path, tmp_path: Path, name: str, share: float):
-        save(CordsNet(2, classes=3, image_size=32), tmp_path / name)
+        save(tiny_cordsnet(), tmp_path / name)
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: int(share * len(content))])
         assert re.match(rf"weights .*{re.escape(name)}: (damaged|truncated|refused)", refused_by(place, name))
@@ -578,7 +536,7 @@ class TestBadInput:
     def test_weights_of_another_network(self, place: Path, tmp_path: Path):
         torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "linear.pth")
         assert refused_by(place, "linear.pth").startswith(
-            "weights linear.pth: not a CordsNet of 2, 4, 6 or 8 areas in the published format"
+            f"weights {tmp_path}/linear.pth: not a CordsNet of 2, 4, 6 or 8 areas in the published format"
         )
 
     @pytest.mark.parametrize("saved_by", ["pickle", "torch"])
@@ -588,31 +546,33 @@ class TestBadInput:
             torch.save(harmful, tmp_path / "code.pth")
         else:
             (tmp_path / "code.pth").write_bytes(pickle.dumps(harmful))
-        assert refused_by(place, "code.pth").startswith("weights code.pth: refused, since reading it would run code")
+        assert refused_by(place, "code.pth").startswith(
+            f"weights {tmp_path}/code.pth: refused, since reading it would run code"
+        )
         assert not (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize("name", ["--out", "--bank"])
     def test_a_folder_below_a_regular_file(self, place: Path, tmp_path: Path, name: str):
         (tmp_path / "notes").write_text("mine")
         message = f"{name} notes/here: cannot write there (Not a directory); choose another folder"
-        assert refused(arguments(place, name, "notes/here")) == message
+        assert refused(train.main, *arguments(place, name, "notes/here")) == message
         assert (tmp_path / "notes").read_text() == "mine"
 
     def test_a_folder_that_holds_another_run(self, place: Path, finished: tuple[Path, str]):
         folder, _ = finished
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         message = f"--out {folder}: holds another run; choose another folder, or continue it with --resume"
-        assert refused(arguments(place, "--out", str(folder))) == message
+        assert refused(train.main, *arguments(place, "--out", str(folder))) == message
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            ("--units 5", "--units 5: the run in {} has 16; leave it out, or use --out"),
-            ("--areas 0", "--areas [0]: the run in {} has [1]; leave it out"),
+            ("--units 5", "--units 5: the run in {} has 16; leave it out, or use another folder"),
+            ("--areas 0", "--areas 0: the run in {} has 1; leave it out"),
             ("--side 2", "--side 2: the run in {} has 8; leave it out"),
-            ("--dt 10", "--dt 10.0: the run in {} has 20.0; leave it out"),
-            ("--set motion=300", "--set {{'motion': 300}}: the run in {} has"),
+            ("--dt 10", "--dt 10: the run in {} has 20; leave it out"),
+            ("--set motion=300", "--set motion=300: the run in {} has --set motion=120; leave it out"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),
             ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.004"),
             ("--see 4", "--seed 4: the run in {} has 3"),
@@ -620,27 +580,27 @@ class TestBadInput:
     )
     def test_resuming_with_other_settings(self, finished: tuple[Path, str], more: str, message: str):
         folder, _ = finished
-        assert refused(["--resume", "--out", str(folder), *more.split()]).startswith(message.format(folder))
+        assert refused(train.main, *["--resume", "--out", str(folder), *more.split()]).startswith(message.format(folder))
 
     def test_resuming_with_the_same_settings(self, place: Path, finished: tuple[Path, str]):
-        code, out, _ = output_of(arguments(place, "--resume", "--out", str(finished[0])))
+        code, out, _ = output_of(train.main, *arguments(place, "--resume", "--out", str(finished[0])))
         assert code == 0
         assert "this run is finished" in out
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [('{"task": ', "config.json: cannot be read"), ('{"task": "rdm"}', "config.json lacks 'areas'")],
+        [('{"task": ', "config.json: cannot be read"), ('{"task": "rdm"}', "holds a run of an earlier version")],
     )
     def test_resuming_from_damaged_settings(self, tmp_path: Path, content: str, message: str):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "config.json").write_text(content)
-        assert message in refused(["--resume", "--out", "run"])
+        assert message in refused(train.main, *["--resume", "--out", "run"])
 
 
 def refused_by(place: Path, frontend: str) -> str:
     words = arguments(place)
     words[words.index("--frontend") + 1] = frontend
-    return refused(words)
+    return refused(train.main, *words)
 
 
 def test_the_command_is_a_module_of_its_own():

@@ -101,8 +101,8 @@ class TestTrials:
             np.testing.assert_allclose(batch.inputs[trial, :length], inputs, atol=1e-6)
             np.testing.assert_allclose(batch.targets[trial, :length], targets, atol=1e-6)
             np.testing.assert_allclose(batch.mask[trial, :length], mask, atol=1e-7)
-            np.testing.assert_array_equal(batch.answering[trial, :length], mask == 1)
-            for padding in (batch.inputs, batch.targets, batch.mask, batch.answering):
+            np.testing.assert_array_equal(batch.response_mask[trial, :length], mask == 1)
+            for padding in (batch.inputs, batch.targets, batch.mask, batch.response_mask):
                 assert not padding[trial, length:].any()
 
     @EVERY
@@ -189,7 +189,7 @@ class TestStatistics:
     def test_angles_are_uniform_or_at_places(self):
         angles = MemoryProTask().sample(self.TRIALS, seed=5).conditions["angle"]
         assert stats.kstest(angles / 360, "uniform").pvalue > 1e-4
-        values, counts = np.unique(MemoryProTask(places=8).sample(4000, seed=5).conditions["angle"], return_counts=True)
+        values, counts = np.unique(MemoryProTask(locations=8).sample(4000, seed=5).conditions["angle"], return_counts=True)
         np.testing.assert_allclose(values, 45 * np.arange(8))
         assert stats.chisquare(counts).pvalue > 1e-4
 
@@ -246,7 +246,7 @@ class TestScores:
             right = batch.answers == 1
             assert task.score(np.ones_like(batch.targets), batch) == pytest.approx(right.mean())
         else:
-            right = batch.targets[batch.answering].reshape(-1, task.outputs)
+            right = batch.targets[batch.response_mask].reshape(-1, task.outputs)
             assert task.score(np.zeros_like(batch.targets), batch) <= 0
             assert right.std() > 0.2
 
@@ -254,14 +254,14 @@ class TestScores:
     def test_steps_out_of_the_response_do_not_count(self, name: str):
         task = tasks.get(name)
         batch = task.sample(40, seed=9)
-        outputs = np.where(batch.answering[..., None], batch.targets, np.nan)
+        outputs = np.where(batch.response_mask[..., None], batch.targets, np.nan)
         assert task.score(outputs, batch) == pytest.approx(1)
 
     def test_r2_against_its_definition(self):
         task = ParametricWorkingMemoryTask()
         batch = task.sample(200, seed=4)
         outputs = batch.targets + np.random.default_rng(0).normal(0, 0.1, batch.targets.shape)
-        given = np.array([outputs[i, batch.answering[i], 0].mean() for i in range(200)])
+        given = np.array([outputs[i, batch.response_mask[i], 0].mean() for i in range(200)])
         right = (batch.conditions["f1"] - batch.conditions["f2"]) / 24
         expected = 1 - np.square(given - right).sum() / np.square(right - right.mean()).sum()
         assert task.score(outputs, batch) == pytest.approx(expected, rel=1e-6)
@@ -287,21 +287,21 @@ class TestScores:
         assert PerceptualDecisionTask().sample(2, seed=0, coherence=[-1, 2]).answers.tolist() == [2, 1]
 
 
-class TestLessons:
+class TestCurriculum:
     @pytest.mark.parametrize("name", ["dms", "memory-pro"])
     def test_delays_grow_to_the_tasks_own(self, name: str):
         task = tasks.get(name)
-        *easier, last = task.lessons()
+        *easier, last = task.curriculum()
         assert last is task
-        longest = [lesson.delay[1] for lesson in (*easier, last)]
+        longest = [stage.delay[1] for stage in (*easier, last)]
         assert longest == sorted(set(longest))
         assert easier
-        assert all(replace(lesson, delay=task.delay) == task for lesson in easier)
+        assert all(replace(stage, delay=task.delay) == task for stage in easier)
 
     def test_a_fixed_delay_needs_none(self):
         task = DelayedMatchToSampleTask(delay=700.0)
-        assert task.lessons() == (task,)
-        assert PerceptualDecisionTask().lessons() == (PerceptualDecisionTask(),)
+        assert task.curriculum() == (task,)
+        assert PerceptualDecisionTask().curriculum() == (PerceptualDecisionTask(),)
 
 
 class TestBadInput:
@@ -310,7 +310,7 @@ class TestBadInput:
         [
             ("dms", {"noise": -0.1}, r"noise=-0\.1: give a finite number of at least 0"),
             ("dms", {"noise": float("nan")}, "noise=nan"),
-            ("dms", {"catch": 1.0}, r"catch=1\.0: give a share of trials below 1"),
+            ("dms", {"catch": 1.0}, r"catch=1\.0: give a fraction of trials below 1"),
             ("dms", {"delay": (900.0, 500.0)}, r"delay=\(900\.0, 500\.0\): give a duration above 0 ms"),
             (
                 "perceptual-dm",
@@ -320,7 +320,7 @@ class TestBadInput:
             ("perceptual-dm", {"strengths": ()}, r"strengths=\(\)"),
             ("parametric-wm", {"lowest": 40}, "lowest=40: must be below highest=34"),
             ("parametric-wm", {"differences": (25,)}, r"differences=\(25,\): none fits between 10 and 34 Hz"),
-            ("memory-pro", {"places": 1}, "places=1: give 0 for any angle, or a number of at least 2"),
+            ("memory-pro", {"locations": 1}, "locations=1: give 0 for any angle, or a number of at least 2"),
             ("dms", {"delays": 500.0}, "parameter of task dms 'delays' is unknown; did you mean 'delay'"),
         ],
     )
@@ -349,8 +349,8 @@ class TestBadInput:
             task.sample(**{"trials": 3, "seed": 0, **arguments})
 
     def test_of_places_and_outputs(self):
-        with pytest.raises(InputError, match=r"angle=30: choose a multiple of 45 deg, as places=8"):
-            MemoryProTask(places=8).sample(2, seed=0, angle=30.0)
+        with pytest.raises(InputError, match=r"angle=30: choose a multiple of 45 deg, as locations=8"):
+            MemoryProTask(locations=8).sample(2, seed=0, angle=30.0)
         batch = PerceptualDecisionTask().sample(4, seed=0)
         with pytest.raises(InputError, match=r"outputs of shape \(4, 51\): the batch has targets of shape \(4, 51, 1\)"):
             PerceptualDecisionTask().score(batch.targets[..., 0], batch)

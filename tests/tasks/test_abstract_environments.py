@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -17,33 +16,34 @@ from gymnasium.vector import SyncVectorEnv
 
 from cordstasks.errors import InputError
 from cordstasks.tasks import abstract_names, register
-from cordstasks.tasks.environments.abstract import AbstractEnvironment
-from cordstasks.tasks.environments.registration import ABSTRACT_ENVIRONMENTS
+from cordstasks.tasks.environments.abstract import AbstractEnv
+from cordstasks.tasks.environments.registration import environments
+from helpers import ROOT
 
 register()
 
-ROOT = Path(__file__).resolve().parents[2]
-EVERY = pytest.mark.parametrize("name", ABSTRACT_ENVIRONMENTS)
+ENVIRONMENTS = environments(abstract=True)
+EVERY = pytest.mark.parametrize("name", ENVIRONMENTS)
 SEED_METHOD = pytest.mark.filterwarnings("ignore:.*Official support for the `seed` function is dropped:UserWarning")
 # inputs may be any number, which the checker remarks on
 UNBOUNDED = pytest.mark.filterwarnings("ignore:.*Box observation space (minimum|maximum) value is:UserWarning")
 FIXATE = 0
 
 
-def make(name: str, **parameters: Any) -> AbstractEnvironment:
+def make(name: str, **parameters: Any) -> AbstractEnv:
     environment = gymnasium.make(name, **parameters)
-    assert isinstance(environment, AbstractEnvironment)  # no wrapper hides new_trial, ob and gt
+    assert isinstance(environment, AbstractEnv)  # no wrapper hides new_trial, ob and gt
     return environment
 
 
 class TestRegistration:
     def test_every_abstract_task_has_one(self):
-        assert sorted(make(name).task.id for name in ABSTRACT_ENVIRONMENTS) == sorted(abstract_names())
+        assert sorted(make(name).task.id for name in ENVIRONMENTS) == sorted(abstract_names())
 
     @EVERY
     def test_the_place_named_is_a_class_of_that_name(self, name: str):
-        module, _, class_name = ABSTRACT_ENVIRONMENTS[name].partition(":")
-        assert name == f"cordstasks/{class_name}-v0"
+        module, _, class_name = ENVIRONMENTS[name].partition(":")
+        assert name == f"cordstasks/{class_name.removesuffix('Env')}-v0" != f"cordstasks/{class_name}-v0"
         assert (type(make(name)).__name__, type(make(name)).__module__) == (class_name, module)
 
     def test_registering_loads_neither_torch_nor_neurogym(self):
@@ -78,9 +78,9 @@ class TestEveryEnvironment:
             for step in range(steps):
                 assert environment.t == step * 10
                 np.testing.assert_array_equal(observation, batch.inputs[0, step])
-                action = environment.action_space.sample() if index == 1 and not batch.answering[0, step] else FIXATE
+                action = environment.action_space.sample() if index == 1 and not batch.response_mask[0, step] else FIXATE
                 observation, _, _, _, info = environment.step(action)
-                assert info["gt"] == (batch.answers[0] if batch.answering[0, step] else FIXATE)
+                assert info["gt"] == (batch.answers[0] if batch.response_mask[0, step] else FIXATE)
                 assert info["new_trial"] == (step == steps - 1)
 
     @EVERY

@@ -13,7 +13,8 @@ from cordstasks import tasks
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display
 from cordstasks.tasks import checking, registry
-from cordstasks.tasks.visual.base import check_duration, collate, timeline
+from cordstasks.tasks.timing import check_duration, timeline
+from cordstasks.tasks.visual.base import collate
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "orientation_discrimination.py"
 WINDOW = 'answer_window=periods["choice"]'
@@ -42,12 +43,12 @@ def own(folder: Path, old: str = "", new: str = "") -> str:
 
 
 def refused(path: str, **parameters: object) -> str:
-    """The one line that loading the file ends with, without the file's name."""
+    """The one line that loading the file ends with, without the file's name and the number of its line."""
     with pytest.raises(InputError) as caught:
         tasks.get(path, **parameters)
     text = str(caught.value)
-    assert text.startswith(f"task {path}") and "\n" not in text
-    return text.removeprefix(f"task {path}")
+    assert text.startswith(f"task {path}, line ") and "\n" not in text
+    return re.sub(r"^, line \d+", "", text.removeprefix(f"task {path}"))
 
 
 class TestDurations:
@@ -60,7 +61,7 @@ class TestDurations:
             assert trial.movie.duration_ms == pytest.approx(trial.periods["choice"][1])
             assert trial.answer_window == trial.periods["choice"]
         batch = task.sample(40, seed=0)
-        assert (batch.answering.sum(1) >= 10).all() and not (batch.answering & (batch.mask == 0)).any()
+        assert (batch.response_mask.sum(1) >= 10).all() and not (batch.response_mask & (batch.mask == 0)).any()
 
     def test_a_run_may_set_a_pair(self, tmp_path: Path):
         from cordstasks.runs.visual import task_of
@@ -85,9 +86,7 @@ class TestDurations:
         )
         assert tasks.get(path, fixation=250.0).timing["fixation"] == 250
         text = refused(path, fixation=(200.0, 400.0))
-        assert re.match(
-            rf", line \d+: {FIRST} fails: fixation=\(200.0, 400.0\): is not one duration in ms; draw it fir", text
-        )
+        assert re.match(rf": {FIRST} fails: fixation=\(200.0, 400.0\): is not one duration in ms; draw it fir", text)
 
     @pytest.mark.parametrize("wrong", ["long", None, ("a", "b"), [1.0, 2.0]])
     def test_the_helpers_say_so_too(self, wrong: object):
@@ -148,8 +147,8 @@ class TestTrials:
     @pytest.mark.parametrize(
         ("old", "new", "message"),
         [
-            (TOLD, 'conditions={"tilt": tilt}', r"conditions has side=None, and -1.0 was asked for; state what was shown"),
-            (TOLD, 'conditions={"tilt": 2 * tilt, "side": side}', r"conditions has tilt=2.0, and 1.0 was asked for"),
+            (TOLD, 'conditions={"tilt": tilt}', r"conditions has side=None, and -1.0 was requested; state what was shown"),
+            (TOLD, 'conditions={"tilt": 2 * tilt, "side": side}', r"conditions has tilt=2.0, and 1.0 was requested"),
             (TOLD, 'conditions={"tilt": tilt, "side": side, "x": [1]}', r"conditions has x=\[1\]; give a finite number or"),
             (
                 'answer_from=periods["choice"][0]',
@@ -197,7 +196,7 @@ class TestTrials:
         ],
     )
     def test_where_one_fails_is_said(self, tmp_path: Path, old: str, new: str, message: str):
-        assert re.match(rf", line \d\d: {FIRST} fails: {message}", refused(own(tmp_path, old, new)))
+        assert re.match(rf": {FIRST} fails: {message}", refused(own(tmp_path, old, new)))
 
     def test_pictures_have_the_size_of_the_display(self, tmp_path: Path):
         path = own(tmp_path, "movie=join(", "movie=_half(join(")
@@ -266,7 +265,7 @@ class TestDeclarations:
                 r"quick_defaults\['steps'\]='9': give a number abo",
             ),
             (ID, f"{ID}\n    run_defaults: ClassVar[int] = 5", r"run_defaults=5: give a dictionary"),
-            (ID, f"{ID}\n    likeness = None", r"likeness=None: give a dictionary"),
+            (ID, f"{ID}\n    soft_targets = None", r"soft_targets=None: give a dictionary"),
             (ID, f"{ID}\n    fixation_weight: ClassVar[float] = -1.0", r"fixation_weight=-1.0: give a number of at least 0"),
             (ID, f'{ID}\n    compared: ClassVar[str] = "test"', r"compared: period 'test' is unknown"),
             (
@@ -282,11 +281,9 @@ class TestDeclarations:
 
     def test_what_is_trained_on_is_tried_too(self, tmp_path: Path):
         text = refused(own(tmp_path, "return replace(self,", "return replace(self, levels=3,"))
-        assert re.match(r", line \d\d: OrientationTask.for_training\(\) fails: TypeError: .*'levels'", text)
+        assert re.match(r": OrientationTask.for_training\(\) fails: TypeError: .*'levels'", text)
         text = refused(own(tmp_path, 'float(conditions["side"])', 'float(conditions["side"]) + 0 / (len(self.tilts) - 3)'))
-        assert re.match(
-            r", line \d\d: OrientationTask.for_training\(\).trial\(tilt=4.0, .*\) fails: ZeroDivisionError", text
-        )
+        assert re.match(r": OrientationTask.for_training\(\).trial\(tilt=4.0, .*\) fails: ZeroDivisionError", text)
 
     def test_parameters_may_leave_nothing_to_train_on(self):
         task = tasks.get(str(EXAMPLE), tilts=(1.0, 2.0))
@@ -302,7 +299,7 @@ class TestDeclarations:
                 "    def __post_init__(self):\n        {}['x']\n\n    @property\n    def actions",
             )
         )
-        assert re.match(r", line \d\d: OrientationTask: KeyError: 'x'", text)
+        assert re.match(r": OrientationTask: KeyError: 'x'", text)
         text = refused(own(tmp_path, "    tilts: tuple", "    level: float\n    tilts: tuple"))
         assert re.match(r": OrientationTask: TypeError: .* missing 1 required positional argument: 'level'", text)
         assert tasks.get(str(tmp_path / "mine.py"), level=2.0).level == 2.0
@@ -311,7 +308,7 @@ class TestDeclarations:
     def test_an_id_names_files_and_no_other_task(self, tmp_path: Path, name: str):
         text = refused(own(tmp_path, ID, f'id: ClassVar[str] = "{name}"'))
         known = f"there is a task '{name}' already" if name in tasks.abstract_names() else f"id='{name}' is to name files"
-        assert re.match(rf", line \d\d: register_task\(OrientationTask\): {known}", text)
+        assert re.match(rf": register_task\(OrientationTask\): {known}", text)
 
     def test_a_class_that_no_file_holds_is_tried_too(self):
         @tasks.register_task
@@ -328,6 +325,26 @@ class TestDeclarations:
 
 
 class TestChecking:
+    @pytest.mark.parametrize(
+        ("old", "new", "where"),
+        [
+            (ANSWER, "answer=3", "    def trial("),
+            (ANSWER, "answer=1 / 0", "            answer=1 / 0,"),
+            (DESIGN, "return []", "    def design("),
+            (ACTIONS, 'return ("fixate",)', "    def actions("),
+            ('"choice": self.choice}', '"choice": -3.0}', "    def timing("),
+            (ID, f"{ID}\n    run_defaults: ClassVar[int] = 5", "    run_defaults:"),
+            ("return replace(self,", "return None or dict(", "    def for_training("),
+            ("display: Display = field(default_factory=Display)", "screen: int = 3", "class OrientationTask("),
+        ],
+    )
+    def test_the_line_is_the_one_to_look_at(self, tmp_path: Path, old: str, new: str, where: str):
+        path = own(tmp_path, old, new)
+        lines = Path(path).read_text().splitlines()
+        (number,) = [number for number, line in enumerate(lines, start=1) if line.startswith(where)]
+        with pytest.raises(InputError, match=rf"mine.py, line {number}: OrientationTask\."):
+            tasks.get(path)
+
     def test_a_file_that_is_refused_registers_nothing_and_may_be_mended(self, tmp_path: Path):
         before = tasks.names()
         path = own(tmp_path, ANSWER, "answer=3")
@@ -347,7 +364,7 @@ class TestChecking:
             ("numerosity", {"two_choices": True, "fixation": (300.0, 1500.0)}),
             ("numerosity", {"second_tests": 0.4}),
             ("catdog", {"second_test": 0.0}),
-            ("saccade", {"places": (0.0, 90.0), "response": (200.0, 400.0)}),
+            ("saccade", {"locations": (0.0, 90.0), "response": (200.0, 400.0)}),
         ],
     )
     def test_the_tasks_that_there_are_pass(self, name: str, parameters: dict[str, object]):

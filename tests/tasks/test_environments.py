@@ -24,13 +24,14 @@ from cordstasks.errors import InputError
 from cordstasks.stimuli import Display
 from cordstasks.tasks import RandomDotsTask, register
 from cordstasks.tasks.environments.frames import Frames
-from cordstasks.tasks.environments.registration import ENVIRONMENTS
-from cordstasks.tasks.environments.visual import RandomDots, VisualEnvironment
+from cordstasks.tasks.environments.registration import environments
+from cordstasks.tasks.environments.visual import RandomDotsEnv, VisualEnv
+from helpers import ROOT
 
 register()
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRY = "cordstasks.tasks.environments.registration:register"
+ENVIRONMENTS = environments(abstract=False)
 EVERY = pytest.mark.parametrize("name", ENVIRONMENTS)
 # neurogym.Dataset calls `seed`, which Gymnasium's checker reports as a method of the past.
 SEED_METHOD = pytest.mark.filterwarnings("ignore:.*Official support for the `seed` function is dropped:UserWarning")
@@ -38,9 +39,9 @@ SMALL = {"display": Display(pixels=16, field_of_view=8.0)}
 FIXATE = 0
 
 
-def make(name: str, **parameters: Any) -> VisualEnvironment:
+def make(name: str, **parameters: Any) -> VisualEnv:
     environment = gymnasium.make(name, **parameters)
-    assert isinstance(environment, VisualEnvironment)  # no wrapper hides new_trial, ob and gt
+    assert isinstance(environment, VisualEnv)  # no wrapper hides new_trial, ob and gt
     return environment
 
 
@@ -50,12 +51,12 @@ def longest(name: str) -> int:
     return math.ceil(sum(max(d) if isinstance(d, tuple) else d for d in durations) / 20)
 
 
-def fixate(environment: VisualEnvironment, steps: int) -> None:
+def fixate(environment: VisualEnv, steps: int) -> None:
     for _ in range(steps):
         environment.step(FIXATE)
 
 
-def on_screen(environment: VisualEnvironment, step: int) -> np.ndarray:
+def on_screen(environment: VisualEnv, step: int) -> np.ndarray:
     """What the movie of the trial shows at `step`, looked up in the list of onsets."""
     movie = environment.visual_trial.movie
     presentation = sum(onset <= step * environment.dt + 1e-6 for onset in movie.onsets_ms) - 1
@@ -112,7 +113,7 @@ class TestRegistration:
     @EVERY
     def test_the_place_named_is_a_class_of_that_name(self, name: str):
         module, _, class_name = ENVIRONMENTS[name].partition(":")
-        assert name == f"cordstasks/{class_name}-v0"
+        assert name == f"cordstasks/{class_name.removesuffix('Env')}-v0" != f"cordstasks/{class_name}-v0"
         assert type(make(name)).__name__ == class_name
         assert type(make(name)).__module__ == module
 
@@ -153,18 +154,18 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_the_same_seed_gives_the_same_stream_and_another_seed_another(self, name: str):
-        def stream(begin: Callable[[VisualEnvironment], Any]) -> tuple[np.ndarray, list[float]]:
+        def stream(begin: Callable[[VisualEnv], Any]) -> tuple[np.ndarray, list[float]]:
             environment = make(name)
             begin(environment)
             environment.action_space.seed(3)
             steps = [environment.step(environment.action_space.sample()) for _ in range(120)]
             return np.array([step[0] for step in steps]), [step[1] for step in steps]
 
-        def by_seed_method(environment: VisualEnvironment) -> None:
+        def by_seed_method(environment: VisualEnv) -> None:
             environment.seed(5)
             environment.reset()
 
-        def after_use(environment: VisualEnvironment) -> None:
+        def after_use(environment: VisualEnv) -> None:
             environment.reset(seed=9)
             fixate(environment, 7)
             environment.reset(seed=5)
@@ -409,10 +410,10 @@ class TestEveryEnvironment:
         with pytest.raises(InputError, match="reward 'corect' is unknown; did you mean 'correct'"):
             make(name, rewards={"corect": 2.0})
         with pytest.raises(InputError, match="render_mode='human': choose 'rgb_array', or None"):
-            VisualEnvironment(environment.task, render_mode="human")
+            VisualEnv(environment.task, render_mode="human")
 
 
-class FloatObservations(RandomDots):
+class FloatObservations(RandomDotsEnv):
     """Broken: the frames are not of the observation space's type."""
 
     def step(self, action: int) -> Any:
@@ -424,7 +425,7 @@ class FloatObservations(RandomDots):
         return observation.astype(np.float64), info
 
 
-class DotsFirst(RandomDots):
+class DotsFirst(RandomDotsEnv):
     """Not broken, and different trials differ in the first observation, which is all that the checker compares."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -439,7 +440,7 @@ class SeedIgnored(DotsFirst):
         return super()._begin_sequence(None)
 
 
-class ForgottenStep(RandomDots):
+class ForgottenStep(RandomDotsEnv):
     """Broken: the reward is missing."""
 
     def step(self, action: int) -> Any:
@@ -450,10 +451,10 @@ class ForgottenStep(RandomDots):
 @SEED_METHOD
 class TestTheCheckerItself:
     @pytest.fixture
-    def checked(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[type[RandomDots]], None]:
+    def checked(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[type[RandomDotsEnv]], None]:
         monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
 
-        def check(environment: type[RandomDots]) -> None:
+        def check(environment: type[RandomDotsEnv]) -> None:
             name = f"cordstasks/{environment.__name__}-v0"
             gymnasium.register(name, entry_point=environment, order_enforce=False, disable_env_checker=True)
             check_env(gymnasium.make(name, **SMALL))
@@ -470,15 +471,15 @@ class TestTheCheckerItself:
     )
     def test_broken_environments_fail(
         self,
-        broken: type[RandomDots],
+        broken: type[RandomDotsEnv],
         error: type[Exception],
         message: str,
-        checked: Callable[[type[RandomDots]], None],
+        checked: Callable[[type[RandomDotsEnv]], None],
     ):
         with pytest.raises(error, match=message):
             checked(broken)
 
-    def test_one_that_is_not_broken_passes(self, checked: Callable[[type[RandomDots]], None]):
+    def test_one_that_is_not_broken_passes(self, checked: Callable[[type[RandomDotsEnv]], None]):
         checked(DotsFirst)
 
 
@@ -487,7 +488,7 @@ class TestFrames:
 
     @pytest.fixture
     def frames(self) -> Frames:
-        environment = RandomDots(**SMALL)
+        environment = RandomDotsEnv(**SMALL)
         environment.reset(seed=1)
         return environment.ob
 
@@ -525,7 +526,7 @@ class TestFrames:
         peaks = {}
         parameters = {"fixation": 9000.0, "motion": 900.0, "display": Display(pixels=48, field_of_view=8.0)}
         for dt in (20, 1):
-            environment = RandomDots(dt, **parameters)
+            environment = RandomDotsEnv(dt, **parameters)
             environment.reset(seed=1)
             tracemalloc.start()
             environment.new_trial()
@@ -543,7 +544,7 @@ class TestRandomDots:
     """By hand: at 20 ms, 300 ms of fixation are steps 0-14, motion 15-39 and choice 40-44."""
 
     def test_actions_have_names(self):
-        environment = RandomDots(directions=(0.0, 90.0, 180.0), **SMALL)
+        environment = RandomDotsEnv(directions=(0.0, 90.0, 180.0), **SMALL)
         assert environment.action_space.n == 4
         assert environment.action_space.name == {"fixate": 0, "0 deg": 1, "90 deg": 2, "180 deg": 3}
         assert environment.observation_space.shape == (16, 16, 3)
@@ -551,7 +552,7 @@ class TestRandomDots:
     @pytest.mark.parametrize(("direction", "answer"), [(0, 1), (180, 2)])
     @pytest.mark.parametrize("steps", [40, 44])
     def test_the_right_choice_in_the_window_pays_and_ends_the_trial(self, direction: float, answer: int, steps: int):
-        environment = RandomDots(**SMALL)
+        environment = RandomDotsEnv(**SMALL)
         environment.reset(seed=1, options={"conditions": {"direction": direction}})
         fixate(environment, steps)
         _, reward, _, _, info = environment.step(answer)
@@ -560,14 +561,14 @@ class TestRandomDots:
 
     @pytest.mark.parametrize(("direction", "answer"), [(0, 2), (180, 1)])
     def test_a_wrong_choice_ends_the_trial_and_fails(self, direction: float, answer: int):
-        environment = RandomDots(rewards={"fail": -0.5}, **SMALL)
+        environment = RandomDotsEnv(rewards={"fail": -0.5}, **SMALL)
         environment.reset(seed=1, options={"conditions": {"direction": direction}})
         fixate(environment, 40)
         _, reward, _, _, info = environment.step(answer)
         assert (reward, info["new_trial"], info["performance"]) == (-0.5, True, 0)
 
     def test_performance_is_of_one_trial_only(self):
-        environment = RandomDots(**SMALL)
+        environment = RandomDotsEnv(**SMALL)
         environment.reset(seed=1)
         fixate(environment, 40)
         environment.step(environment.trial["ground_truth"])
@@ -576,7 +577,7 @@ class TestRandomDots:
 
     @pytest.mark.parametrize("steps", [0, 14, 15, 39])
     def test_choosing_too_early_breaks_fixation(self, steps: int):
-        environment = RandomDots(**SMALL)
+        environment = RandomDotsEnv(**SMALL)
         environment.reset(seed=1)
         fixate(environment, steps)
         _, reward, _, _, info = environment.step(environment.trial["ground_truth"])
@@ -584,14 +585,14 @@ class TestRandomDots:
         assert environment.t_ind == steps + 1
 
     def test_breaking_fixation_may_end_the_trial(self):
-        environment = RandomDots(abort=True, **SMALL)
+        environment = RandomDotsEnv(abort=True, **SMALL)
         environment.reset(seed=1)
         fixate(environment, 39)
         _, reward, _, _, info = environment.step(1)
         assert (reward, info["new_trial"], info["performance"]) == (-0.1, True, 0)
 
     def test_a_trial_without_a_choice_ends_with_its_time(self):
-        environment = RandomDots(rewards={"miss": -0.3}, **SMALL)
+        environment = RandomDotsEnv(rewards={"miss": -0.3}, **SMALL)
         environment.reset(seed=1)
         results = [environment.step(FIXATE) for _ in range(45)]
         assert [result[1] for result in results] == [0.0] * 44 + [-0.3]
@@ -599,7 +600,7 @@ class TestRandomDots:
         assert results[-1][4]["performance"] == 0
 
     def test_with_reaction_time_the_choice_may_be_made_from_motion_onset(self):
-        environment = RandomDots(reaction_time=True, **SMALL)
+        environment = RandomDotsEnv(reaction_time=True, **SMALL)
         environment.reset(seed=1)
         answer = environment.trial["ground_truth"]
         assert environment.gt.tolist() == [FIXATE] * 15 + [answer] * 30
@@ -611,7 +612,7 @@ class TestRandomDots:
     # Rounding would end trials of the first a step too soon, and lose the last step of the second.
     @pytest.mark.parametrize("dt", [0.7, 100 / 11, 1000 / 75, 1 / 3, 3, 7.5])
     def test_trials_last_the_steps_that_fit_whatever_the_time_step(self, dt: float):
-        environment = RandomDots(dt, fixation=25.0, motion=40.0, choice=35.0, **SMALL)
+        environment = RandomDotsEnv(dt, fixation=25.0, motion=40.0, choice=35.0, **SMALL)
         environment.reset(seed=1)
         steps = math.floor(100 / dt + 1e-9)
         for _ in range(2):
@@ -621,7 +622,7 @@ class TestRandomDots:
             assert environment.tmax == steps * dt
 
     def test_one_step_a_frame_sees_each_frame_once(self):
-        environment = RandomDots(1000 / 75, fixation=320.0, motion=480.0, choice=80.0)
+        environment = RandomDotsEnv(1000 / 75, fixation=320.0, motion=480.0, choice=80.0)
         environment.reset(seed=1)
         assert environment.start_ind == {"fixation": 0, "motion": 24, "choice": 60}
         assert environment.end_ind == {"fixation": 24, "motion": 60, "choice": 66}
@@ -629,7 +630,7 @@ class TestRandomDots:
         assert shown.tolist() == list(range(shown[0], shown[0] + 36))
 
     def test_periods_of_random_duration_may_end_within_a_step(self):
-        environment = RandomDots(20, delay=(0.0, 300.0), **SMALL)
+        environment = RandomDotsEnv(20, delay=(0.0, 300.0), **SMALL)
         lengths = set()
         for _ in range(20):
             environment.new_trial()
@@ -646,7 +647,7 @@ class TestRandomDots:
         assert environment.trial_length_stats(num_trials=9)["std"] > 0
 
     def test_a_period_that_was_left_out_leaves_no_trace(self):
-        environment = RandomDots(20, **SMALL)
+        environment = RandomDotsEnv(20, **SMALL)
         environment.task = RandomDotsTask(delay=100.0, **SMALL)
         environment.new_trial()
         assert environment.start_ind["delay"] == 40
@@ -656,11 +657,11 @@ class TestRandomDots:
 
     def test_dt_is_held_against_the_shortest_a_period_can_be(self):
         with pytest.raises(InputError, match=r"dt=50 ms is longer than motion can be \(40 ms\)"):
-            RandomDots(50, motion=(40.0, 500.0))
-        RandomDots(100)  # as long as the choice
+            RandomDotsEnv(50, motion=(40.0, 500.0))
+        RandomDotsEnv(100)  # as long as the choice
 
     def test_bad_conditions_and_parameters_are_the_users_error(self):
-        environment = RandomDots(**SMALL)
+        environment = RandomDotsEnv(**SMALL)
         with pytest.raises(InputError, match=r"coherence is 51.2; give a fraction from 0 to 1"):
             environment.new_trial(coherence=51.2)
         with pytest.raises(InputError, match=r"direction=90: choose one of the task's directions \(0.0, 180.0\)"):
@@ -669,7 +670,7 @@ class TestRandomDots:
             gymnasium.make("cordstasks/RandomDots-v0", coherence=0.5)
 
     def test_seeds_may_be_large_or_of_numpy(self):
-        environment = RandomDots(**SMALL)
+        environment = RandomDotsEnv(**SMALL)
         environment.reset(seed=2**40)
         large = np.asarray(environment.ob)
         environment.reset(seed=0)
@@ -696,7 +697,7 @@ class TestDelayedMatch:
     def named(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
-    def begun(self, name: str, match: int, **parameters: Any) -> VisualEnvironment:
+    def begun(self, name: str, match: int, **parameters: Any) -> VisualEnv:
         display = Display(pixels=16, field_of_view=8.0)
         environment = make(name, display=display, **self.TIMING, **parameters)
         environment.reset(seed=1, options={"conditions": {"match": match}})
@@ -753,19 +754,19 @@ class TestDelayedMatch:
 class TestMemorySaccade:
     """By hand, at 20 ms: fixation 0-4, cue 5-9, delay 10-19, response 20-24."""
 
-    @pytest.mark.parametrize("place", [0.0, 120.0, 240.0])
-    def test_looking_to_the_place_after_the_delay_pays(self, place: float):
+    @pytest.mark.parametrize("location", [0.0, 120.0, 240.0])
+    def test_looking_to_the_place_after_the_delay_pays(self, location: float):
         environment = make(
             "cordstasks/MemorySaccade-v0",
-            places=(0.0, 120.0, 240.0),
+            locations=(0.0, 120.0, 240.0),
             fixation=100.0,
             cue=100.0,
             response=100.0,
             delays=(200.0,),
         )
-        right = 1 + int(place / 120)
+        right = 1 + int(location / 120)
         for action in (1, 2, 3):
-            environment.reset(seed=1, options={"conditions": {"place": place}})
+            environment.reset(seed=1, options={"conditions": {"location": location}})
             fixate(environment, 19)
             assert environment.step(action)[1] == -0.1
             _, reward, _, _, info = environment.step(action)

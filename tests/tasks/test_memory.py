@@ -40,11 +40,11 @@ class TestLikeness:
         [
             (NumerosityTask(**COARSE), "sample", lambda i, j: abs(i - j)),
             (NumerosityTask(**COARSE), "shown", lambda i, j: abs(i - j)),
-            (MemorySaccadeTask(**COARSE, eccentricity=3.0), "place", lambda i, j: min((i - j) % 8, (j - i) % 8)),
+            (MemorySaccadeTask(**COARSE, eccentricity=3.0), "location", lambda i, j: min((i - j) % 8, (j - i) % 8)),
         ],
     )
     def test_it_falls_with_distance(self, task: Any, name: str, apart: Any):
-        table = task.likeness[name]
+        table = task.soft_targets[name]
         np.testing.assert_allclose(table.sum(1), 1)
         for i, row in enumerate(table):
             for j, k in [(j, k) for j in range(len(row)) for k in range(len(row)) if apart(i, j) < apart(i, k)]:
@@ -73,7 +73,7 @@ class TestDelayedMatch:
         assert (batch.targets.shape, set(batch.answers)) == ((8, 12), {0, 1})
         for row, match in enumerate(batch.conditions["match"]):
             assert batch.answers[row] == match
-            assert np.flatnonzero(batch.answering[row]).tolist() == [6, 7, 8, 9]
+            assert np.flatnonzero(batch.response_mask[row]).tolist() == [6, 7, 8, 9]
             released = [6, 7, 8, 9] if match else [10, 11]
             assert np.flatnonzero(batch.targets[row]).tolist() == released
             np.testing.assert_allclose(batch.mask[row], [0.1] * 6 + [1] * 4 + ([0] * 2 if match else [1] * 2))
@@ -94,7 +94,7 @@ class TestDelayedMatch:
         for trial in trials[:20]:
             assert trial.movie.duration_ms == (4700 if "second_test" in trial.periods else 3500)
             assert len(trial.segments) == ("second_test" in trial.periods)
-        with pytest.raises(InputError, match=r"second_tests=1.5: give a share from 0 to 1"):
+        with pytest.raises(InputError, match=r"second_tests=1.5: give a fraction from 0 to 1"):
             NumerosityTask(second_tests=1.5, **COARSE)
 
     def test_auxiliary_targets_tell_what_is_shown_and_what_the_sample_was(self):
@@ -211,7 +211,7 @@ class TestNumerosity:
         different = {name: {shown(trial, name).tobytes() for trial in trials} for name in ("sample", "test")}
         assert len(different["sample"]) == 2 * 2
         assert len(different["test"]) == 2 * 8
-        with pytest.raises(InputError, match="sampled=0: give a share above 0, at most 1"):
+        with pytest.raises(InputError, match="sampled=0: give a fraction above 0, at most 1"):
             NumerosityTask(sampled=0, **COARSE)
 
     def test_every_condition_can_be_set(self):
@@ -265,7 +265,7 @@ class TestCatDog:
         task = CatDogTask(pictures=1, **SMALL_ANIMALS)
         for trial in task.trials(60, seed=3):
             c = trial.conditions
-            assert ((c["share"] > 0.5) == (c["test_share"] > 0.5)) == c["match"] == trial.answer
+            assert ((c["fraction"] > 0.5) == (c["test_fraction"] > 0.5)) == c["match"] == trial.answer
             names = ["sample", "test"] if trial.answer else ["sample", "test", "second_test"]
             assert len({shown(trial, name).tobytes() for name in names}) == len(names)
             assert (c["line"], c["morph"]) != (c["test_line"], c["test_morph"])
@@ -297,15 +297,15 @@ class TestCatDog:
         assert [task.between(line) for line in task.all_lines()] == [True] * 9 + [False] * 6
         trials = task.trials(180, seed=1)
         assert np.mean([t.conditions["match"] for t in trials]) == 0.5
-        dogs = [t.conditions["share"] > 0.5 for t in trials]
+        dogs = [t.conditions["fraction"] > 0.5 for t in trials]
         assert np.mean(dogs) == 0.5
 
     def test_the_boundary_is_where_it_is_said_to_be(self):
         task = CatDogTask(boundary=0.7, **SMALL_ANIMALS)
         trials = task.trials(4, seed=1, line="tabby-hound", morph=0.6, match=1)
-        assert all(t.conditions["test_share"] < 0.7 for t in trials)
+        assert all(t.conditions["test_fraction"] < 0.7 for t in trials)
         trials = CatDogTask(**SMALL_ANIMALS).trials(4, seed=1, line="tabby-hound", morph=0.6, match=1)
-        assert all(t.conditions["test_share"] > 0.5 for t in trials)
+        assert all(t.conditions["test_fraction"] > 0.5 for t in trials)
 
     def test_training_leaves_lines_out(self):
         task = CatDogTask(**SMALL_ANIMALS)
@@ -391,7 +391,7 @@ class TestOwnPictures:
         for trial in trials:
             blue = [bool(shown(trial, name)[8, 8, 2]) for name in ("sample", "test")]
             assert (blue[0] == blue[1]) == trial.answer
-            assert blue == [trial.conditions["share"] == 1, trial.conditions["test_share"] == 1]
+            assert blue == [trial.conditions["fraction"] == 1, trial.conditions["test_fraction"] == 1]
             assert not np.array_equal(shown(trial, "sample"), shown(trial, "test"))
         assert len(self.numbers(trials)) == 30
         assert task.design()[0] == {"match": 1.0, "morph": 0.0, "line": "all"}
@@ -417,7 +417,7 @@ class TestOwnPictures:
         task = CatDogTask(stimuli_dir=str(tmp_path), heldout_lines=("z",), **SMALL_ANIMALS)
         assert task.all_lines() == ("x", "y", "z")
         assert len(task.design()) == 2 * 9
-        assert task.trials(1, seed=1, line="y", morph=0.4)[0].conditions["share"] == 0.4
+        assert task.trials(1, seed=1, line="y", morph=0.4)[0].conditions["fraction"] == 0.4
         with pytest.raises(InputError, match=r"\(part training\): 2 different pictures of category 1; a trial needs 3"):
             CatDogTask(stimuli_dir=str(tmp_path), lines=("x",), part="training", **SMALL_ANIMALS)
 
@@ -483,7 +483,7 @@ class TestOwnPictures:
 class TestMemorySaccade:
     def test_periods_and_what_they_show(self):
         task = MemorySaccadeTask()
-        trial = task.trials(1, seed=1, place=135.0, delay=3000)[0]
+        trial = task.trials(1, seed=1, location=135.0, delay=3000)[0]
         assert trial.periods == {"fixation": (0, 750), "cue": (750, 1250), "delay": (1250, 4250), "response": (4250, 4750)}
         assert trial.answer_window == (4250, 4750)
         fixating = np.repeat(saccade_display(task.display), 3, 2)
@@ -496,13 +496,13 @@ class TestMemorySaccade:
         assert angle == pytest.approx(135, abs=0.5)
 
     def test_each_place_is_an_action(self):
-        task = MemorySaccadeTask(places=(10.0, 130.0, 250.0), eccentricity=8.0)
+        task = MemorySaccadeTask(locations=(10.0, 130.0, 250.0), eccentricity=8.0)
         assert task.actions == ("fixate", "10 deg", "130 deg", "250 deg")
-        assert [task.trials(1, seed=0, place=place)[0].answer for place in task.places] == [1, 2, 3]
+        assert [task.trials(1, seed=0, location=location)[0].answer for location in task.locations] == [1, 2, 3]
 
     def test_places_and_delays_are_balanced_and_training_has_shorter_ones(self):
         task = MemorySaccadeTask(**COARSE, eccentricity=3.0)
-        cells = Counter((t.conditions["place"], t.conditions["delay"]) for t in task.trials(48, seed=1))
+        cells = Counter((t.conditions["location"], t.conditions["delay"]) for t in task.trials(48, seed=1))
         assert set(cells.values()) == {2}
         assert len(cells) == 24
         assert task.for_training().delays == task.training_delays
@@ -517,8 +517,8 @@ class TestMemorySaccade:
         ("change", "message"),
         [
             ({"eccentricity": 16.0}, r"eccentricity is 16 deg: the cue at \(16, 0\) deg is not wholly on the screen of 32"),
-            ({"places": (0.0, 360.0)}, r"places=\(0.0, 360.0\): give two or more different angles"),
-            ({"places": 8}, "places=8: give angles in deg"),
+            ({"locations": (0.0, 360.0)}, r"locations=\(0.0, 360.0\): give two or more different angles"),
+            ({"locations": 8}, "locations=8: give angles in deg"),
             ({"delays": ()}, r"delays=\(\): give durations in ms"),
             ({"delays": (0.0,)}, "delays=0.0: give a duration above 0 ms"),
             ({"cue": 0.0}, "cue=0.0: give a duration above 0 ms"),
@@ -530,8 +530,8 @@ class TestMemorySaccade:
             tasks.get("saccade", **change)
 
     def test_impossible_conditions_are_named(self):
-        with pytest.raises(InputError, match="place=30: choose one of the task's places"):
-            MemorySaccadeTask().trials(1, seed=0, place=30)
+        with pytest.raises(InputError, match="location=30: choose one of the task's locations"):
+            MemorySaccadeTask().trials(1, seed=0, location=30)
         with pytest.raises(InputError, match=r"delay=-1.0: give a duration above 0 ms"):
             MemorySaccadeTask().trials(1, seed=0, delay=-1)
 

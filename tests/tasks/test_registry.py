@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from cordstasks.errors import InputError
 from cordstasks.stimuli import Display
 from cordstasks.tasks import __main__ as command
 from cordstasks.tasks import registry
+from cordstasks.tasks.environments.registration import environments
 from cordstasks.tasks.preview import animation, contact_sheet, curves, write_preview
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "orientation_discrimination.py"
 
 
@@ -89,23 +91,23 @@ class TestFile:
     @pytest.mark.parametrize(
         ("old", "new", "message"),
         [
-            ("@register_task\n", "", r"mine.py: registers no task; write @register_task over one class derived"),
-            ("@register_task\n", "@register_tasks\n", r"mine.py, line 29: NameError: name 'register_tasks' is not defined"),
+            ("@register_task\n", "", r"mine.py: registers no task; write @register_task over one class"),
+            ("@register_task\n", "@register_tasks\n", r"mine.py, line 30: NameError: name 'register_tasks' is not defined"),
             ("import numpy as np", "import numpi as np", r"mine.py, line 14: ModuleNotFoundError: No module named 'numpi'"),
-            ("def grating(", "def grating((", r"mine.py, line 21: SyntaxError: "),
+            ("def grating(", "def grating((", r"mine.py, line 22: SyntaxError: "),
             (
                 '"mine"',
                 '"rdm"',
-                r"mine.py, line (29|30|31): register_task\(OrientationTask\): there is a task 'rdm' already",
+                r"mine.py, line (30|31|32): register_task\(OrientationTask\): there is a task 'rdm' already",
             ),
             (
                 "def design(self)",
                 "def designs(self)",
-                r"mine.py, line (29|30|31): register_task\(.*\): the task lacks design",
+                r"mine.py, line (30|31|32): register_task\(.*\): the task lacks design",
             ),
             ('stimulus: ClassVar[str] = "grating"', "", r"give the class a name as `stimulus`"),
             ("@register_task\n@dataclass", "register_task(int)\n@dataclass", r"give a class derived from VisualTask"),
-            ("def grating(", 'raise SystemExit("no")\n\n\ndef grating(', r"mine.py, line 21: SystemExit: no"),
+            ("def grating(", 'raise SystemExit("no")\n\n\ndef grating(', r"mine.py, line 22: SystemExit: no"),
         ],
     )
     def test_a_file_that_is_no_task_says_why_in_one_line(self, tmp_path: Path, old: str, new: str, message: str):
@@ -137,9 +139,38 @@ class TestFile:
         def lines(text: str) -> str:  # the formatter takes methods to the left and apart
             return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
-        assert len(blocks) > 3
-        for block in blocks:
-            assert lines(block) in lines(EXAMPLE.read_text())
+        assert len(blocks) > 9
+        files = [lines(path.read_text()) for path in (EXAMPLE, EXAMPLE.with_name("go_nogo.py"))]
+        apart = [block for block in blocks if not any(lines(block) in file for file in files)]
+        # a report of its own is no part of the example, see tests/runs/test_reports.py
+        assert [block.split("(")[0].split(":")[0] for block in apart] == ["def by_tilt", "report"]
+
+
+class TestBuiltIn:
+    def test_a_module_in_the_folder_is_a_task_and_has_an_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        """To add a task to this package touches one file, and a second one for its environment's class."""
+        text = (
+            EXAMPLE.with_name("go_nogo.py")
+            .read_text()
+            .replace("strength: float", 'environment = "GoNoGo"\n    strength: float')
+        )
+        (tmp_path / "made_up.py").write_text(text)
+        monkeypatch.setattr(tasks.abstract, "__path__", [*tasks.abstract.__path__, str(tmp_path)])
+        module = "cordstasks.tasks.abstract.made_up"
+        try:
+            registry.load_built_in()
+            assert "go-nogo" in tasks.abstract_names()
+            assert type(tasks.get("go-nogo")).__module__ == module
+            assert environments(abstract=True)["cordstasks/GoNoGo-v0"] == "cordstasks.tasks.environments.abstract:GoNoGoEnv"
+        finally:
+            sys.modules.pop(module, None)
+
+    def test_the_modules_of_this_package_are_all_loaded_and_twice_does_no_harm(self):
+        before = (tasks.names(), tasks.abstract_names())
+        registry.load_built_in()
+        assert (tasks.names(), tasks.abstract_names()) == before
+        assert {"catdog", "numerosity", "rdm", "saccade"} <= set(before[0])
+        assert {"dms", "memory-pro", "perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm"} <= set(before[1])
 
 
 class TestPreview:
@@ -214,7 +245,7 @@ class TestCommand:
         assert "  timing     fixation 300, stimulus 500, delay 500-2000, response 500 (ms)\n" in listed
         assert "  curriculum delay 100-300, then 300-1000, then 500-2000\n" in listed
         assert "  angle      0, 45, 90, 135, 180, 225, 270, 315, and any between\n" in listed
-        assert "noise 0.05 on the first 2\n" in listed and "delay=[500,2000], response=500, places=0" in listed
+        assert "noise 0.05 on the first 2\n" in listed and "delay=[500,2000], response=500, locations=0" in listed
 
     def test_parameters_are_listed_as_they_are_set(self, capsys: pytest.CaptureFixture[str]):
         command.main(["list", "catdog"])

@@ -11,7 +11,9 @@ from cordstasks import tasks
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display, Movie, RandomDots, random_dots
 from cordstasks.tasks import RandomDotsTask, Trial, TrialBatch
-from cordstasks.tasks.visual.base import FIXATE, check_duration, collate, steps_before
+from cordstasks.tasks.batch import FIXATE
+from cordstasks.tasks.timing import check_duration, steps_before
+from cordstasks.tasks.visual.base import collate
 
 NAMES = tasks.names()  # before a test registers one of its own
 EVERY = pytest.mark.parametrize("name", NAMES)
@@ -49,7 +51,7 @@ class TestEveryTask:
         trials = task.trials(7, seed=5)
         steps = int(max(trial.movie.duration_ms for trial in trials) / dt)
         assert isinstance(batch, TrialBatch)
-        assert batch.targets.shape == batch.mask.shape == batch.answering.shape == (7, steps)
+        assert batch.targets.shape == batch.mask.shape == batch.response_mask.shape == (7, steps)
         assert len(batch) == len(batch.movies) == 7
         for row, trial in enumerate(trials):
             targets, mask = expected_grid(trial, dt, steps, task.fixation_weight)
@@ -67,11 +69,11 @@ class TestEveryTask:
         batch = task.sample(5, seed=2, dt=10)
         for row, trial in enumerate(task.trials(5, seed=2)):
             start, end = trial.answer_window
-            ends = 10 * (np.arange(batch.answering.shape[1]) + 1)
-            assert np.array_equal(batch.answering[row], (ends > start) & (ends <= end))
-            assert (batch.targets[row, batch.answering[row]] == trial.answer).all()
-        assert (batch.mask[batch.answering] == 1).all()
-        assert 0 < batch.answering.mean() < 1
+            ends = 10 * (np.arange(batch.response_mask.shape[1]) + 1)
+            assert np.array_equal(batch.response_mask[row], (ends > start) & (ends <= end))
+            assert (batch.targets[row, batch.response_mask[row]] == trial.answer).all()
+        assert (batch.mask[batch.response_mask] == 1).all()
+        assert 0 < batch.response_mask.mean() < 1
         assert batch.options == task.options
         assert set(batch.answers) <= set(batch.options)
 

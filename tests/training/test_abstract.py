@@ -18,16 +18,25 @@ from cordstasks.analysis import figures
 from cordstasks.errors import InputError
 from cordstasks.rnn.stack import RNNStack
 from cordstasks.runs import abstract as experiment
-from cordstasks.runs.abstract_command import is_abstract, seeds
 from cordstasks.tasks import DelayedMatchToSampleTask
 from cordstasks.train import main
-from cordstasks.training import abstract as training
-from cordstasks.training.abstract import DIVERGED, REACHED, UNFINISHED, Trainer, evaluate, masked_error, side_by_side
-from cordstasks.training.abstract_settings import Settings, defaults, maps_for
-from cordstasks.utils.files import Log, read_json
+from cordstasks.training.abstract import (
+    DIVERGED,
+    REACHED,
+    UNFINISHED,
+    Trainer,
+    evaluate,
+    masked_error,
+    side_by_side,
+    untrained,
+)
+from cordstasks.training.settings import AbstractSettings, maps_for, seeds_of_text
+from cordstasks.utils.files import Log
+from cordstasks.utils.folders import family_of
 from cordstasks.utils.run_folder import RunFolder
+from helpers import assert_same_state, ctrl_c, read
 
-# a small fast case: three lessons of a few steps each
+# a small fast case: three stages of a few steps each
 SHORT = {"fixation": 20.0, "first": 60.0, "second": 60.0, "decision": 60.0, "delay": (60.0, 1100.0)}
 SMALL: dict[str, Any] = {
     "units": 16,
@@ -40,11 +49,12 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small(connectivity: str = "full", **options: Any) -> Settings:
-    return Settings("dms", connectivity, **{**SMALL, "shape": (1, 4, 4) if connectivity == "conv" else None, **options})
+def small(connectivity: str = "full", **options: Any) -> AbstractSettings:
+    shape = (1, 4, 4) if connectivity == "conv" else None
+    return AbstractSettings("dms", connectivity=connectivity, **{**SMALL, "shape": shape, "seeds": (0,), **options})
 
 
-def trained(settings: Settings) -> Trainer:
+def trained(settings: AbstractSettings) -> Trainer:
     trainer = Trainer(settings)
     for _ in trainer.run():
         pass
@@ -58,15 +68,15 @@ def states(trainer: Trainer) -> list[dict[str, torch.Tensor]]:
 class TestTogetherAndAlone:
     @pytest.mark.parametrize("connectivity", ["full", "lowrank", "sparse", "conv"])
     def test_a_network_comes_out_the_same(self, connectivity: str):
-        """The goal is low, so that lessons and stops differ between the networks and the stack shrinks on the way."""
+        """The goal is low, so that stages and stops differ between the networks and the stack shrinks on the way."""
         chosen = small(connectivity, seeds=(3, 8, 5), goal=0.6)
         together = trained(chosen)
-        ends = {(progress.state, progress.step, progress.lesson) for progress in together.progress}
+        ends = {(progress.state, progress.step, progress.stage) for progress in together.progress}
         for place, seed in enumerate(chosen.seeds):
             alone = trained(replace(chosen, seeds=(seed,)))
             one, other = vars(alone.progress[0]), vars(together.progress[place])
-            assert {k: one[k] for k in ("state", "step", "lesson", "best_step")} == {
-                k: other[k] for k in ("state", "step", "lesson", "best_step")
+            assert {k: one[k] for k in ("state", "step", "stage", "best_step")} == {
+                k: other[k] for k in ("state", "step", "stage", "best_step")
             }
             for name, value in states(alone)[0].items():
                 torch.testing.assert_close(states(together)[place][name], value, rtol=1e-3, atol=1e-4, msg=name)
@@ -75,9 +85,9 @@ class TestTogetherAndAlone:
     def test_the_first_batch_is_a_step_of_adam_on_the_clipped_gradient_of_the_mean_error(self):
         chosen = small(seeds=(4,), noise=0.0, clip=0.05, steps=1)
         trainer = Trainer(chosen)
-        before = training.initial_network(chosen, 4)
-        lesson = trainer.lessons[0]
-        batch = lesson.sample(8 * 6, seed=[4, 0, 0, 0])
+        before = untrained(chosen, 4)
+        stage = trainer.stages[0]
+        batch = stage.sample(8 * 6, seed=[4, 0, 0, 0])
         outputs = before(torch.from_numpy(batch.inputs[:6]))
         plain = outputs.detach()
         total = sum(
@@ -113,26 +123,25 @@ class TestTogetherAndAlone:
         np.testing.assert_array_equal(inputs[1, :, :steps], batches[1].inputs)
         assert not any(t[1, :, steps:].any() for t in (inputs, targets, mask))
         settings = small(seeds=(0, 1))
-        stack = RNNStack([training.initial_network(settings, seed) for seed in (0, 1)])
+        stack = RNNStack([untrained(settings, seed) for seed in (0, 1)])
         both = evaluate(stack, long, batches, torch.device("cpu"))
         one = evaluate(stack.subset([1]), long, batches[1:], torch.device("cpu"))
         assert both[1] == one[0]
 
 
 class TestStops:
-    def test_a_network_that_diverges_is_dropped_and_touches_no_other(self, monkeypatch: pytest.MonkeyPatch):
+    def test_a_network_that_diverges_is_dropped_and_touches_no_other(self):
+        class Poisoned(Trainer):
+            def _batch(self, number: int) -> Any:
+                batch = super()._batch(number)
+                if self.step == 5 and self.progress[number].seed == 2:
+                    return replace(batch, inputs=np.full_like(batch.inputs, np.nan))
+                return batch
+
         chosen = small(seeds=(1, 2, 3), steps=8)
-        clean = trained(chosen)
-        real = Trainer._batch
-
-        def poisoned(trainer: Trainer, number: int) -> Any:
-            batch = real(trainer, number)
-            if trainer.step == 5 and trainer.progress[number].seed == 2:
-                return replace(batch, inputs=np.full_like(batch.inputs, np.nan))
-            return batch
-
-        monkeypatch.setattr(Trainer, "_batch", poisoned)
-        trainer = trained(chosen)
+        clean, trainer = trained(chosen), Poisoned(chosen)
+        for _ in trainer.run():
+            pass
         assert [progress.state for progress in trainer.progress] == [UNFINISHED, DIVERGED, UNFINISHED]
         assert trainer.progress[1].step == 5
         assert trainer.heldout()[1] is None
@@ -140,9 +149,8 @@ class TestStops:
             for name, value in states(clean)[place].items():
                 torch.testing.assert_close(states(trainer)[place][name], value, rtol=1e-5, atol=1e-7, msg=name)
 
-    def test_all_may_diverge(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-        monkeypatch.setattr(training, "masked_error", lambda outputs, *_: outputs.sum((1, 2, 3)) * float("nan"))
-        summary = experiment.carry_out(small(seeds=(1, 2)), RunFolder(tmp_path))
+    def test_all_may_diverge(self, tmp_path: Path):
+        summary = experiment.carry_out(small(seeds=(1, 2), learning_rate=1e30), RunFolder(tmp_path))
         assert (summary["diverged"], summary["learned"]) == (2, 0)
         assert [row["score"] for row in summary["networks"]] == [None, None]
         text = experiment.table(tmp_path)
@@ -163,21 +171,21 @@ class TestStops:
                 assert torch.equal(states(trainer)[0][name], value)
         assert progress.best >= progress.score
 
-    def test_lessons_are_gone_through_in_order(self, tmp_path: Path):
+    def test_stages_are_gone_through_in_order(self, tmp_path: Path):
         chosen = small(seeds=(3, 8), goal=0.55, steps=60)
         experiment.carry_out(chosen, RunFolder(tmp_path), figures=False)
         for seed in chosen.seeds:
             rows = [row for row in Log(tmp_path / "metrics.jsonl").read() if row["seed"] == seed]
-            lessons = [row["lesson"] for row in rows]
-            assert lessons == sorted(lessons)
+            stages = [row["stage"] for row in rows]
+            assert stages == sorted(stages)
             for now, then in zip(rows, rows[1:], strict=False):
-                assert then["lesson"] == now["lesson"] + (now["score"] >= 0.55)
+                assert then["stage"] == now["stage"] + (now["score"] >= 0.55)
 
     @pytest.mark.parametrize(
         ("task", "parameters", "trials"),
         [
             ("perceptual-dm", {"catch": 0.9}, {"validation": 2, "heldout": 1}),
-            ("memory-pro", {"places": 2, "delay": 100.0}, {"validation": 2, "heldout": 2}),
+            ("memory-pro", {"locations": 2, "delay": 100.0}, {"validation": 2, "heldout": 2}),
             ("parametric-wm", {"differences": (24,), "delay": 100.0}, {"validation": 2, "heldout": 2}),
         ],
     )
@@ -185,7 +193,7 @@ class TestStops:
         self, task: str, parameters: dict[str, Any], trials: dict[str, int], tmp_path: Path
     ):
         given: dict[str, Any] = {"units": 8, "steps": 6, "batch": 2, "evaluate_every": 1, "parameters": parameters, **trials}
-        chosen = Settings(task, seeds=tuple(range(8)), **given)
+        chosen = AbstractSettings(task, seeds=tuple(range(8)), **given)
         summary = experiment.carry_out(chosen, RunFolder(tmp_path), figures=True)
         assert len(summary["networks"]) == 8
         undefined = [row["score"] is None for row in Log(tmp_path / "metrics.jsonl").read()]
@@ -208,7 +216,7 @@ class TestRunFolder:
             "trials.png",
         ):
             assert (tmp_path / name).is_file(), name
-        assert summary == read_json(tmp_path / "summary.json")
+        assert summary == read(tmp_path)
         assert summary["learned"] == sum(row["learned"] for row in summary["networks"])
         networks = experiment.load_networks(tmp_path)
         task = chosen.abstract_task()
@@ -222,28 +230,21 @@ class TestRunFolder:
         text = experiment.table(tmp_path)
         assert f"{summary['learned']} of 2 learned the task (accuracy of at least 0.95 on 40 fresh trials)" in text
 
-    def test_a_stopped_run_goes_on_as_if_it_had_not_been(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    @pytest.mark.parametrize("step", [0, 14, 23])
+    def test_a_stopped_run_goes_on_as_if_it_had_not_been(self, tmp_path: Path, step: int):
         chosen = small("lowrank", seeds=(2, 6, 9), goal=0.6)
         whole = experiment.carry_out(chosen, RunFolder(tmp_path / "whole"), figures=False)
-        real, calls = Trainer._learn, iter(range(100))
-
-        def stopping(trainer: Trainer) -> torch.Tensor:
-            if next(calls) == 14:
-                raise KeyboardInterrupt
-            return real(trainer)
-
-        monkeypatch.setattr(Trainer, "_learn", stopping)
-        monkeypatch.setattr(experiment, "SAVE_SECONDS", 0.0)
-        with pytest.raises(KeyboardInterrupt):
+        with ctrl_c(step), pytest.raises(KeyboardInterrupt):
             experiment.carry_out(chosen, RunFolder(tmp_path / "cut"), figures=False)
+        assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["step"] == step + 1
         assert not (tmp_path / "cut" / "summary.json").exists()
         resumed = experiment.carry_out(chosen, RunFolder(tmp_path / "cut"), resume=True, figures=False)
         assert resumed["networks"] == whole["networks"]
         logs = [Log(tmp_path / name / "metrics.jsonl").read() for name in ("whole", "cut")]
         assert logs[0] == logs[1]
-        for one, two in zip(*(experiment.load_networks(tmp_path / name) for name in ("whole", "cut")), strict=True):
-            for name, value in one.state_dict().items():
-                assert torch.equal(two.state_dict()[name], value)
+        for file, parts in (("networks.pt", ("seeds", "networks")), ("checkpoint.pt", ("step", "progress", "best"))):
+            saved = [torch.load(tmp_path / name / file, weights_only=True) for name in ("whole", "cut")]
+            assert_same_state(*({part: state[part] for part in parts} for state in saved))
 
 
 @pytest.fixture(scope="module")
@@ -262,18 +263,18 @@ class TestDamagedRuns:
         shutil.copytree(begun, tmp_path / "run")
         return tmp_path / "run"
 
-    @pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+    @pytest.mark.parametrize("name", [field.name for field in fields(AbstractSettings)])
     def test_settings(self, run: Path, name: str):
-        config = read_json(run / "config.json")
+        config = read(run, "config.json")
         without = {key: value for key, value in config.items() if key != name}
         changed = [without, {**config, name: {"a": 1}}, {**config, name: [[1]]}]
-        # where a rank, a density or a shape does not matter, nobody looks at it
-        for wrong in changed[: 1 if name in ("rank", "density", "shape", "parameters") else 3]:
+        # any object may hold parameters, until the task looks at them
+        for wrong in [changed[0], changed[2]] if name == "parameters" else changed:
             (run / "config.json").write_text(json.dumps(wrong))
-            with pytest.raises(InputError, match=r"run(/config\.json| holds no run of an abstract task of this version)"):
-                experiment.load_networks(run)
-            with pytest.raises(InputError, match=r"run(/config\.json| holds no run of an abstract task of this version)"):
-                main(["--resume", "--out", str(run)])
+            for use in (experiment.load_networks, lambda path: main(["--resume", "--out", str(path)])):
+                with pytest.raises(InputError, match=rf"run/config\.json: .*{name}") as caught:
+                    use(run)
+                assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("file", ["networks.pt", "checkpoint.pt"])
     @pytest.mark.parametrize(
@@ -350,14 +351,14 @@ class TestCommand:
         printed = capsys.readouterr().out
         assert "task dms, 2 networks: lowrank, 16 units" in printed
         assert "of 2 learned the task" in printed
-        config = read_json(out / "config.json")
+        config = read(out, "config.json")
         assert (config["rank"], config["seeds"], config["parameters"]) == (3, [1, 4], {"delay": [60, 1100]})
         assert main(["--resume", "--out", str(out)]) == 0
         assert "this run is finished" in capsys.readouterr().out
         (out / "summary.json").unlink()
         assert main(["--task", "dms", "--resume", "--rank", "3", "--seeds", "1,4", "--out", str(out)]) == 0
         (out / "summary.json").unlink()
-        with pytest.raises(InputError, match=r"--rank 2: the run in .* has 3; leave it out"):
+        with pytest.raises(InputError, match=r"rank=2: the run in .* has 3; leave it out"):
             main(["--task", "dms", "--resume", "--rank", "2", "--out", str(out)])
 
     @pytest.mark.parametrize(
@@ -365,21 +366,21 @@ class TestCommand:
         [
             (["--connectivity", "lowrnk"], r"connectivity 'lowrnk' is unknown; did you mean 'lowrank'\?"),
             (["--connectivity", "lowrank", "--rank", "101"], "rank=101: must be from 1 to the number of units, 100"),
-            (["--connectivity", "sparse", "--density", "0"], r"density=0\.0: must be above 0 and at most 1"),
-            (["--connectivity", "sparse", "--density", "1.1"], r"density=1\.1: must be above 0 and at most 1"),
+            (["--connectivity", "sparse", "--density", "0"], r"density=0\.0: give a number above 0 and at most 1"),
+            (["--connectivity", "sparse", "--density", "1.1"], r"density=1\.1: give a number above 0 and at most 1"),
             (["--connectivity", "conv", "--shape", "4x5"], "--shape 4x5: write channels, height and width as 4x5x5"),
             (["--connectivity", "conv", "--shape", "4x5x6"], "shape=4x5x6: .* must be the number of units, 100"),
             (["--connectivity", "conv", "--units", "14"], "units=14: no square maps of at least 3 x 3 hold them"),
             (["--activation", "sigmoid"], "activation 'sigmoid' is unknown"),
             (["--form", "x"], "form 'x' is unknown"),
             (["--seeds", "a:3"], "--seeds a:3: write 0:32 for 0 to 31"),
-            (["--seeds", "3:3"], r"seeds=\(\): give one or more different seeds"),
+            (["--seeds", "3:3"], "--seeds 3:3: write 0:32 for 0 to 31"),
             (["--seeds", "1,1"], r"seeds=\(1, 1\): give one or more different seeds"),
-            (["--units", "0"], "units=0: must be a whole number of at least 1"),
-            (["--learning-rate", "nan"], "learning_rate=nan: must be a finite number above 0"),
-            (["--goal", "2"], r"goal=2\.0: a score is at most 1"),
-            (["--dt", "200"], "dt=200: must be at most the time constant tau=100"),
-            (["--excitatory", "1"], r"excitatory=1\.0: give a share above 0 and below 1"),
+            (["--units", "0"], "units=0: give a whole number of at least 1"),
+            (["--learning-rate", "nan"], "learning_rate=nan: give a finite number above 0"),
+            (["--goal", "2"], r"goal=2\.0: give a score of at most 1"),
+            (["--dt", "90", "--tau", "80"], "dt=90: must be at most the time constant tau=80"),
+            (["--excitatory", "1"], r"excitatory=1\.0: give a fraction above 0 and below 1"),
             (["--excitatory", "0.8", "--activation", "tanh"], "activation='tanh': Dale's law"),
             (["--set", "delay"], "--set delay: write NAME=VALUE"),
             (["--set", "delay=NaN"], "--set delay=NaN: the value must be a number"),
@@ -392,32 +393,27 @@ class TestCommand:
             main(["--task", "dms", *arguments])
         assert "\n" not in str(caught.value)
 
-    def test_which_command_lines_are_about_abstract_tasks(self, tmp_path: Path):
-        (tmp_path / "config.json").write_text(json.dumps({"task": "memory-pro"}))
-        for line in (["--task", "dms"], ["--task=dms", "--help"], ["--resume", "--out", str(tmp_path)]):
-            assert is_abstract(line)
-        (tmp_path / "config.json").write_text(json.dumps({"task": "rdm"}))
-        for line in (["--task", "rdm"], [], ["--resume"], ["--task"], ["--resume", "--out", str(tmp_path)], ["--quick"]):
-            assert not is_abstract(line)
-
     def test_seeds(self):
-        assert seeds("0:4") == (0, 1, 2, 3)
-        assert seeds("7") == (7,)
-        assert seeds("2,0,5") == (2, 0, 5)
+        assert seeds_of_text("0:4") == (0, 1, 2, 3)
+        assert seeds_of_text("7") == (7,)
+        assert seeds_of_text("2,0,5") == (2, 0, 5)
 
-    def test_settings(self):
-        chosen = defaults("dms", "conv", seeds=(1, 2), units=99, shape=(11, 3, 3), parameters={"delay": (500.0, 700.0)})
-        assert Settings.from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen
+    def test_maps_for_a_number_of_units(self):
         assert maps_for(100) == (4, 5, 5)
         assert maps_for(256) == (16, 4, 4)
         assert maps_for(9) == (1, 3, 3)
 
     def test_folders_without_a_run(self, tmp_path: Path):
+        with pytest.raises(InputError, match=r"path=.*: holds no run \(no config\.json\); name the folder of a run"):
+            experiment.load_networks(tmp_path)
+        RunFolder(tmp_path).start(small())
+        assert family_of(tmp_path) == "abstract"
         with pytest.raises(InputError, match="holds no trained networks"):
             experiment.load_networks(tmp_path)
         (tmp_path / "config.json").write_text(json.dumps({"task": "dms"}))
-        with pytest.raises(InputError, match="holds no run of an abstract task of this version"):
-            main(["--task", "dms", "--resume", "--out", str(tmp_path)])
+        for words in (["--task", "dms"], []):
+            with pytest.raises(InputError, match=r"holds a run of an earlier version"):
+                main([*words, "--resume", "--out", str(tmp_path)])
 
 
 class TestFigures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ import torch
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.frontend.components import inverse_root
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import principal_components
-from cordstasks.training.distillation import GAIN, Teacher, fit_teacher, running_evidence
+from cordstasks.training.distillation import Teacher, fit_teacher, running_evidence
+from cordstasks.training.settings import VisualSettings
 
 UNITS, STEPS, INPUTS = 20, 30, 6
 EVIDENCE = slice(3, 28)
+SETTINGS = VisualSettings("rdm", inputs=INPUTS, dt=20.0, lags_ms=(20.0, 40.0), odds_gain=5.0)
 
 
 def rotations(trials: int, seed: int) -> tuple[Features, torch.Tensor, torch.Tensor]:
@@ -42,7 +45,7 @@ def rotations(trials: int, seed: int) -> tuple[Features, torch.Tensor, torch.Ten
 
 def features_of(units: np.ndarray) -> Features:
     rows = torch.from_numpy(units.reshape(-1, units.shape[-1]).astype(np.float16))
-    return Features(rows, torch.arange(len(rows)).reshape(units.shape[:2]), Accounts())
+    return Features(rows, torch.arange(len(rows)).reshape(units.shape[:2]), Cost())
 
 
 def final_odds(teacher: Teacher, features: Features, evidence: torch.Tensor) -> torch.Tensor:
@@ -57,7 +60,7 @@ def seen() -> tuple[Features, torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def teacher(seen: tuple[Features, torch.Tensor, torch.Tensor]) -> Teacher:
-    return fit_teacher(*seen, dt=20.0, inputs=INPUTS)
+    return fit_teacher(*seen, SETTINGS)
 
 
 class TestRunningEvidence:
@@ -80,7 +83,7 @@ class TestRunningEvidence:
 
     def test_time_reversed_trials_have_the_opposite_evidence(self, teacher: Teacher):
         features, _, evidence = rotations(31, seed=3)
-        reversed_ = Features(features.rows, features.index.flip(1), Accounts())
+        reversed_ = Features(features.rows, features.index.flip(1), Cost())
         forth, back = final_odds(teacher, features, evidence), final_odds(teacher, reversed_, evidence.flip(1))
         assert float(forth.abs().median()) > 1
         torch.testing.assert_close(back, -forth, rtol=1e-4, atol=1e-4)
@@ -108,25 +111,61 @@ class TestFit:
         self, seen: tuple[Features, torch.Tensor, torch.Tensor], teacher: Teacher
     ):
         features, _, evidence = seen
-        assert float(final_odds(teacher, features, evidence).std()) == pytest.approx(GAIN, rel=1e-3)
+        assert float(final_odds(teacher, features, evidence).std()) == pytest.approx(5.0, rel=1e-3)
 
     def test_exchanged_answers_exchange_the_evidence(
         self, seen: tuple[Features, torch.Tensor, torch.Tensor], teacher: Teacher
     ):
         features, first, evidence = seen
-        other = fit_teacher(features, ~first, evidence, dt=20.0, inputs=INPUTS)
+        other = fit_teacher(features, ~first, evidence, SETTINGS)
         ours, theirs = (final_odds(each, features, evidence) for each in (teacher, other))
         torch.testing.assert_close(theirs, -ours, rtol=1e-2, atol=1e-2)
 
-    @pytest.mark.parametrize(("dt", "lags"), [(20.0, (1, 2)), (10.0, (2, 4)), (40.0, (1,)), (200.0, (1,))])
-    def test_lags_are_durations(self, seen: tuple[Features, torch.Tensor, torch.Tensor], dt: float, lags: tuple[int, ...]):
-        assert fit_teacher(*seen, dt=dt, inputs=INPUTS).lags == lags
+    @pytest.mark.parametrize(
+        ("dt", "lags_ms", "lags"),
+        [
+            (20.0, (20.0, 40.0), (1, 2)),
+            (10.0, (20.0, 40.0), (2, 4)),
+            (40.0, (20.0, 40.0), (1,)),
+            (100.0, (20.0, 40.0), (1,)),
+            (20.0, (100.0, 60.0), (3, 5)),
+        ],
+    )
+    def test_lags_are_durations(
+        self,
+        seen: tuple[Features, torch.Tensor, torch.Tensor],
+        dt: float,
+        lags_ms: tuple[float, ...],
+        lags: tuple[int, ...],
+    ):
+        assert fit_teacher(*seen, replace(SETTINGS, dt=dt, lags_ms=lags_ms)).lags == lags
+
+    @pytest.mark.parametrize(
+        ("most", "per_trial", "rank"),
+        [(8, 0.55, 8), (500, 0.055, 11), (500, 0.55, UNITS), (2, 0.55, 2), (500, 0.001, INPUTS)],
+    )
+    def test_covariances_are_compared_in_so_many_components(
+        self, seen: tuple[Features, torch.Tensor, torch.Tensor], most: int, per_trial: float, rank: int
+    ):
+        """Of 200 trials; never in fewer than inputs are kept, unless the most is less."""
+        settings = replace(SETTINGS, components=most, components_per_trial=per_trial)
+        teacher = fit_teacher(*seen, settings)
+        features, _, evidence = seen
+        kept = principal_components(features, evidence, rank, whiten=True)[1].double()
+        # the projection lies in the space of the components, and in that of no fewer where all inputs are used
+        rest = torch.linalg.lstsq(kept, teacher.projection.double()).solution
+        assert float((kept @ rest - teacher.projection).abs().max()) < 1e-3 * float(teacher.projection.abs().max())
+        if rank > INPUTS:
+            fewer = principal_components(features, evidence, rank - 1, whiten=True)[1].double()
+            rest = torch.linalg.lstsq(fewer, teacher.projection.double()).solution
+            assert float((fewer @ rest - teacher.projection).abs().max()) > 1e-2 * float(teacher.projection.abs().max())
+        assert int((teacher.projection.abs().sum(0) > 0).sum()) == min(rank, INPUTS)
 
     def test_channels_that_few_trials_leave_over_are_silent(self):
         features, first, evidence = rotations(4, seed=4)
         evidence[:] = False
         evidence[:, 3:6] = True  # twelve rows, so eleven directions
-        teacher = fit_teacher(features, first, evidence, dt=20.0, inputs=16)
+        teacher = fit_teacher(features, first, evidence, replace(SETTINGS, inputs=16))
         assert teacher.projection.shape == (UNITS, 16)
         assert (teacher.projection[:, 11:] == 0).all()
         assert (teacher.matrix[11:] == 0).all()
@@ -138,7 +177,7 @@ class TestFit:
         self, seen: tuple[Features, torch.Tensor, torch.Tensor], teacher: Teacher
     ):
         features, first, evidence = seen
-        whole = fit_teacher(features, first, evidence, dt=20.0, inputs=UNITS)
+        whole = fit_teacher(features, first, evidence, replace(SETTINGS, inputs=UNITS))
         values = torch.linalg.svdvals(whole.matrix.double())
         ratio = torch.linalg.svdvals(teacher.matrix.double()) / values[:INPUTS]  # one gain each, so one ratio
         torch.testing.assert_close(ratio, ratio[:1].expand(INPUTS), rtol=1e-3, atol=0)
@@ -146,7 +185,7 @@ class TestFit:
     def test_units_that_do_not_vary_are_not_blown_up(self):
         features, first, evidence = rotations(40, seed=5)
         features.rows[:, 7] = 3.0
-        teacher = fit_teacher(features, first, evidence, dt=20.0, inputs=INPUTS)
+        teacher = fit_teacher(features, first, evidence, SETTINGS)
         features.rows[:, 7] = 4.0
         inputs = (features.take(slice(None))[evidence] - teacher.mean) @ teacher.projection
         assert float(inputs.abs().max()) < 10
@@ -155,14 +194,14 @@ class TestFit:
     def test_too_few_trials_are_refused(self):
         features, first, evidence = rotations(1, seed=6)
         with pytest.raises(InputError, match=r"trials=1: too few to learn from; give hundreds"):
-            fit_teacher(features, first, evidence, dt=20.0)
+            fit_teacher(features, first, evidence, SETTINGS)
 
     def test_trials_of_too_few_steps_are_refused(self):
         features, first, evidence = rotations(2, seed=6)
         evidence[:] = False
         evidence[:, 4] = True
         with pytest.raises(InputError, match=r"trials=2: too few to learn from; give hundreds"):
-            fit_teacher(features, first, evidence, dt=20.0)
+            fit_teacher(features, first, evidence, SETTINGS)
 
 
 class TestPrincipalComponents:

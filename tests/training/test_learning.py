@@ -3,91 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from cordstasks import train
-from cordstasks.cordsnet import CordsNet
 from cordstasks.cordsnet.checkpoints import save
 from cordstasks.errors import InputError
 from cordstasks.runs.loading import load_run
-from cordstasks.utils.command_line import run_command
+from cordstasks.training.evaluation import choices
+from cordstasks.training.settings import VisualSettings
+from helpers import FIGURES, ROOT, SHORT, flags, output_of, printed_by, read, refused, tiny_cordsnet
 
-ROOT = Path(__file__).resolve().parents[2]
-SHORT = {
-    "numerosity": ("fixation=60", "sample_time=100", "delay=60", "test=60", "second_test=60", "pictures=3"),
-    "catdog": ("fixation=60", "sample_time=140", "delay=60", "test=60", "second_delay=40", "second_test=60", "pictures=1"),
-    "saccade": ("fixation=60", "cue=60", "response=60", "delays=[100,200]", "training_delays=[60,100]"),
-}
-FIGURES = {
-    "numerosity": {"performance.png", "controls.png", "tuning.png", "learning.png", "movies.png"},
-    "catdog": {"performance.png", "boundary.png", "learning.png", "movies.png"},
-    "saccade": {"performance.png", "confusion.png", "tuning.png", "learning.png", "movies.png"},
-}
+TASKS = ("numerosity", "catdog", "saccade")
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CordsNet with random weights."""
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "r2.safetensors"
-    save(CordsNet(2, classes=3, image_size=32), path)
+    save(tiny_cordsnet(), path)
     return path
 
 
-def output_of(*words: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        run_command(lambda: train.main(words))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
+def small(weights: Path, task: str, out: Path, heldout: int, *, leave_out: Sequence[str] = ()) -> list[str]:
+    periods = {name: value for name, value in SHORT.get(task, {}).items() if name not in leave_out}
+    sizes = {"trials": 24, "validation": 12, "heldout": heldout, "steps": 6, "units": 12, "batch": 8}
+    chosen = flags(frontend=weights, readout="pool", device="cpu", out=out, **sizes, parameters=periods)
+    return ["--task", task, "--no-bank", *chosen]
 
 
-def small(weights: Path, task: str, out: Path, heldout: int) -> list[str]:
-    sizes = (
-        "--trials",
-        "24",
-        "--validation",
-        "12",
-        "--heldout",
-        str(heldout),
-        "--steps",
-        "6",
-        "--units",
-        "12",
-        "--batch",
-        "8",
-    )
-    periods = [word for value in SHORT.get(task, ()) for word in ("--set", value)]
-    where = ["--frontend", str(weights), "--no-bank", "--readout", "pool", "--device", "cpu", "--out", str(out)]
-    return ["--task", task, *sizes, *periods, *where]
-
-
-@pytest.fixture(scope="module", params=SHORT)
+@pytest.fixture(scope="module", params=TASKS)
 def finished(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("runs") / request.param
-    code, printed, err = output_of(*small(weights, request.param, out, 96))
-    assert code == 0, err
-    return out, printed
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return content
+    return out, printed_by(train.main, *small(weights, request.param, out, 96))
 
 
 class TestEachTask:
     def test_it_leaves_numbers_and_figures(self, finished: tuple[Path, str]):
         folder, printed = finished
-        summary = summary_of(folder)
+        summary = read(folder)
         assert FIGURES[folder.name] <= {path.name for path in folder.glob("*.png")}
         assert summary["task"] == folder.name
         assert summary["heldout"]["trials"] == 96 == sum(row["trials"] for row in summary["heldout"]["by_condition"])
@@ -96,7 +55,7 @@ class TestEachTask:
 
     def test_what_was_held_out_from_training_is_told_apart(self, finished: tuple[Path, str]):
         folder, _ = finished
-        summary = summary_of(folder)
+        summary = read(folder)
         if folder.name == "saccade":
             assert [row["delay"] for row in summary["by_delay"]] == [100, 200]
             assert summary["longest_trained_delay_ms"] == 100
@@ -114,7 +73,7 @@ class TestEachTask:
         folder, _ = finished
         with read_only(folder) as tried:
             run = load_run(folder, device="cpu", bank=False)
-            assert output_of("--resume", "--out", str(folder))[0] == 0
+            assert output_of(train.main, "--resume", "--out", str(folder))[0] == 0
         assert tried == []
         batch = run.heldout()
         seen = run.behaviour(batch)
@@ -128,8 +87,12 @@ class TestEachTask:
     ):
         folder, _ = finished
         monkeypatch.setenv("CORDSTASKS_CACHE", str(tmp_path))
-        (example,) = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "docs" / "first-run.md").read_text(encoding="utf-8"))
+        examples = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "docs" / "first-run.md").read_text(encoding="utf-8"))
+        example, call = examples
         assert "runs/rdm-001" in example
+        for words in re.findall(r"runs\.train\((.*?)\)", call):  # its settings are there
+            given = dict(part.split("=") for part in words.split(", ") if "=" in part)
+            assert set(given) - {"out", "resume"} <= set(VisualSettings.names())
         exec(example.replace("runs/rdm-001", str(folder)), {})
         assert capsys.readouterr().out.startswith(folder.name)
 
@@ -137,10 +100,10 @@ class TestEachTask:
         self, finished: tuple[Path, str], weights: Path
     ):
         folder, printed = finished
-        code, _, err = output_of(*small(weights, folder.name, folder, 96))
+        code, _, err = output_of(train.main, *small(weights, folder.name, folder, 96))
         assert code == 2
         assert "--out" in err
-        code, out, _ = output_of("--resume", "--out", str(folder))
+        code, out, _ = output_of(train.main, "--resume", "--out", str(folder))
         assert code == 0
         assert "this run is finished" in out
         assert printed.splitlines()[-3:] == out.splitlines()[-3:]
@@ -151,17 +114,16 @@ class TestEachTask:
     [
         ("rdm", ("motion=200", "delay=[100,300]", "directions=[0,90,180,270]", "fixation=60", "choice=40")),
         ("rdm", ("motion=60", "fixation=[60,200]", "coherences=[0]", "training_coherences=[0]", "choice=[20,60]")),
-        ("saccade", ("places=[0,90,180,270]",)),
+        ("saccade", ("locations=[0,90,180,270]",)),
         ("numerosity", ("fixation=[60,200]", "delay=[0,100]", "test=[20,60]", "numbers=[1,4]", "second_test=[0,40]")),
     ],
 )
 def test_settings_of_the_documentation_and_others_end_in_a_report(
     weights: Path, tmp_path: Path, task: str, changes: tuple[str, ...]
 ):
-    words = [word for change in changes for word in ("--set", change)]
-    code, out, err = output_of(*small(weights, task, tmp_path / "run", 20), *words)
-    assert code == 0, err
-    summary = summary_of(tmp_path / "run")
+    usual = small(weights, task, tmp_path / "run", 20, leave_out=[change.partition("=")[0] for change in changes])
+    out = printed_by(train.main, *usual, *(word for change in changes for word in ("--set", change)))
+    summary = read(tmp_path / "run")
     assert summary["heldout"]["trials"] == 20
     assert summary["left_out"]
     for what, why in summary["left_out"].items():
@@ -178,24 +140,22 @@ def test_settings_of_the_documentation_and_others_end_in_a_report(
 
 def test_a_task_file(weights: Path, tmp_path: Path):
     task = ROOT / "examples" / "orientation_discrimination.py"
-    code, out, err = output_of(*small(weights, str(task), tmp_path / "run", 32))
+    code, out, err = output_of(train.main, *small(weights, str(task), tmp_path / "run", 32))
     assert code == 0, err
-    summary = summary_of(tmp_path / "run")
+    summary = read(tmp_path / "run")
     assert summary["heldout"]["trials"] == 32
     assert "confusion.png" in out
 
 
 def test_a_front_end_that_diverges_is_named(tmp_path: Path):
-    torch.manual_seed(0)
-    network = CordsNet(2, classes=3, image_size=32)
+    network = tiny_cordsnet()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("original0"):
                 parameter.mul_(50.0)
     save(network, tmp_path / "wild.safetensors")
-    code, _, err = output_of(*small(tmp_path / "wild.safetensors", "saccade", tmp_path / "run", 16))
-    assert (code, err.count("\n")) == (2, 1)  # after a progress bar, which ends without one
-    assert "error: features: not all of them are finite numbers" in err
+    words = small(tmp_path / "wild.safetensors", "saccade", tmp_path / "run", 16)
+    assert refused(train.main, *words, begun=True).startswith("features: not all of them are finite numbers")
 
 
 @pytest.mark.parametrize(
@@ -216,17 +176,12 @@ def test_a_front_end_that_diverges_is_named(tmp_path: Path):
 )
 def test_one_line_says_what_is_wrong(weights: Path, tmp_path: Path, words: tuple[str, ...], message: str):
     where = ("--frontend", str(weights), "--no-bank", "--device", "cpu", "--out", str(tmp_path / "run"))
-    code, _, err = output_of(*words, *where)
-    assert code == 2
-    assert message in err
-    assert len(err.strip().splitlines()) == 1
+    assert message in refused(train.main, *words, *where)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_choices_are_among_the_tasks_options():
-    from cordstasks.training.visual import choices
-
     logits = torch.from_numpy(np.array([[[3.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]]))
-    answering = torch.ones(2, 1, dtype=torch.bool)
-    assert choices(logits, answering, (0, 1)).tolist() == [0, 1]
-    assert choices(logits, answering, (1, 2)).tolist() == [2, 2]
+    response_mask = torch.ones(2, 1, dtype=torch.bool)
+    assert choices(logits, response_mask, (0, 1)).tolist() == [0, 1]
+    assert choices(logits, response_mask, (1, 2)).tolist() == [2, 2]

@@ -99,7 +99,10 @@ class TestWhichMay:
             mask=np.concatenate([np.pad(b.mask, ((0, 0), (0, steps - b.mask.shape[1]))) for b in (batch, other)]),
             periods={name: np.concatenate([batch.periods[name], other.periods[name]]) for name in batch.periods},
             conditions={},
-            decisions=None,
+            response_mask=np.concatenate(
+                [np.pad(b.response_mask, ((0, 0), (0, steps - b.targets.shape[1]))) for b in (batch, other)]
+            ),
+            answers=np.concatenate([batch.answers, other.answers]),
             auxiliary={
                 name: np.concatenate(
                     [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,27 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cordstasks import tasks
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
-from cordstasks.frontend.histories import Accounts
+from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
 from cordstasks.training import visual as training
-from cordstasks.training.distillation import TYPICAL, Teacher
+from cordstasks.training.distillation import Teacher
+from cordstasks.training.evaluation import choices, run_model
+from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, taught_loss
 from cordstasks.training.mixing import Mixtures
-from cordstasks.training.visual import (
-    Readouts,
-    TrainSettings,
-    TrialSet,
-    choices,
-    masked_cross_entropy,
-    run_model,
-    taught_loss,
-    train,
-    trial_set,
-)
+from cordstasks.training.settings import VisualSettings
+from cordstasks.training.trials import TrialSet, trial_set
+from cordstasks.training.visual import train
 from cordstasks.utils.run_folder import RunFolder, new_folder, unfinished_folder
+from cordstasks.utils.settings import Settings, setting, whole
+from helpers import assert_same_run, ctrl_c
 
 STEPS, UNITS, INPUTS, OUTPUTS = 7, 5, 4, 3
 CPU = torch.device("cpu")
@@ -63,9 +61,12 @@ def separable(trials: int, seed: int) -> TrialSet:
         mask=mask,
         conditions={"coherence": rng.choice([0.1, 0.2], trials), "side": answers},
         periods={"motion": np.tile([40.0, 100.0], (trials, 1))},
+        response_mask=targets > 0,
+        answers=answers,
+        options=(1, 2),
     )
     rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
-    return trial_set(Features(rows, torch.from_numpy(index), Accounts()), batch, CPU, tasks.get("rdm"))
+    return trial_set(Features(rows, torch.from_numpy(index), Cost()), batch, CPU, tasks.get("rdm"))
 
 
 def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
@@ -77,7 +78,9 @@ def new_model(seed: int = 0, units: int = 11) -> MultiAreaModel:
 
 SEEN, UNSEEN = separable(40, seed=1), separable(26, seed=2)
 TRAINING, VALIDATION = (replace(seen, inputs=new_model().inputs(seen.inputs)) for seen in (SEEN, UNSEEN))
-SETTINGS = TrainSettings(steps=48, batch=8, learning_rate=0.01, input_noise=0.1, evaluate_every=10, seed=3)
+SETTINGS = VisualSettings(
+    "rdm", steps=48, batch=8, learning_rate=0.01, input_noise=0.1, average=0.0, evaluate_every=10, patience=20, seed=3
+)
 
 
 def antisymmetric(seed: int) -> torch.Tensor:
@@ -89,29 +92,10 @@ TEACHER = Teacher(new_model().mean, new_model().projection, antisymmetric(0), (1
 TEACHERS = {"labels": None, "teacher": TEACHER}
 
 
-def run_of(path: Path, settings: TrainSettings = SETTINGS, **options: Any) -> tuple[dict[str, Any], MultiAreaModel]:
+def run_of(path: Path, settings: VisualSettings = SETTINGS, **options: Any) -> tuple[dict[str, Any], MultiAreaModel]:
     path.mkdir(exist_ok=True)
     model = new_model()
     return train(model, TRAINING, VALIDATION, settings, RunFolder(path), **options), model
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Every tensor and number in a checkpoint, by its place; leaves out the seconds, which differ from run to run."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() if key != "seconds" for k, v in flat(item, f"{name}/{key}").items()}
-    if isinstance(value, list):
-        return {k: v for place, item in enumerate(value) for k, v in flat(item, f"{name}/{place}").items()}
-    return {name: value}
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for file in ("best.pt", "checkpoint.pt"):
-        first, second = (flat(torch.load(path / file, weights_only=True)) for path in (one, other))
-        assert first.keys() == second.keys()
-        for name, value in first.items():
-            same = torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
-            assert same, f"{file}{name}"
-    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
 
 
 @pytest.fixture(scope="module", params=TEACHERS)
@@ -132,6 +116,9 @@ class TestTrialSet:
             movies=(Movie.still(np.zeros((1, 1, 1), np.uint8), 100.0),) * 6,
             dt=20.0,
             targets=np.array([[0, 0, 0, 0, 1]] * 3 + [[0, 0, 0, 0, 2]] * 3),
+            response_mask=np.array([[False] * 4 + [True]] * 6),
+            answers=np.array([1] * 3 + [2] * 3),
+            options=(1, 2),
             mask=np.ones((6, 5), np.float32),
             conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
             periods={
@@ -139,20 +126,20 @@ class TestTrialSet:
                 "choice": np.array([[80.0, 100], [80, 100], [80, 100], [80, 100], [80, 100], [90, 100]]),
             },
         )
-        features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Accounts())
+        features = Features(torch.zeros(1, 2), torch.zeros(6, 5, dtype=torch.long), Cost())
         return trial_set(features, batch, CPU, tasks.get("rdm"))
 
     def test_evidence_is_the_steps_that_begin_in_the_stimulus_period(self):
         early, late = [False, True, True, True, False], [False, False, True, True, False]
         assert self.six().evidence.tolist() == [early, late, early, early, early, early]
         assert torch.equal(TRAINING.evidence, torch.tensor([2 <= step < 5 for step in range(STEPS)]).expand(40, STEPS))
-        assert (TRAINING.answering.sum(1) == 2).all()
+        assert (TRAINING.response_mask.sum(1) == 2).all()
 
-    def test_trials_of_the_same_periods_have_the_same_course_whatever_they_show(self):
-        course = self.six().course.tolist()
-        assert course[0] == course[2] == course[3]
-        assert len(set(course)) == 4
-        assert sorted(set(course)) == [0, 1, 2, 3]
+    def test_trials_of_the_same_periods_have_the_same_timing_whatever_they_show(self):
+        timing = self.six().timing.tolist()
+        assert timing[0] == timing[2] == timing[3]
+        assert len(set(timing)) == 4
+        assert sorted(set(timing)) == [0, 1, 2, 3]
 
 
 def log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -180,8 +167,8 @@ class TestLoss:
         assert float(ours) == pytest.approx(expected, rel=1e-9)
 
     def test_following_a_teacher_against_loops(self):
-        odds = np.random.default_rng(7).normal(scale=4.0, size=(len(TRAINING), STEPS))
-        steps = (TRAINING.evidence | TRAINING.answering).numpy()
+        odds, typical = np.random.default_rng(7).normal(scale=4.0, size=(len(TRAINING), STEPS)), 2.5
+        steps = (TRAINING.evidence | TRAINING.response_mask).numpy()
         crossed, total, distances = 0.0, 0.0, []
         for trial, step in np.ndindex(len(TRAINING), STEPS):
             weight, z = float(TRAINING.mask[trial, step]), self.LOGITS[trial, step]
@@ -193,9 +180,10 @@ class TestLoss:
             total += weight
             if steps[trial, step]:
                 apart = abs(z[1] - z[2] - odds[trial, step])
-                distances.append(apart**2 / (2 * TYPICAL) if apart < TYPICAL else apart - TYPICAL / 2)
+                distances.append(apart**2 / (2 * typical) if apart < typical else apart - typical / 2)
         tensors = [torch.from_numpy(array) for array in (self.LOGITS, odds)]
-        ours = taught_loss(*tensors, TRAINING.targets, TRAINING.mask.double(), torch.from_numpy(steps))
+        last = TRAINING.targets, TRAINING.mask.double(), torch.from_numpy(steps)
+        ours = taught_loss(*tensors, *last, typical=typical)
         assert float(ours) == pytest.approx(crossed / total + np.mean(distances), rel=1e-6)
 
 
@@ -208,8 +196,8 @@ class TestChoices:
                 [[0.0, 7, 8], [0, 0, 9], [0, 0, 9]],  # only the first counts
             ]
         )
-        answering = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
-        assert choices(logits, answering, (1, 2)).tolist() == [1, 2, 2]
+        response_mask = torch.tensor([[False, True, True], [False, True, True], [True, False, False]])
+        assert choices(logits, response_mask, (1, 2)).tolist() == [1, 2, 2]
 
 
 class TestModel:
@@ -255,26 +243,31 @@ def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     return seen
 
 
-def step_once(settings: TrainSettings, teacher: Teacher | None) -> float:
+def mixtures_of(settings: VisualSettings, answers: torch.Tensor | None = None) -> Mixtures:
+    sizes, fewest = settings.mix_sizes, settings.mix_fewest
+    return Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.timing, answers, sizes=sizes, fewest=fewest)
+
+
+def step_once(settings: VisualSettings, teacher: Teacher | None) -> float:
     model = new_model()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
     mixtures = None
     if settings.mix:
         answers = TRAINING.answers if teacher is None else None
-        mixtures = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course, answers)
+        mixtures = mixtures_of(settings, answers)
     return training._step(
-        model, Readouts(11, {}, {}), TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings
+        model, AuxiliaryHeads(11, {}, {}), TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings
     )
 
 
 class TestTraining:
     def test_it_learns(self, tmp_path: Path):
         logits, _ = run_model(new_model(), VALIDATION.inputs)
-        before = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
+        before = float((choices(logits, VALIDATION.response_mask, VALIDATION.options) == VALIDATION.answers).float().mean())
         settings = replace(SETTINGS, steps=300, batch=16)
         result, model = run_of(tmp_path, settings)
         logits, _ = run_model(model, VALIDATION.inputs)
-        after = float((choices(logits, VALIDATION.answering, VALIDATION.options) == VALIDATION.answers).float().mean())
+        after = float((choices(logits, VALIDATION.response_mask, VALIDATION.options) == VALIDATION.answers).float().mean())
         assert after >= 0.96 > before
         loss = float(masked_cross_entropy(logits, VALIDATION.targets, VALIDATION.mask))
         assert result["best_validation_loss"] == pytest.approx(loss, rel=1e-6)
@@ -305,22 +298,18 @@ class TestTraining:
         assert result["steps"] == result["best_step"] + 20 == 10 * len(losses) < 1000
         assert min(losses) == losses[-3]
 
-    def test_the_log_holds_the_mean_loss_of_the_batches_since(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        losses, step = [], training._step
-
-        def noted(*arguments: Any) -> float:
-            losses.append(step(*arguments))
-            return losses[-1]
-
-        monkeypatch.setattr(training, "_step", noted)
-        run_of(tmp_path)
-        rows = RunFolder(tmp_path).log.read()
+    def test_the_log_holds_the_mean_loss_of_the_batches_since(self, tmp_path: Path):
+        run_of(tmp_path / "each", replace(SETTINGS, evaluate_every=1, patience=100))
+        losses = [row["loss"] for row in RunFolder(tmp_path / "each").log.read()]
+        assert len(set(losses)) == len(losses) == 48
+        run_of(tmp_path / "tenth")
+        rows = RunFolder(tmp_path / "tenth").log.read()
         assert [row["step"] for row in rows] == [10, 20, 30, 40, 48]
         for row, first in zip(rows, (0, 10, 20, 30, 40), strict=True):
             assert row["loss"] == pytest.approx(np.mean(losses[first : row["step"]]), rel=1e-6)
 
     def test_the_learning_rate_falls_to_a_twentieth(self):
-        settings = TrainSettings(steps=100, learning_rate=0.02)
+        settings = VisualSettings("rdm", steps=100, learning_rate=0.02)
         rates = [training._learning_rate(step, settings) for step in (0, 50, 100)]
         assert rates == pytest.approx([0.02, 0.02 * 0.525, 0.001])
 
@@ -329,7 +318,7 @@ class TestTraining:
         model = new_model()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
         training._step(
-            model, Readouts(11, {}, {}), TRAINING, None, None, optimiser, torch.Generator().manual_seed(0), settings
+            model, AuxiliaryHeads(11, {}, {}), TRAINING, None, None, optimiser, torch.Generator().manual_seed(0), settings
         )
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
         assert norm == pytest.approx(1e-3, rel=1e-3)
@@ -359,49 +348,43 @@ class TestTraining:
         # no action but fixating is ever asked for
         assert apart(1.0) > 1.1 * apart(0.0)
 
-    def test_what_is_kept_is_a_running_average_of_the_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        weights, step = [], training._step
+    def test_what_is_kept_is_a_running_average_of_the_weights(self, tmp_path: Path):
+        weights = []
 
-        def noted(model: MultiAreaModel, *rest: Any) -> float:
-            loss = step(model, *rest)
-            weights.append(model.rnn.output_weights.detach().clone())
-            return loss
+        def note(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+            shaped = [p for p in optimiser.param_groups[0]["params"] if p.shape == (OUTPUTS, 11)]
+            weights.append(shaped[0].detach().clone())
 
-        monkeypatch.setattr(training, "_step", noted)
-        _, model = run_of(tmp_path, replace(SETTINGS, steps=4, evaluate_every=4, average=0.5))
+        with ExitStack() as stack:
+            stack.callback(register_optimizer_step_post_hook(note).remove)
+            _, model = run_of(tmp_path, replace(SETTINGS, steps=4, evaluate_every=4, average=0.5))
+        assert len(weights) == 4
         expected = weights[0]
         for later in weights[1:]:
             expected = 0.5 * expected + 0.5 * later
+        assert model.rnn.output_weights.shape == expected.shape
         torch.testing.assert_close(model.rnn.output_weights.detach(), expected)
         assert not torch.allclose(expected, weights[-1])
 
-    def test_an_interruption_changes_no_running_average(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        settings, step, counted = replace(SETTINGS, average=0.9), training._step, []
+    def test_an_interruption_changes_no_running_average(self, tmp_path: Path):
+        settings = replace(SETTINGS, average=0.9)
         run_of(tmp_path / "whole", settings)
-
-        def interrupted(*arguments: Any) -> float:
-            counted.append(1)
-            if len(counted) == 27:
-                signal.raise_signal(signal.SIGINT)
-            return step(*arguments)
-
-        monkeypatch.setattr(training, "_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with ctrl_c(26), pytest.raises(KeyboardInterrupt):
             run_of(tmp_path / "cut", settings)
         run_of(tmp_path / "cut", settings)
         assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
-    def test_likeness_stands_in_for_classes(self):
+    def test_soft_targets_stand_in_for_classes(self):
         rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
-        likeness = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
-        readouts = Readouts(5, {"place": 3}, {"place": likeness})
-        torch.nn.init.normal_(readouts.readouts["place"].weight)
-        logits = readouts.readouts["place"](rates).log_softmax(2)
+        soft_targets = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
+        heads = AuxiliaryHeads(5, {"place": 3}, {"place": soft_targets})
+        torch.nn.init.normal_(heads.heads["place"].weight)
+        logits = heads.heads["place"](rates).log_softmax(2)
         expected = [
-            -(likeness[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
+            -(soft_targets[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
         ]
-        assert float(readouts(rates, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
-        assert float(readouts(rates, {"place": torch.full((3, 2), -1)})) == 0
+        assert float(heads(rates, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+        assert float(heads(rates, {"place": torch.full((3, 2), -1)})) == 0
 
     @pytest.mark.parametrize("noise", [0.0, 0.4])
     def test_trials_that_are_not_mixed_are_noisy(self, monkeypatch: pytest.MonkeyPatch, noise: float):
@@ -414,16 +397,17 @@ class TestTraining:
     def test_with_a_teacher_the_running_evidence_of_the_mixture_is_taught(self, monkeypatch: pytest.MonkeyPatch):
         seen, taught = inputs_of(monkeypatch), []
 
-        def noted(*arguments: torch.Tensor) -> torch.Tensor:
+        def noted(*arguments: torch.Tensor, typical: float) -> torch.Tensor:
             taught.append(arguments)
-            return taught_loss(*arguments)
+            assert typical == 2.5
+            return taught_loss(*arguments, typical=typical)
 
         monkeypatch.setattr(training, "taught_loss", noted)
-        settings = replace(SETTINGS, input_noise=5.0, mix=True, batch=50)
+        settings = replace(SETTINGS, input_noise=5.0, mix=True, batch=50, odds_typical=2.5)
         loss = step_once(settings, TEACHER)
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
-        mixed = Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.course).draw(pick, generator)
+        mixed = mixtures_of(settings).draw(pick, generator)
         logits, odds, targets, mask, steps = taught[0]
         assert torch.equal(seen[0], mixed)  # without noise
         assert not torch.equal(seen[0], TRAINING.inputs.take(pick))
@@ -437,16 +421,16 @@ class TestTraining:
                 assert float(odds[trial, step]) == pytest.approx(total, rel=1e-3, abs=1e-3)
         assert torch.equal(targets, TRAINING.targets[pick])
         assert torch.equal(mask, TRAINING.mask[pick])
-        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.answering[pick])
-        assert loss == float(taught_loss(logits, odds, targets, mask, steps).detach())
+        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.response_mask[pick])
+        assert loss == float(taught_loss(logits, odds, targets, mask, steps, typical=2.5).detach())
 
     def test_without_a_teacher_only_trials_of_one_answer_are_mixed(self, monkeypatch: pytest.MonkeyPatch):
         seen = inputs_of(monkeypatch)
-        step_once(replace(SETTINGS, mix=True, batch=50), None)
+        settings = replace(SETTINGS, mix=True, batch=50, mix_sizes=(1, 3), mix_fewest=2)
+        step_once(settings, None)
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
-        inputs = TRAINING.inputs.take(slice(None))
-        assert torch.equal(seen[0], Mixtures.of(inputs, TRAINING.course, TRAINING.answers).draw(pick, generator))
+        assert torch.equal(seen[0], mixtures_of(settings, TRAINING.answers).draw(pick, generator))
 
     def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
         run_of(tmp_path / "again", teacher=teacher)
@@ -465,21 +449,11 @@ class TestTraining:
 class TestInterruption:
     @pytest.mark.parametrize("batch", [0, 9, 10, 31, 47])
     def test_a_resumed_run_ends_as_the_uninterrupted_one(
-        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, monkeypatch: pytest.MonkeyPatch, batch: int
+        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, batch: int
     ):
-        calls, step = [], training._step
-
-        def interrupted(*arguments: Any) -> float:
-            if len(calls) == batch:
-                signal.raise_signal(signal.SIGINT)
-            calls.append(1)
-            return step(*arguments)
-
         before = signal.getsignal(signal.SIGINT)
-        with monkeypatch.context() as patch:
-            patch.setattr(training, "_step", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                run_of(tmp_path, teacher=teacher)
+        with ctrl_c(batch), pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path, teacher=teacher)
         assert signal.getsignal(signal.SIGINT) is before
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == batch + 1
         run_of(tmp_path, teacher=teacher)
@@ -513,22 +487,9 @@ class TestInterruption:
         run_of(tmp_path, teacher=teacher)
         assert_same_run(tmp_path, uninterrupted)
 
-    def test_a_second_ctrl_c_does_not_wait(
-        self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None, monkeypatch: pytest.MonkeyPatch
-    ):
-        calls, step = [], training._step
-
-        def interrupted(*arguments: Any) -> float:
-            calls.append(1)
-            if len(calls) == 15:
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)
-            return step(*arguments)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(training, "_step", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                run_of(tmp_path, teacher=teacher, save_seconds=0.0)
+    def test_a_second_ctrl_c_does_not_wait(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
+        with ctrl_c(14, times=2), pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path, teacher=teacher, save_seconds=0.0)
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] == 14
         run_of(tmp_path, teacher=teacher)
         assert_same_run(tmp_path, uninterrupted)
@@ -540,6 +501,14 @@ class TestInterruption:
         assert_same_run(tmp_path, uninterrupted)
         best = torch.load(uninterrupted / "best.pt", weights_only=True)["model"]
         assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
+
+
+@dataclass(frozen=True)
+class Own(Settings):
+    """Settings of a run that trains nothing."""
+
+    FAMILY = "own"
+    seed: int = setting(whole(), "of its noise", default=1)
 
 
 class TestRunFolder:
@@ -569,10 +538,10 @@ class TestRunFolder:
 
     def test_it_does_not_start_twice(self, tmp_path: Path):
         folder = RunFolder(tmp_path / "run")
-        folder.start({"seed": 1})
+        folder.start(Own(), environment={"threads": 2})
         with pytest.raises(InputError, match=r"path=.*run: holds another run; .* continue it with resume=True"):
-            folder.start({"seed": 2})
-        assert folder.config() == {"seed": 1}
+            folder.start(Own(2))
+        assert folder.config() == {"family": "own", "seed": 1, "environment": {"threads": 2}}
 
     def test_damaged_settings_are_named(self, tmp_path: Path):
         (tmp_path / "config.json").write_text('{"seed": ')
@@ -584,7 +553,7 @@ class TestRunFolder:
             unfinished_folder("rdm", tmp_path)
         assert new_folder("rdm", tmp_path) == tmp_path / "rdm-001"
         for number in (1, 2, 3, 5):
-            RunFolder(tmp_path / f"rdm-00{number}").start({})
+            RunFolder(tmp_path / f"rdm-00{number}").start(Own())
         (tmp_path / "rdm-005" / "summary.json").write_text("{}")
         assert new_folder("rdm", tmp_path) == tmp_path / "rdm-004"
         assert unfinished_folder("rdm", tmp_path) == tmp_path / "rdm-003"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from cordstasks import tasks
+from cordstasks import bank, compare, pretrain, sweep, tasks, train
 from cordstasks.analysis import figures
 from cordstasks.analysis.figures.style import PlainFigure
 from cordstasks.cordsnet import CordsNet, load
@@ -25,9 +25,11 @@ from cordstasks.rnn.connectivity import KINDS, Connectivity, Convolutional, LowR
 from cordstasks.rnn.stack import RNNStack
 from cordstasks.stimuli import Display, Numerosity
 from cordstasks.tasks import AbstractTask, VisualTask
-from cordstasks.training.abstract_settings import Settings
+from cordstasks.tasks import __main__ as tasks_command
+from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
 from cordstasks.utils.arguments import plain, plain_fields
 from cordstasks.utils.command_line import named_path
+from helpers import tiny_cordsnet
 
 VISUAL = tuple(name for name in tasks.names() if name in ("rdm", "numerosity", "catdog", "saccade"))
 ABSTRACT = tasks.abstract_names()
@@ -84,7 +86,7 @@ class TestTasks:
         batch = task.sample(np.int64(4), seed=np.uint8(3), dt=np.int64(20))
         assert set(batch.conditions["direction"]) <= {0.0, 90.0}
         assert task.actions == ("fixate", "0 deg", "90 deg")
-        assert tasks.get("saccade", places=range(0, 360, 90), delays=np.array([500])).places == (0, 90, 180, 270)
+        assert tasks.get("saccade", locations=range(0, 360, 90), delays=np.array([500])).locations == (0, 90, 180, 270)
         assert tasks.get("dms", delay=np.array([100, 300])).delay == (100, 300)
         assert tasks.get("numerosity", numbers=np.arange(1, 4), diameters=[0.5, 0.6]).numbers == (1, 2, 3)
         assert tasks.get("catdog", levels=np.array([0.0, 1.0]), display=Display(pixels=np.int16(32))).display.pixels == 32
@@ -108,9 +110,9 @@ class TestTasks:
             ("rdm", {"motion": True}, "motion=True: give a duration in ms"),
             ("rdm", {"paired": "yes"}, "paired='yes': give True or False"),
             ("rdm", {"display": 64}, "display=64: give a Display"),
-            ("saccade", {"places": {0, 90}}, "places={0, 90}: give angles in deg"),
-            ("memory-pro", {"places": 8.5}, "places=8.5: give 0 for any angle"),
-            ("memory-pro", {"places": True}, "places=True: give 0 for any angle"),
+            ("saccade", {"locations": {0, 90}}, "locations={0, 90}: give angles in deg"),
+            ("memory-pro", {"locations": 8.5}, "locations=8.5: give 0 for any angle"),
+            ("memory-pro", {"locations": True}, "locations=True: give 0 for any angle"),
             ("dms", {"delay": [500, 1000, 1500]}, "delay=.*: give a duration above 0 ms, or .shortest, longest."),
             ("dms", {"noise": None}, "noise=None: give a finite number"),
             ("parametric-wm", {"differences": ["a"]}, "differences=.*: give a tuple of whole numbers"),
@@ -164,7 +166,8 @@ class TestSampling:
         for name in ("dms", "memory-pro", "parametric-wm"):
             batch = tasks.get(name).sample(3, seed=0, dt=dt, delay=512.7)
             assert batch.conditions["delay"].tolist() == [512.7] * 3
-            assert (np.diff(batch.periods["delay"], axis=1) == 25).all()  # the steps that fit into it
+            assert (np.diff(batch.steps("delay"), axis=1) == 25).all()  # the steps that fit into it
+            assert (np.diff(batch.periods["delay"], axis=1) == 500).all()  # ms
             free = tasks.get(name).sample(3, seed=0, dt=dt).conditions["delay"]
             assert free.dtype == np.float64
 
@@ -188,7 +191,7 @@ class TestSampling:
                     task.trials(2, **{"seed": 0, **bad})
 
     def test_scores_of_a_single_target_are_told_apart(self) -> None:
-        task: AbstractTask = tasks.get("memory-pro", places=4)
+        task: AbstractTask = tasks.get("memory-pro", locations=4)
         alike = task.sample(3, seed=0, angle=90)
         assert not task.can_score(alike)
         assert task.can_score(task.sample(3, seed=0, angle=[0, 90, 90]))
@@ -196,47 +199,59 @@ class TestSampling:
         assert tasks.get("dms").can_score(tasks.get("dms").sample(1, seed=0))
 
 
+FAMILIES: dict[type[NetworkSettings], str] = {AbstractSettings: "dms", VisualSettings: "rdm"}
+
+
 class TestSettings:
-    def test_numpys_values_are_taken(self) -> None:
-        given = {
+    @pytest.mark.parametrize("kind", FAMILIES)
+    def test_numpys_values_are_taken(self, kind: type[NetworkSettings]) -> None:
+        given: dict[str, Any] = {
             "units": np.int64(40),
-            "connectivity": "conv",
+            "connectivity": np.str_("conv"),
             "shape": [2, 4, 5],
-            "seeds": range(3),
             "noise": np.float32(0.25),
-            "parameters": {"delay": np.array([500, 1000]), "noise": np.float64(0.1)},
+            "parameters": {"fixation": np.array([500, 1000]), "strength": np.float64(0.1)},
         }
-        made = Settings("dms", **given)
-        same = Settings(
-            "dms",
-            units=40,
-            connectivity="conv",
-            shape=(2, 4, 5),
-            seeds=(0, 1, 2),
-            noise=0.25,
-            parameters={"delay": (500, 1000), "noise": 0.1},
-        )
-        assert made == same
-        assert made.as_dict() == same.as_dict()
-        assert Settings.from_dict(made.as_dict()) == made
+        same: dict[str, Any] = {
+            "units": 40,
+            "connectivity": "conv",
+            "shape": (2, 4, 5),
+            "noise": 0.25,
+            "parameters": {"fixation": (500, 1000), "strength": 0.1},
+        }
+        if kind is AbstractSettings:
+            given, same = {**given, "seeds": range(3)}, {**same, "seeds": (0, 1, 2)}
+        else:
+            given, same = {**given, "areas": np.array([3, 1])}, {**same, "areas": (1, 3)}
+        made, other = kind(FAMILIES[kind], **given), kind(FAMILIES[kind], **same)
+        assert made == other
+        assert made.as_dict() == other.as_dict()
+        assert kind.from_dict(made.as_dict(), "a file") == made
+
+    @pytest.mark.parametrize("kind", FAMILIES)
+    @pytest.mark.parametrize("make", [numpy_of, list_of])
+    def test_every_setting_may_be_numpys(self, kind: type[NetworkSettings], make: Callable[[Any], Any]) -> None:
+        own = kind(FAMILIES[kind])
+        other = kind(**{name: make(getattr(own, name)) for name in kind.names()})
+        assert repr(other) == repr(own)  # the very types too
 
     @pytest.mark.parametrize(
-        "field",
-        [field.name for field in dataclasses.fields(Settings) if field.name not in ("task", "parameters")],
+        ("kind", "field"),
+        [(kind, name) for kind in FAMILIES for name in kind.names()],
     )
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), "much", object()])
-    def test_what_is_no_value_is_refused(self, field: str, value: Any) -> None:
-        with pytest.raises(InputError, match=rf"^{field}|^unknown {field}"):
-            Settings("dms", **{field: value})
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), "", object(), 1j, b"x"])
+    def test_what_is_no_value_is_refused(self, kind: type[NetworkSettings], field: str, value: Any) -> None:
+        with pytest.raises(InputError, match=rf"^{field}[= ][^\n]*$"):
+            kind(**{"task": FAMILIES[kind], field: value})
 
     @pytest.mark.parametrize("field", ["heldout", "validation"])
     @pytest.mark.parametrize("name", ABSTRACT)
     def test_trials_that_have_no_score_are_refused_at_once(self, name: str, field: str) -> None:
         if tasks.get(name).measure == "accuracy":
-            assert getattr(Settings(name, **{field: 1}), field) == 1
+            assert getattr(AbstractSettings(name, **{field: 1}), field) == 1
         else:
             with pytest.raises(InputError, match=f"{field}=1: R2, by which task {name} is scored, needs at least 2 trials"):
-                Settings(name, **{field: 1})
+                AbstractSettings(name, **{field: 1})
 
 
 class TestNetworks:
@@ -293,15 +308,15 @@ class TestNetworks:
 
     def test_cordsnets(self) -> None:
         network = CordsNet(
-            np.int64(2), classes=np.int8(4), in_channels=np.int64(1), image_size=np.int64(32), alpha=np.float32(0.5)
+            np.int64(2), classes=np.int8(4), in_channels=np.int64(1), image_size=np.int64(32), dt=np.float32(5)
         )
-        assert (type(network.depth), type(network.image_size), type(network.alpha)) == (int, int, float)
+        assert (type(network.depth), type(network.image_size), type(network.dt)) == (int, int, float)
         activity = network.record(
             np.zeros((1, 32, 32, 1), np.uint8), blank_steps=np.int64(1), image_steps=2, areas=np.array([1])
         )
         assert list(activity) == [1]
         assert activity[1].shape[0] == 3
-        for bad in ({"depth": 2.5}, {"depth": None}, {"alpha": float("nan")}, {"noise": float("nan")}, {"noise": "x"}):
+        for bad in ({"depth": 2.5}, {"depth": None}, {"dt": float("nan")}, {"noise": float("nan")}, {"noise": "x"}):
             with pytest.raises(InputError, match=next(iter(bad))):
                 CordsNet(**{"depth": 2, "image_size": 32, **bad})
         for bad in ({"classes": 2.5}, {"in_channels": float("nan")}, {"image_size": None}, {"activation": float("nan")}):
@@ -311,7 +326,7 @@ class TestNetworks:
             network.record(np.zeros((1, 32, 32, 1), np.uint8), image_steps=-1)
 
     def test_front_ends(self) -> None:
-        network = CordsNet(2, classes=2, image_size=32)
+        network = tiny_cordsnet()
         front_end = FrontEnd(network, device="cpu", bank=False, batch=np.int64(3), tolerance=np.float32(0.01))
         assert front_end.batch == 3
         movies = tasks.get("saccade", cue=20.0, fixation=20.0, delays=[20.0], response=20.0).sample(2, seed=0).movies
@@ -432,9 +447,15 @@ def test_an_empty_path_is_refused(text: str) -> None:
         named_path(text)
 
 
-@pytest.mark.parametrize("command", ["train", "abstract.command", "compare", "sweep", "bank", "pretrain", "tasks.__main__"])
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    **{f"train {kind.FAMILY}": partial(train.parser, kind) for kind in (VisualSettings, AbstractSettings)},
+    **{module.__name__: module.parser for module in (compare, sweep, bank, pretrain, tasks_command)},
+}
+
+
+@pytest.mark.parametrize("command", PARSERS)
 def test_every_command_refuses_an_empty_path(command: str) -> None:
-    actions = _actions(importlib.import_module(f"cordstasks.{command}").parser())
+    actions = _actions(PARSERS[command]())
     assert any(action.type is named_path for action in actions)
     assert not any(action.type is Path for action in actions)
 

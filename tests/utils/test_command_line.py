@@ -21,6 +21,7 @@ def parse(*words: str) -> argparse.Namespace:
     made.add_argument("--resume", action="store_true")
     made.add_argument("--no-bank", action="store_true")
     made.add_argument("--bank")
+    made.add_argument("--teacher", action=argparse.BooleanOptionalAction)
     made.add_argument("file", nargs="?")
     return made.parse_args(words)
 
@@ -38,6 +39,7 @@ def ended(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> tuple[
         ("learning_rate=nan: must be finite", "--learning-rate nan: must be finite"),
         ("bank=/x: cannot write there; go without (bank=False)", "--bank /x: cannot write there; go without (--no-bank)"),
         ("bank=/x: as no_bank=True says", "--bank /x: as --no-bank says"),
+        ("teacher=True: has none; give teacher=False", "--teacher: has none; give --no-teacher"),
         ("file=x: is no flag, and tau=3 neither", "file=x: is no flag, and tau=3 neither"),
         ("--set noise=-3: is a task's, noise=1 is not", "--set noise=-3: is a task's, --noise 1 is not"),
         ("timeout=3: and out==3", "timeout=3: and --out =3"),

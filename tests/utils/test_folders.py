@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -16,14 +15,17 @@ from types import ModuleType
 
 import pytest
 
-from cordstasks import compare, pretrain, sweep, train
+from cordstasks import compare, pretrain, sweep, tasks, train
+from cordstasks.cordsnet import save
 from cordstasks.errors import InputError, WriteError
 from cordstasks.experiments import sweep_jobs as sweep_run
+from cordstasks.runs.recorded import named_weights
+from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils import folders
 from cordstasks.utils.folders import LOCK, locked, new_folder, unfinished_folder
 from cordstasks.utils.run_folder import RunFolder
+from helpers import ROOT, tiny_cordsnet
 
-ROOT = Path(__file__).resolve().parents[2]
 # It hears SIGINT even where the shell that started the tests ignores it, as for a job in the background.
 HOLDING = """
 import signal, sys, time
@@ -165,8 +167,8 @@ class TestRunFolder:
         first, second = (RunFolder(tmp_path / "runs" / "dms", numbered=True) for _ in range(2))
         assert not (tmp_path / "runs").exists()
         with first.lock(), second.lock():
-            first.start({"task": "dms"})
-            second.start({"task": "dms"})
+            first.start(AbstractSettings("dms"))
+            second.start(AbstractSettings("dms"))
             assert [folder.path.name for folder in (first, second)] == ["dms-001", "dms-002"]
             assert first.log.path == tmp_path / "runs" / "dms-001" / "metrics.jsonl"
             with (
@@ -201,7 +203,8 @@ class TestUnfinishedFolder:
         for number, (name, task) in enumerate(
             [("rdm-001", "rdm"), ("dms-001", "dms"), ("saccade-002", "saccade"), ("dms-002", "dms")]
         ):
-            RunFolder(tmp_path / name).start({"task": task})
+            kind = AbstractSettings if task in tasks.abstract_names() else VisualSettings
+            RunFolder(tmp_path / name).start(kind(task))
             (tmp_path / name / "metrics.jsonl").write_text("")
             for file in (tmp_path / name).iterdir():
                 os.utime(file, (1000 + number, 1000 + number))
@@ -216,7 +219,9 @@ class TestUnfinishedFolder:
         assert unfinished_folder(None, runs) == runs / "saccade-002"
         assert unfinished_folder("dms", runs) == runs / "dms-001"
 
-    @pytest.mark.parametrize("content", ["", "[]", "7", '{"command": "pretrain"}', None])
+    @pytest.mark.parametrize(
+        "content", ["", "[]", "7", '{"family": "pretraining"}', '{"family": ["visual"]}', '{"task": "rdm"}', None]
+    )
     def test_what_is_no_run_of_a_task_is_passed_over(self, runs: Path, content: str | None):
         (runs / "pretraining").mkdir()
         (runs / "notes.txt").write_text("mine")
@@ -225,7 +230,7 @@ class TestUnfinishedFolder:
         assert unfinished_folder(None, runs) == runs / "dms-001"
 
     def test_tasks_whose_names_begin_alike(self, runs: Path):
-        RunFolder(runs / "rdm-reaction-001").start({"task": "rdm-reaction"})
+        RunFolder(runs / "rdm-reaction-001").start(VisualSettings("rdm-reaction"))
         assert unfinished_folder("rdm", runs) == runs / "rdm-001"
         assert unfinished_folder("rdm-reaction", runs) == runs / "rdm-reaction-001"
 
@@ -233,8 +238,7 @@ class TestUnfinishedFolder:
         for parent in (tmp_path, tmp_path / "nowhere"):
             with pytest.raises(InputError, match=r"^resume=True: .* holds no unfinished run; name the"):
                 unfinished_folder(None, parent)
-        (tmp_path / "dms-001").mkdir()
-        (tmp_path / "dms-001" / "config.json").write_text(json.dumps({"task": "dms"}))
+        RunFolder(tmp_path / "dms-001").start(AbstractSettings("dms"))
         with pytest.raises(InputError, match="holds no unfinished run of task rdm"):
             unfinished_folder("rdm", tmp_path)
 
@@ -262,9 +266,10 @@ class TestCommands:
 
     def test_a_visual_run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.chdir(tmp_path)
-        options = train.parser().parse_args(["--task", "rdm"])
-        recorded = {"areas": [0], "inputs": 2, "weights": {"path": "", "sha256": ""}, "environment": {}}
-        RunFolder(tmp_path / "run").start({**train.config_of(options), **recorded})
+        save(tiny_cordsnet(), tmp_path / "r2.safetensors")
+        _, weights = named_weights(tmp_path / "r2.safetensors")
+        settings = VisualSettings("rdm", frontend=str(tmp_path / "r2.safetensors"), areas=(0,), inputs=2)
+        RunFolder(tmp_path / "run").start(settings, weights=weights, environment={})
         with (
             locked(tmp_path / "run", "out"),
             pytest.raises(InputError, match=f"process {os.getpid()} is writing there"),
@@ -284,7 +289,10 @@ class TestCommands:
     @pytest.mark.parametrize("command", [compare, pretrain])
     def test_others(self, tmp_path: Path, command: ModuleType):
         words = ["--out", str(tmp_path), *(["--data", str(tmp_path)] if command is pretrain else [])]
-        with locked(tmp_path, "out"), pytest.raises(InputError, match=rf"^out={tmp_path}: process \d+ is writing there"):
+        with (
+            locked(tmp_path, "out"),
+            pytest.raises(InputError, match=rf"^(out=|--out ){tmp_path}: process \d+ is writing there"),
+        ):
             command.main(words)
 
 
@@ -294,7 +302,7 @@ class TestResumingTheLast:
         for name in ("zebra", "dms"):  # the run of the visual task is the last by name, and was active before the other
             for file in (tmp_path / "runs").rglob("*"):
                 os.utime(file, (1000, 1000))
-            RunFolder(tmp_path / "runs" / f"{name}-001").start({"task": "rdm"})
+            RunFolder(tmp_path / "runs" / f"{name}-001").start(VisualSettings("rdm"))
         (tmp_path / "runs" / "dms-001" / "config.json").unlink()
         assert train.main([*TestCommands.RUN.split()]) == 0
         assert train.main(["--task", "dms", "--resume", "--out", "runs/dms-002"]) == 0
@@ -302,10 +310,12 @@ class TestResumingTheLast:
         (tmp_path / "runs" / "dms-002" / "summary.json").unlink()
         assert train.main(["--resume"]) == 0
         assert "run folder runs/dms-002" in capsys.readouterr().out
-        with pytest.raises(InputError, match=r"runs/zebra-001/config\.json lacks"):  # then the visual run, as such
+        with pytest.raises(
+            InputError, match=r'runs/zebra-001/config\.json: has "weights": None'
+        ):  # then the visual run, as such
             train.main(["--resume"])
         (tmp_path / "runs" / "dms-002" / "summary.json").unlink()
-        with pytest.raises(InputError, match="--rank 3: the run in runs/dms-002 has 2"):
+        with pytest.raises(InputError, match="rank=3: the run in runs/dms-002 has 2"):
             train.main(["--resume", "--units", "9", "--rank", "3"])
 
     @pytest.mark.parametrize("words", [["--resume", "--help"], ["-h", "--resume"]])

@@ -27,9 +27,9 @@ from cordstasks.frontend import FrontEnd
 from cordstasks.frontend.bank import Bank, Shard
 from cordstasks.runs.abstract import load_networks
 from cordstasks.tasks.preview import write_preview
-from cordstasks.utils.command_line import run_command
 from cordstasks.utils.files import Log, atomic, write_bytes, write_json
 from cordstasks.utils.run_folder import RunFolder
+from helpers import contents, output_of, printed_by, refused, tiny_cordsnet
 
 Contexts = Callable[..., AbstractContextManager[Any]]
 SMALL = "--task dms --units 8 --steps 60 --batch 4 --heldout 20 --validation 20 --device cpu --seeds 0"
@@ -48,8 +48,8 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "bytes": ("file", lambda folder: write_bytes(folder / "file", bytes(9000))),
     "JSON": ("summary.json", lambda folder: write_json(folder / "summary.json", list(range(3000)))),
     "checkpoint": ("best.pt", lambda folder: RunFolder(folder).save("best.pt", {"model": torch.zeros(4000)})),
-    "weights": ("r2.safetensors", lambda folder: save(CordsNet(2, classes=3, image_size=32), folder / "r2.safetensors")),
-    "published weights": ("r2.pth", lambda folder: save(CordsNet(2, classes=3, image_size=32), folder / "r2.pth")),
+    "weights": ("r2.safetensors", lambda folder: save(tiny_cordsnet(), folder / "r2.safetensors")),
+    "published weights": ("r2.pth", lambda folder: save(tiny_cordsnet(), folder / "r2.pth")),
     "figure": ("tree.png", lambda folder: figures.save(figure(), folder / "tree.png")),
     "preview": ("rdm.png", lambda folder: write_preview(tasks.get("rdm"), folder, trials=1)),
     "bank": ("key.bank", lambda folder: Bank(folder).write("key", SHARD)),
@@ -58,18 +58,6 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "conditions": ("a.csv", lambda folder: comparing._write_conditions(folder / "a.csv", {"side": np.arange(3000)})),
     "sweep": ("results.csv", lambda folder: sweep_run._write(folder, JOBS, FAILED)),
 }
-
-
-def output_of(main: Callable[[list[str]], int], *words: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        run_command(lambda: main(list(words)))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -144,8 +132,7 @@ class TestRuns:
         if room == 0:
             assert list(tmp_path.iterdir()) == []
             return
-        code, _, err = output_of(train.main, "--resume", "--out", str(out))
-        assert code == 0, err
+        printed_by(train.main, "--resume", "--out", out)
         assert len(load_networks(out)) == 1
 
     def test_a_sweep_stops(self, tmp_path: Path, full_disk: Contexts):
@@ -159,7 +146,7 @@ class TestRuns:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that came to its end."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    assert output_of(train.main, *SMALL.split(), "--out", str(out))[0] == 0
+    printed_by(train.main, *SMALL.split(), "--out", out)
     return out
 
 
@@ -180,19 +167,17 @@ class TestReadingNeedsNoPermissionToWrite:
         (finished / "summary.json").unlink()
         try:
             with read_only(finished.parent):
-                code, _, err = output_of(train.main, "--resume", "--out", str(finished))
+                said = refused(train.main, "--resume", "--out", finished)
         finally:
             (finished / "summary.json").write_bytes(summary)
-        assert code == 2
-        assert err == f"error: --out {finished}: cannot write there (Read-only file system); choose another folder\n"
+        assert said == f"--out {finished}: cannot write there (Read-only file system); choose another folder"
 
     def test_where_no_run_can_be_begun(self, tmp_path: Path, read_only: Contexts, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.chdir(tmp_path)
         for more, named in (([], "runs"), (["--out", "mine"], "mine")):
             with read_only(tmp_path):
-                code, _, err = output_of(train.main, *SMALL.split(), *more)
-            assert code == 2
-            assert err == f"error: --out {named}: cannot write there (Read-only file system); choose another folder\n"
+                said = refused(train.main, *SMALL.split(), *more)
+            assert said == f"--out {named}: cannot write there (Read-only file system); choose another folder"
         assert list(tmp_path.iterdir()) == []
 
     def test_of_a_bank(self, tmp_path: Path, read_only: Contexts, monkeypatch: pytest.MonkeyPatch):
@@ -237,7 +222,7 @@ class TestFrontEnd:
         with read_only(tmp_path):
             front_end = make(bank=bank)
             again = front_end.features(movies[:2])
-            assert again.accounts.simulated == 0
+            assert again.cost.simulated == 0
             assert torch.equal(again.take(slice(None)), whole.take(slice(None)))
             with pytest.warns(Note, match=r"bank/\w+\.bank: cannot be written \(Read-only file system\).*not kept"):
                 new = front_end.features(movies)

@@ -46,7 +46,7 @@ class EquilibriumSettings:
     batch : images per batch.
     learning_rate : peak, for the weights of areas of 64 channels; inversely proportional to channels.
     weight_decay : decoupled.
-    step : relaxation step (dt / T).
+    step : relaxation step (dt / tau).
     iterates : relaxation steps from the rectified drive.
     distillation : weight of the divergence from the CNN's probabilities; the labels' cross-entropy has the rest.
     temperature : at which these probabilities are compared.
@@ -107,11 +107,11 @@ class SteadyNetwork:
 
         `x` are normalised images (image, channel, S, S).
         """
-        inp = self.folded.stem_output(x)
+        drive = self.folded.drive(x)
         rates: list[Tensor] = []
         before: list[Tensor] = []
         for index, area in enumerate(self.areas):
-            r, earlier = area.settle(self.folded.input(index, inp, rates), settings.iterates, step=settings.step)
+            r, earlier = area.settle(self.folded.input(index, drive, rates), settings.iterates, step=settings.step)
             rates.append(r)
             before.append(earlier)
         return rates, before

@@ -180,7 +180,7 @@ class _Head:
             self._haze(side * f["eye_x"], f["eye_y"] + 0.02, 0.22, 0.26, 0.35 * self.coat, f["patches"])
 
     def _ear(self, side: float) -> None:
-        """A band along a curve from the ear's base over its bend to its tip, as broad as the features say along it."""
+        """A band along a curve from the ear's base over its bend to its tip, whose width follows from the features."""
         f = self.f
         base = np.array([f["ear_x"], f["ear_y"]])
         bend = base + np.array([f["bend_x"], f["bend_y"]])

@@ -58,7 +58,7 @@ def scattered(reach: Floats, room: float, gap: float, rng: np.random.Generator) 
 
 
 def _relaxed(places: Floats, free: Floats, least: Floats) -> Floats | None:
-    """`places` pushed apart until no pair is nearer than `least`; None if they cannot be."""
+    """Locations `places`, pushed apart until no pair is closer than `least`; None if this fails."""
     first, second = _pairs(len(places))
     for _ in range(_RELAXATIONS):
         between = places[first] - places[second]

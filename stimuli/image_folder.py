@@ -24,7 +24,7 @@ class LabelledPicture:
 
     Attributes
     ----------
-    file : its place.
+    file : its path.
     category : index into the folder's two categories.
     morph : fraction of the second category, from 0 to 1.
     line : the morph line that it belongs to; empty where the folder names none.

@@ -22,7 +22,7 @@ class Movie:
     """The images on the screen over time: distinct images, and when each of them is shown.
 
     A presentation is one image from its onset until the next onset, or until the movie's end. There is never one image
-    per time step. The arrays are read-only; methods return new movies that share their images.
+    per time step. The arrays are read-only; methods return new movies that refer to the same images.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def compare_activity(
     ----------
     activities : sequence of (condition, time, unit)
         At least two, with the same conditions in the same order and the same times; numbers of units may differ. Networks
-        and recordings, such as trial-averaged firing rates in Hz, are treated alike. `on_common_times` brings
+        and recordings, such as trial-averaged firing rates in Hz, are treated in the same way. `on_common_times` brings
         arrays of different times together. Not modified.
     labels : (network,)
         Architecture, or "recording".
@@ -154,7 +154,7 @@ def compare_activity(
     alpha, metric
         As for `shape_distance`.
     components : int, "auto" or None
-        As for `pairwise_distances`; canonical correlations are always of what "auto" or the number says.
+        As for `pairwise_distances`; canonical correlations always use "auto" or the given number.
     folds : int
         Of conditions; as many as there are conditions where those are fewer.
     permutations : int

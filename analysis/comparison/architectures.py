@@ -29,10 +29,10 @@ def architecture_table(
 ) -> list[dict[str, Any]]:
     """Mean distances within each architecture and between each two architectures, with bootstrap intervals.
 
-    Distances that share a network are not independent, so networks are resampled and not pairs: with replacement,
+    Distances from the same network are not independent. Networks are therefore resampled, not pairs: with replacement,
     within their architecture (and match). A network drawn twice is not compared with itself. Architectures of one or two
-    networks are held fixed, so an interval says nothing about others of their kind; where all are fixed there is no
-    interval. With few networks, say five, intervals are too narrow.
+    networks are kept fixed, so an interval does not apply to other networks of their kind; if all are fixed there is no
+    interval. With few networks, such as five, intervals are too narrow.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ def decode(
     noise : float
         Standard deviation of Gaussian noise added to all activity, in its units.
     folds : int
-        At least 2; each label needs so many trials, or groups, and two trials in the folds that a fit is made from.
+        At least 2; each label needs this many trials, or groups, and two trials in the folds of each fit.
     permutations : int
         At least 1; the p value is never below 1 / (permutations + 1).
     components : int

@@ -36,7 +36,7 @@ def learning_curves(
     networks : (row,), which network a row is of.
     steps : (row,), batches so far.
     scores : (row,); not-a-number and what is below zero is drawn at zero.
-    lessons : (row,), the number of the lesson that the score is of; at each new one the curve begins anew.
+    lessons : (row,), the number of the curriculum stage of the score; the curve starts again at each new stage.
     measure, criterion : name of the score, and what counts as learned.
     title : above the axes.
 

@@ -104,7 +104,7 @@ def boundary(
     second : str
         Name of the second category.
     lines : list of dict
-        The same table with a further condition "line", drawn as faint lines, one a morph line.
+        The same table with a further condition "line", drawn as faint lines, one per morph line.
     scale : float
         Factor that makes percent of the morph level.
 

@@ -50,7 +50,7 @@ VECTOR_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cordstasks", "pdf.fo
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, SVG or PDF, as the name's ending says; whole or not at all.
+    """Write a figure as PNG, SVG or PDF, depending on the file extension, completely or not at all.
 
     Text stays text in SVG and PDF, so that it can be searched and edited. The same figure gives the same bytes again: no
     date is written.
@@ -203,7 +203,7 @@ def observers(rows: Sequence[Rows], fits: Sequence[WeibullFit], names: Sequence[
     axis = figure.subplots()
     moving = np.unique(np.concatenate([table[table[:, 0] > 0, 0] for table in tables]))
     weakest, strongest = (float(moving.min()), float(moving.max())) if len(moving) else (0.01, 0.1)
-    zero = weakest / 2.6  # a logarithmic axis has no 0: it gets a place of its own, cut off by a broken baseline
+    zero = weakest / 2.6  # a logarithmic axis has no 0: 0 gets its own position, separated by a broken baseline
     still = any((table[:, 0] == 0).any() for table in tables)
     axis.set_xscale("log")
     axis.axhline(0.5, color=GREY, linestyle=":", label="chance")

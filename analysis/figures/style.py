@@ -1,4 +1,4 @@
-"""The look that all figures share: sizes, colours safe for colour-blind readers, axes."""
+"""The style of all figures: sizes, colours that are safe for colour-blind readers, axes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTINGS = RLock()
 
 @contextlib.contextmanager
 def matplotlib_settings(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Draw with other settings of Matplotlib, which all threads share, so that one thread at a time is let in."""
+    """Draw with other Matplotlib settings. These are common to all threads, so only one thread at a time may enter."""
     with _SETTINGS, rc_context(dict(settings)):
         yield
 

@@ -50,9 +50,9 @@ class BoundaryFit:
         Percentile bootstrap over trials; NaN for a parameter that was fixed or cannot be estimated.
     trials : int
     at_bound : tuple of str
-        The estimates that stand at a bound of the fit: "slope" where the choices are separable, so that the data only
-        say that the slope is at least so large; "boundary" where it lies outside the levels shown, and is NaN if no
-        boundary within them explains the choices.
+        The estimates at a bound of the fit: "slope" if the choices are separable, so that the data only give a lower
+        bound of the slope; "boundary" if it lies outside the levels shown. It is NaN if no boundary within the levels
+        explains the choices.
     """
 
     boundary: float

@@ -60,8 +60,8 @@ class ChoiceFit:
         Percentile bootstrap over trials; NaN for a parameter that was fixed or cannot be estimated.
     trials : int
     at_bound : tuple of str
-        The estimates that stand at a bound of the fit: "slope" where the choices are separable, so that the data only
-        say that the slope is at least so large. A lapse of 0 is not listed.
+        The estimates at a bound of the fit: "slope" if the choices are separable, so that the data only give a lower
+        bound of the slope. A lapse of 0 is not listed.
     """
 
     slope: float
@@ -98,7 +98,7 @@ class WeibullFit:
     slope : float
         Steepness, without unit.
     lapse : float
-        Share of errors at the strongest motion.
+        Fraction of errors at the strongest motion.
     threshold_interval, slope_interval, lapse_interval : (low, high)
         Percentile bootstrap over trials; NaN for a parameter that was fixed or cannot be estimated.
     trials : int

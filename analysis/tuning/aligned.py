@@ -24,9 +24,9 @@ class AlignedCurves:
     offsets : (offset,)
         Condition minus preferred condition, sorted; distances, without sign, where they were folded.
     mean : (offset, unit)
-        Response less that to the preferred condition, in standard deviations of the unit's responses, averaged over the
-        ways of cross-validation and the conditions at that offset: 0 at offset 0, about 0 at all offsets for noise. NaN
-        where the unit has no such condition, or was not chosen.
+        Response minus the response to the preferred condition, in standard deviations of the unit's responses, averaged
+        over the ways of cross-validation and the conditions at that offset: 0 at offset 0, about 0 at all offsets for
+        noise. NaN where the unit has no such condition, or was not chosen.
     chosen : (way, unit) bool
         Which units were used, by the half of the trials that defines their preference.
     units : (offset,) int

@@ -69,7 +69,7 @@ class CategoryContrast:
     Attributes
     ----------
     difference : float
-        Mean index of the first population less that of the second.
+        Mean index of the first population minus that of the second.
     interval : (low, high)
         Percentile bootstrap over morph lines and units.
     p_value : float

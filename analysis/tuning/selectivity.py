@@ -28,7 +28,7 @@ class Selectivity:
     eta_squared : (unit,)
         Fraction of the variance over trials that the condition explains. Above 0 for noise: conditions - 1 over trials - 1.
     omega_squared : (unit,)
-        The same, less what noise would give: about 0, of either sign, for units without an effect.
+        The same, corrected for noise: about 0, positive or negative, for units without an effect.
     p_value : (unit,)
         Permutation test, or the F test if no permutations were requested; 1 for units that do not vary.
     selective : (unit,) bool
@@ -217,7 +217,7 @@ def example_units(curves: TuningCurves, tests: Selectivity, *, number: int | Non
     tests : Selectivity
         Of the same responses.
     number : int, optional
-        Only so many, those of largest omega squared; all by default.
+        Largest number of units; those with the largest omega squared are kept. All by default.
 
     Returns
     -------

@@ -77,7 +77,7 @@ def run_sweep(
         The sweep's folder, shared by all workers; each job has a run folder in it. The traceback of a job that fails is
         appended to its sweep.log.
     jobs_at_once : int
-        Processes, -1 for one a core.
+        Number of processes, -1 for one per core.
     backend : str
         Joblib's: ``"loky"`` for processes here, ``"dask"`` or ``"ray"`` for a cluster.
     scheduler : str, optional

@@ -1,7 +1,7 @@
-"""What a run says of its trained model: numbers, figures and a short table, in the terms of its task.
+"""The report of a run on its trained model: numbers, figures and a short table, in the terms of its task.
 
-A report says what can be computed from the trials there are. What cannot, such as the width of tuning to four places, is
-left out, and why is in the summary's ``"left_out"`` and in the table.
+A report contains what can be computed from the held-out trials. Other results, such as the tuning width for four
+locations, are left out. The summary's ``"left_out"`` and the table give the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cordstasks.utils.states import restoring
 __all__ = ["Material", "check", "make", "table"]
 
 
-# what a run itself writes into the summary
+# keys that a run itself writes into the summary
 RESERVED = ("task", "frontend", "weights", "read", "seed", "training", "bank", "seconds", "environment")
 
 
@@ -65,7 +65,7 @@ class _Report:
 
 
 def check(task: VisualTask, heldout: TrialBatch) -> None:
-    """Raise an InputError if nothing can be reported of the held-out trials; found out before anything is computed.
+    """Raise an InputError if nothing can be reported of the held-out trials; checked before anything is computed.
 
     Parameters
     ----------

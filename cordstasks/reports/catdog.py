@@ -13,7 +13,7 @@ from cordstasks.reports import common
 from cordstasks.reports.material import Material
 from cordstasks.training.evaluation import Behaviour
 
-SIGHT_MS = 100.0  # after the sample's onset, from when on the front-end's features are of it
+SIGHT_MS = 100.0  # after the sample's onset; later features of the front-end depend on the sample
 
 
 def report(material: Material) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _boundary(material: Material, seen: Behaviour, between: NDArray[np.bool_], o
         return {"called_dog_by_fraction": [], "boundary": None}
     batch, cut = material.heldout, material.task.boundary  # type: ignore[attr-defined]
     fraction, line, test_fraction = (batch.conditions[name][between] for name in ("fraction", "line", "test_fraction"))
-    # a match says that the sample was of the test's category
+    # a match means that the sample was in the test's category
     dog = (test_fraction > cut) == (seen.chosen[between] == 1)
     table = analysis.behaviour.performance_table
     rows = table({"morph": fraction}, dog)
@@ -65,7 +65,7 @@ def _boundary(material: Material, seen: Behaviour, between: NDArray[np.bool_], o
 
 
 def _units(material: Material, seen: Behaviour, between: NDArray[np.bool_], omitted: common.Omissions) -> dict[str, Any]:
-    """What the units tell of the category at the end of the delay; write their figure."""
+    """Category selectivity of the units at the end of the delay; write the figure."""
     batch, rng = material.heldout, material.rng
     trials, steps = common.delays(material, seen, omitted, "category effects in the units")
     if not len(trials):

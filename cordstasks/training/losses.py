@@ -21,13 +21,13 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
 
 
 class AuxiliaryHeads(nn.Module):
-    """Linear heads on the recurrent units, one for each auxiliary target; needed in training only.
+    """Linear auxiliary heads on the recurrent units, one per auxiliary target; used in training only.
 
     Parameters
     ----------
     units : recurrent units.
     classes : {name: number of classes}.
-    soft_targets : {name: (class, class)}, probabilities of being told in the place of each class.
+    soft_targets : {name: (class, class)}, target probabilities of all classes for each class.
     """
 
     def __init__(self, units: int, classes: Mapping[str, int], soft_targets: Mapping[str, Tensor]) -> None:

@@ -1,10 +1,10 @@
-"""Mixtures of trials: as many sequences of features as wanted, with the second-order statistics of those at hand.
+"""Trial mixing: any number of sequences of features with the second-order statistics of the given trials.
 
-The sum of several trials' features with random weights whose squares add up to one has the lagged covariances of a trial,
-and no trial's own timing in time. A network that is trained on mixtures cannot memorise trials. Where only sums of products
-of features tell the answers apart, as in motion, mixtures of trials with one answer have that answer too; others have
-evidence in between, as of weaker motion. After the mixing of inputs in mixup (Zhang et al., ICLR 2018), whose weights add
-up to one and so keep means rather than covariances.
+A mixed trial is the sum of several trials' features with random weights whose squares add up to one. It has the lagged
+covariances of a trial, but not the time course of any single trial, so a network that is trained on mixed trials cannot
+memorise trials. If the answers differ only in sums of products of features, as in motion, mixed trials of one answer also
+have that answer. Mixed trials of different answers have intermediate evidence, as with weaker motion. The method follows
+mixup (Zhang et al., ICLR 2018), whose weights add up to one and therefore keep means instead of covariances.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ __all__ = ["Mixtures"]
 
 @dataclass(frozen=True)
 class Mixtures:
-    """A source of mixtures of trials that have the same timing.
+    """A source of mixed trials; trials with the same timing are mixed.
 
     Attributes
     ----------
     inputs : (trial, time, input), of the recurrent network.
-    means : (timing, time, input), mean inputs of the trials of each timing; mixtures mix what differs from it.
+    means : (timing, time, input), mean inputs of the trials of each timing; deviations from it are mixed.
     timing : int64 (trial,), the timing of each trial.
-    members : int64 (group, member): trials of the same timing, and of the same answer if mixtures keep to one, repeated
+    members : int64 (group, member): trials of the same timing, and of the same answer if only these are mixed, repeated
         to one length.
     group : int64 (trial,), the row of `members` that holds a trial.
-    alone : bool (trial,), trials whose timing too few share.
-    sizes : trials in a mixture, in turn: from trials as they are to nearly Gaussian sequences.
+    alone : bool (trial,), trials that are not mixed because too few trials have their timing.
+    sizes : numbers of trials in a mixed trial, in turn: from single trials to nearly Gaussian sequences.
     """
 
     inputs: Tensor
@@ -45,10 +45,10 @@ class Mixtures:
     def of(
         cls, inputs: Tensor, timing: Tensor, answers: Tensor | None = None, *, sizes: tuple[int, ...], fewest: int
     ) -> Mixtures:
-        """Mixtures of trials with `inputs` (trial, time, input) and timings (trial,).
+        """A source of mixed trials from `inputs` (trial, time, input) and timings (trial,).
 
-        With `answers` (trial,), only trials of the same answer are mixed. Trials of a timing that fewer than `fewest`
-        share are not mixed, since that many are needed to estimate its mean.
+        With `answers` (trial,), only trials of the same answer are mixed. If fewer than `fewest`
+        trials have the same timing, they are not mixed, since their mean could not be estimated.
         """
         means = torch.stack([inputs[timing == number].mean(0) for number in range(int(timing.max()) + 1)])
         key = timing if answers is None else timing * (answers.max() + 1) + answers
@@ -75,7 +75,7 @@ class Mixtures:
         means = self.means[self.timing[pick]]
         # a row of weights on all trials: one product instead of copies of every trial that is mixed
         spread = weights.new_zeros(len(pick), len(self.inputs))
-        if device.type == "cuda":  # where scatter_add_ adds in any order, so that runs would differ in the last bits
+        if device.type == "cuda":  # there scatter_add_ adds in any order, so runs would differ in the last bits
             rows = torch.arange(len(pick), device=device)[:, None].expand_as(others)
             spread.index_put_((rows, others), weights, accumulate=True)
         else:

@@ -420,7 +420,7 @@ class VisualSettings(NetworkSettings):
             )
         small = dict(chosen.quick_defaults) if quick else {}
         parameters = {**small.pop("parameters", {}), **(given.pop("parameters", None) or {})}
-        with contextlib.suppress(InputError):  # a mistake in parameters is told where they are used
+        with contextlib.suppress(InputError):  # an error in the parameters is reported where they are used
             chosen = tasks.get(task, **parameters)
         labels_only = cls.checked("labels_only", given.get("labels_only", False))
         rules = {"whiten": chosen.stationary, "mix": chosen.stationary}

@@ -25,14 +25,14 @@ class TrialSet:
     inputs : of the recurrent network.
     targets : int64 (trial, time).
     mask : (trial, time), weight of each step.
-    answers : int64 (trial,), the right action.
+    answers : int64 (trial,), the correct action.
     response_mask : bool (trial, time), steps at which the answer is due.
     evidence : bool (trial, time), steps of the stimulus.
-    timing : int64 (trial,), the number of its timing: trials of the same periods have the same.
+    timing : int64 (trial,), the number of its timing: trials with the same periods have the same number.
     options : the actions that compete when a choice is read.
-    auxiliary : {name: int64 (trial, time)}, the class to be told; -1 where there is none.
+    auxiliary : {name: int64 (trial, time)}, the class to report; -1 where there is none.
     recombination : None for trials that cannot be recombined.
-    soft_targets : {name: (class, class)}, probabilities that stand in for the classes of an auxiliary target.
+    soft_targets : {name: (class, class)}, target probabilities that replace the classes of an auxiliary target.
     """
 
     inputs: Features

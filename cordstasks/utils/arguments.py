@@ -41,7 +41,7 @@ def whole(name: str, value: Any, *, least: int = 1, asked: str = "") -> int:
     value : number
     least : int
     asked : str
-        What the error asks for, where that is not just the number.
+        The fix in the error, if it is not only the number.
     """
     given = plain(value)
     if not isinstance(given, int) or isinstance(given, bool) or given < least:
@@ -74,11 +74,11 @@ def number(
     name : str
     value : number
     asked : str
-        What the error asks for, such as "give a time constant above 0 ms".
+        The fix in the error, such as "give a time constant above 0 ms".
     least, most : float
-        Bounds that are allowed themselves.
+        Bounds that are themselves allowed.
     above, below : float
-        Bounds that are not.
+        Bounds that are themselves not allowed.
     """
     given = plain(value)
     if not is_number(given) or not (least <= given <= most and above < given < below):
@@ -105,22 +105,22 @@ def seeds_of(seed: Any) -> int | list[int]:
 def plain_fields(settings: Any, *, check_floats: bool = True, **asked: str) -> None:
     """Convert the fields of a frozen dataclass to their declared types, in place; for its ``__post_init__``.
 
-    What stands for a declared type is turned into it: a list or an array of numbers into a tuple, a NumPy number into an
-    int or a float, a path into text.
+    Values are converted to the declared type: a list or an array of numbers to a tuple, a NumPy number to an int or a float,
+    a path to text.
 
     Parameters
     ----------
     settings : dataclass
     check_floats : bool
-        Whether what is no finite number is refused here where a float is declared, rather than by checks of the
-        dataclass's own.
+        Whether values that are not finite are refused here if a float is declared, instead of by the dataclass's own
+        checks.
     **asked : str
-        What the error asks for, by field, where the type alone says too little.
+        The fix in the error, by field, if the type alone is not enough.
 
     Raises
     ------
     InputError
-        If a value is of no type that its field declares, or a number is not finite.
+        If a value does not have a type that its field declares, or a number is not finite.
     """
     kind: Any = type(settings)
     hints = _hints(kind)

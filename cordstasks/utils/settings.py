@@ -117,7 +117,7 @@ def several(kind: Kind, wanted: str, *, different: bool = False, length: int | N
     kind : Kind
         Of each member.
     wanted : str
-        What is asked for, in words.
+        The allowed values, in words.
     different : bool
         Whether no two may be equal.
     length : int, optional
@@ -198,7 +198,7 @@ class Settings:
     Raises
     ------
     InputError
-        If a value is not what its field allows; the message names the field, the value and what is asked for.
+        If a value is not allowed by its field; the message names the field, the value and the allowed values.
     """
 
     FAMILY: ClassVar[str] = ""

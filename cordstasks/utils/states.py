@@ -26,7 +26,7 @@ def save_state(path: Path, state: Any) -> None:
         If the disk is full, or the folder cannot be written.
     """
     content = io.BytesIO()
-    torch.save(state, content)  # into memory, since torch's own writing to a file does not say why it fails
+    torch.save(state, content)  # into memory, since torch's own writing to a file does not report why it fails
     write_bytes(path, content.getbuffer())
 
 

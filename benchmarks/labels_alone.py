@@ -6,8 +6,8 @@ networks read the same features of one area of the front-end, and are tested on 
 flat : the run's own network, 512 recurrent units that read 300 whitened principal components, trained as by
     ``python -m cordstasks.train --task rdm --labels-only``.
 mt : a small area whose weights are shared over space, as those of visual cortex nearly are. Features are whitened across
-    channels (one matrix for all locations), drive rectified recurrent units at each location, and the units' mean over space and
-    time is read out linearly.
+    channels (one matrix for all locations), drive rectified recurrent units at each location, and the units' mean over
+    space and time is read out linearly.
 
 Labels are all that either is trained on. Movies come in pairs, of which one is the other backwards, as in the task's own
 training trials. Front-end features are kept in the bank, so the command can be repeated for other settings.

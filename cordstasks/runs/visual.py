@@ -140,7 +140,7 @@ def prepare(
     frontend.bin_steps(settings.dt)
     model = model_of(settings, frontend, task)
     batches = {
-        "training": task.for_training().sample(settings.trials, seed=seeds["training"], dt=settings.dt),
+        "training": training_trials(settings, task),
         "validation": task.for_training().sample(settings.validation, seed=seeds["validation"], dt=settings.dt),
         "heldout": heldout_trials(settings, task),
     }
@@ -266,6 +266,11 @@ def _seeds(settings: VisualSettings) -> dict[str, int]:
     """A seed for each set of trials."""
     state = np.random.SeedSequence(settings.seed_of_trials).generate_state(len(SETS))
     return dict(zip(SETS, state.tolist(), strict=True))
+
+
+def training_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
+    """The trials that a run of these settings learns from."""
+    return task.for_training().sample(settings.trials, seed=_seeds(settings)["training"], dt=settings.dt)
 
 
 def heldout_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:

@@ -65,9 +65,11 @@ class TestDurations:
 
     def test_a_run_may_set_a_pair(self, tmp_path: Path):
         from cordstasks.runs.visual import task_of
+        from cordstasks.training.settings import VisualSettings
 
         for path in (own(tmp_path), own(tmp_path, "fixation: Duration = 300.0", "fixation: float = 300.0")):
-            task = task_of({"task": path, "set": {"fixation": (200, 400)}}, image_size=32)
+            settings = VisualSettings.new(path, parameters={"fixation": (200, 400)})
+            task = task_of(settings, image_size=32)
             assert task.sample(8, seed=0).periods["fixation"][:, 1].std() > 10
 
     @pytest.mark.parametrize("fixation", [(400.0, 200.0), -5.0, float("nan"), "long", (1.0, 2.0, 3.0), None, [200.0, "x"]])

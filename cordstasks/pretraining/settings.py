@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cordstasks.utils.settings import Settings, choice, number, optional, setting, text, whole
+from cordstasks.utils.settings import (
+    Settings,
+    choice,
+    fraction,
+    not_negative,
+    number,
+    optional,
+    positive,
+    setting,
+    text,
+    whole,
+)
 
 __all__ = ["PretrainSettings"]
 
 NET, CNN, MATCH, EQUILIBRIUM, CHECK = "the network", "the CNN", "matching", "equilibrium", "in general"
-_ABOVE = {"wanted": "a finite number above 0", "above": 0.0}
-_FROM_ZERO = {"wanted": "a finite number of at least 0", "least": 0.0}
-_FRACTION = {"wanted": "a number from 0 to 1", "least": 0.0, "most": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +49,26 @@ class PretrainSettings(Settings):
 
     cnn_epochs: int = setting(whole(least=0), "passes over the training images", default=30, group=CNN)
     cnn_batch: int = setting(whole(), "images per batch", default=128, group=CNN)
-    cnn_learning_rate: float = setting(number(**_ABOVE), "peak learning rate of SGD", default=0.08, group=CNN)
-    cnn_weight_decay: float = setting(number(**_FROM_ZERO), "weight decay of SGD", default=5e-4, group=CNN)
-    cnn_label_smoothing: float = setting(number(**_FRACTION), "of the cross-entropy", default=0.1, group=CNN)
-    cnn_warmup: float = setting(
-        number(**_FRACTION), "fraction of all batches in which the rate rises", default=0.1, group=CNN
-    )
+    cnn_learning_rate: float = setting(positive(), "peak learning rate of SGD", default=0.08, group=CNN)
+    cnn_weight_decay: float = setting(not_negative(), "weight decay of SGD", default=5e-4, group=CNN)
+    cnn_label_smoothing: float = setting(fraction(), "of the cross-entropy", default=0.1, group=CNN)
+    cnn_warmup: float = setting(fraction(), "fraction of all batches in which the rate rises", default=0.1, group=CNN)
 
     match_steps: int = setting(whole(least=3), "batches per area", default=400, group=MATCH)
     match_batch: int = setting(whole(), "images per batch", default=64, group=MATCH)
     match_learning_rate: float = setting(
-        number(**_ABOVE), "peak of AdamW for 64 channels; inversely proportional to channels", default=2e-3, group=MATCH
+        positive(), "peak of AdamW for 64 channels; inversely proportional to channels", default=2e-3, group=MATCH
     )
 
     equilibrium_epochs: int = setting(whole(least=0), "passes over the training images", default=0, group=EQUILIBRIUM)
     equilibrium_batch: int = setting(whole(), "images per batch", default=128, group=EQUILIBRIUM)
     equilibrium_learning_rate: float = setting(
-        number(**_ABOVE),
+        positive(),
         "peak of AdamW for 64 channels; inversely proportional to channels",
         default=1e-3,
         group=EQUILIBRIUM,
     )
-    equilibrium_weight_decay: float = setting(number(**_FROM_ZERO), "weight decay of AdamW", default=0.02, group=EQUILIBRIUM)
+    equilibrium_weight_decay: float = setting(not_negative(), "weight decay of AdamW", default=0.02, group=EQUILIBRIUM)
     equilibrium_step: float = setting(
         number("a number above 0 and at most 1", above=0.0, most=1.0),
         "relaxation step (dt / tau)",
@@ -71,21 +77,21 @@ class PretrainSettings(Settings):
     )
     equilibrium_iterates: int = setting(whole(), "relaxation steps from the rectified drive", default=8, group=EQUILIBRIUM)
     equilibrium_distillation: float = setting(
-        number(**_FRACTION),
+        fraction(),
         "weight of the divergence from the CNN's probabilities; the labels' cross-entropy has the rest",
         default=0.5,
         group=EQUILIBRIUM,
     )
     equilibrium_temperature: float = setting(
-        number(**_ABOVE), "temperature at which these probabilities are compared", default=2.0, group=EQUILIBRIUM
+        positive(), "temperature at which these probabilities are compared", default=2.0, group=EQUILIBRIUM
     )
     equilibrium_settling: float = setting(
-        number(**_FROM_ZERO),
+        not_negative(),
         "weight of the mean over areas of the last relaxation step's squared size relative to the variance",
         default=1.0,
         group=EQUILIBRIUM,
     )
-    equilibrium_label_smoothing: float = setting(number(**_FRACTION), "of the cross-entropy", default=0.1, group=EQUILIBRIUM)
+    equilibrium_label_smoothing: float = setting(fraction(), "of the cross-entropy", default=0.1, group=EQUILIBRIUM)
 
     @property
     def bfloat16(self) -> bool:

@@ -19,9 +19,12 @@ from cordstasks.tasks.timing import check_step
 from cordstasks.utils.settings import (
     Settings,
     choice,
+    fraction,
     mapping,
+    not_negative,
     number,
     optional,
+    positive,
     setting,
     several,
     text,
@@ -38,9 +41,6 @@ FORMS = ("rate", "current")
 ONLY_FOR = {"rank": "lowrank", "density": "sparse", "shape": "conv"}
 MOST_SEEDS = 100_000  # networks of one stack; a longer range is a mistake and would only fill the memory
 
-_ABOVE = {"wanted": "a finite number above 0", "above": 0.0}
-_FROM_ZERO = {"wanted": "a finite number of at least 0", "least": 0.0}
-_FRACTION = {"wanted": "a number from 0 to 1", "least": 0.0, "most": 1.0}
 NET, SIZE, HOW, TEACHING, FRONT = "the network", "how much", "how it learns", "teacher and mixing", "the front-end"
 
 
@@ -111,8 +111,8 @@ class NetworkSettings(Settings):
     )
     activation: str = setting(choice(*ACTIVATIONS), ", ".join(ACTIVATIONS), default="relu", group=NET)
     form: str = setting(choice(*FORMS), ", ".join(FORMS), default="rate", group=NET)
-    noise: float = setting(number(**_FROM_ZERO), "standard deviation of the units' private noise", default=0.05, group=NET)
-    gain: float = setting(number(**_FROM_ZERO), "spectral radius of the initial recurrent weights", default=0.9, group=NET)
+    noise: float = setting(not_negative(), "standard deviation of the units' private noise", default=0.05, group=NET)
+    gain: float = setting(not_negative(), "spectral radius of the initial recurrent weights", default=0.9, group=NET)
     excitatory: float | None = setting(
         optional(number("a fraction above 0 and below 1", above=0, below=1)),
         "obey Dale's law with this fraction of excitatory units",
@@ -124,8 +124,8 @@ class NetworkSettings(Settings):
     train_outputs: bool = setting(
         truth(), "do not train the output weights", default=True, group=NET, flag="--fixed-outputs"
     )
-    dt: float = setting(number(**_ABOVE), "the recurrent network's step in ms", default=20.0, group=NET)
-    tau: float = setting(number(**_ABOVE), "its time constant in ms", default=100.0, group=NET)
+    dt: float = setting(positive(), "the recurrent network's step in ms", default=20.0, group=NET)
+    tau: float = setting(positive(), "its time constant in ms", default=100.0, group=NET)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,8 +195,8 @@ class AbstractSettings(NetworkSettings):
     batch: int = setting(whole(), "trials per batch", default=32, group=SIZE)
     validation: int = setting(whole(), "fresh trials of each evaluation", default=256, group=SIZE)
     heldout: int = setting(whole(), "fresh trials of the test of a trained network", default=1000, group=SIZE)
-    learning_rate: float = setting(number(**_ABOVE), "Adam's", default=2e-3, group=HOW)
-    clip: float = setting(number(**_ABOVE), "largest norm of a network's gradient", default=1.0, group=HOW)
+    learning_rate: float = setting(positive(), "Adam's", default=2e-3, group=HOW)
+    clip: float = setting(positive(), "largest norm of a network's gradient", default=1.0, group=HOW)
     evaluate_every: int = setting(whole(), "batches between evaluations", default=50, group=HOW)
     goal: float | None = setting(
         optional(number("a score of at most 1", most=1.0)),
@@ -287,8 +287,8 @@ class VisualSettings(NetworkSettings):
         truth(), "scale each principal component of the features to unit variance", default=False, group=NET, by_task=True
     )
     units: int = setting(whole(), "recurrent units", default=512, group=NET)
-    noise: float = setting(number(**_FROM_ZERO), "standard deviation of the units' private noise", default=0.01, group=NET)
-    tau: float = setting(number(**_ABOVE), "their time constant in ms", default=100.0, group=NET, by_task=True)
+    noise: float = setting(not_negative(), "standard deviation of the units' private noise", default=0.01, group=NET)
+    tau: float = setting(positive(), "their time constant in ms", default=100.0, group=NET, by_task=True)
 
     trials: int = setting(whole(), "training trials", default=4000, group=SIZE, by_task=True)
     validation: int = setting(whole(), "trials to choose the best weights by", default=100, group=SIZE, by_task=True)
@@ -301,10 +301,10 @@ class VisualSettings(NetworkSettings):
         optional(whole(least=0)), "of the movies, if they are not to follow from --seed", default=None, group=HOW
     )
     learning_rate: float = setting(
-        number(**_ABOVE), "AdamW's, falling to a twentieth along a cosine", default=1e-3, group=HOW, by_task=True
+        positive(), "AdamW's, falling to a twentieth along a cosine", default=1e-3, group=HOW, by_task=True
     )
-    weight_decay: float = setting(number(**_FROM_ZERO), "decoupled, on all weights", default=1e-4, group=HOW)
-    clip: float = setting(number(**_ABOVE), "largest norm of the gradient", default=1.0, group=HOW)
+    weight_decay: float = setting(not_negative(), "decoupled, on all weights", default=1e-4, group=HOW)
+    clip: float = setting(positive(), "largest norm of the gradient", default=1.0, group=HOW)
     average: float = setting(
         number("a number of at least 0 and below 1", least=0.0, below=1.0),
         "evaluate and keep a running average of the weights, in which a step's weights fade by this factor per step; 0 for "
@@ -315,7 +315,7 @@ class VisualSettings(NetworkSettings):
     evaluate_every: int = setting(whole(), "batches between evaluations on validation trials", default=25, group=HOW)
     patience: int = setting(whole(), "evaluations without a better one after which training stops", default=20, group=HOW)
     input_noise: float = setting(
-        number(**_FROM_ZERO),
+        not_negative(),
         "standard deviation of the noise on inputs, for trials that are not mixed",
         default=0.1,
         group=HOW,
@@ -327,13 +327,13 @@ class VisualSettings(NetworkSettings):
         group=HOW,
     )
     auxiliary: float = setting(
-        number(**_FROM_ZERO),
+        not_negative(),
         "weight in the loss of the mean cross-entropy of auxiliary targets; 0 for none",
         default=1.0,
         group=HOW,
     )
     recombine: float = setting(
-        number(**_FRACTION),
+        fraction(),
         "fraction of the batches whose trials get the test pictures of other trials",
         default=0.75,
         group=HOW,
@@ -348,7 +348,7 @@ class VisualSettings(NetworkSettings):
         by_task=True,
     )
     lags_ms: tuple[float, ...] = setting(
-        several(number(**_ABOVE), "one or more times above 0 (ms)", different=True),
+        several(positive(), "one or more times above 0 (ms)", different=True),
         "lags in ms at which the decoder compares features",
         default=(40.0,),  # after which each of the three interleaved sets of dots comes back displaced
         group=TEACHING,
@@ -358,13 +358,13 @@ class VisualSettings(NetworkSettings):
         whole(least=2), "most whitened principal components in which it compares them", default=500, group=TEACHING
     )
     components_per_trial: float = setting(
-        number(**_ABOVE), "components per training trial, where trials are few", default=0.55, group=TEACHING
+        positive(), "components per training trial, where trials are few", default=0.55, group=TEACHING
     )
     odds_gain: float = setting(
-        number(**_ABOVE), "standard deviation of its final log odds over training trials", default=7.0, group=TEACHING
+        positive(), "standard deviation of its final log odds over training trials", default=7.0, group=TEACHING
     )
     odds_typical: float = setting(
-        number(**_ABOVE),
+        positive(),
         "log odds up to which deviations from it count quadratically, and linearly beyond",
         default=3.0,
         group=TEACHING,

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def _flags(self) -> dict[str, str]:
         """The names of parameters in printed errors, see `cordstasks.errors.reworded`."""
-        flags = {}
+        flags: dict[str, str] = {}
         for action in self._actions:
             flag = max(action.option_strings, key=len, default="")
             if isinstance(action, argparse.BooleanOptionalAction):

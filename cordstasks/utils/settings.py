@@ -18,8 +18,25 @@ from typing import Any, ClassVar, TypeVar
 from cordstasks.errors import InputError, unknown
 from cordstasks.utils.arguments import is_number, plain, shown
 
-__all__ = ["Kind", "Settings", "add_flags", "choice", "given_by_flags", "mapping", "number", "optional", "setting"]
-__all__ += ["several", "text", "truth", "whole"]
+__all__ = [
+    "Kind",
+    "Settings",
+    "add_flags",
+    "assignments",
+    "choice",
+    "fraction",
+    "given_by_flags",
+    "mapping",
+    "not_negative",
+    "number",
+    "optional",
+    "positive",
+    "setting",
+    "several",
+    "text",
+    "truth",
+    "whole",
+]
 
 LARGEST = 2**63  # whole numbers are below this: what torch and NumPy can take
 T = TypeVar("T", bound="Settings")
@@ -68,6 +85,21 @@ def number(
         return float(given)
 
     return Kind(wanted, fit, {"type": float})
+
+
+def positive() -> Kind:
+    """Finite numbers above 0."""
+    return number("a finite number above 0", above=0.0)
+
+
+def not_negative() -> Kind:
+    """Finite numbers of at least 0."""
+    return number("a finite number of at least 0", least=0.0)
+
+
+def fraction() -> Kind:
+    """Numbers from 0 to 1."""
+    return number("a number from 0 to 1", least=0.0, most=1.0)
 
 
 def truth() -> Kind:

@@ -82,9 +82,10 @@ class Movies:
 
     Attributes
     ----------
-    maps : float16 (trial, time, side, side, channel).
-    first : bool (trial,), whether the first direction is right.
-    coherence : (trial,).
+    maps : Tensor of shape (trial, time, side, side, channel), float16
+    first : Tensor of shape (trial,), bool
+        Whether the first direction is right.
+    coherence : ndarray of shape (trial,)
     """
 
     maps: Tensor
@@ -104,11 +105,16 @@ class SharedArea(nn.Module):
 
     Parameters
     ----------
-    channels : of the features.
-    units : at each location, connected with each other.
-    kernel : side of the kernel that reads features.
-    alpha : a step over the units' time constant.
-    generator : of the weights at the start.
+    channels : int
+        Channels of the features.
+    units : int
+        At each location, connected with each other.
+    kernel : int
+        Side of the kernel that reads features.
+    alpha : float
+        A step over the units' time constant.
+    generator : torch.Generator
+        Generator of the weights at the start.
     """
 
     def __init__(self, channels: int, units: int, *, kernel: int, alpha: float, generator: torch.Generator) -> None:

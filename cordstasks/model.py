@@ -27,8 +27,10 @@ class MultiAreaModel(nn.Module):
 
     Parameters
     ----------
-    rnn : the recurrent network.
-    features : units of the front-end.
+    rnn : RNN
+        The recurrent network.
+    features : int
+        Number of the front-end's units.
     """
 
     mean: Tensor
@@ -79,14 +81,19 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
 
     Parameters
     ----------
-    features : of the training trials.
-    steps : bool (trial, time), those to take the statistics from.
-    inputs : number of components.
-    whiten : scale each to unit variance; otherwise all by one factor, to a mean variance of one.
+    features : Features
+        Features of the training trials.
+    steps : Tensor of shape (trial, time), bool
+        Steps to take the statistics from.
+    inputs : int
+        Number of components.
+    whiten : bool
+        Whether to scale each to unit variance; otherwise all are scaled by one factor, to a mean variance of one.
 
     Raises
     ------
-    InputError : features that are not finite.
+    InputError
+        If features are not finite.
     """
     rows = features.rows[features.index[steps].unique()]
     exact = features.units <= EXACT

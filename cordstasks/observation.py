@@ -38,9 +38,12 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
 
     Parameters
     ----------
-    env : an environment of this package, or a wrapper around one that leaves frames and actions alone.
-    frontend : the front-end; by default a `FrontEnd` with the default weights.
-    memory_mb : how much of what was seen to remember, in MB; 0 simulates everything anew.
+    env : gymnasium.Env
+        An environment of this package, or a wrapper around one that leaves frames and actions alone.
+    frontend : FrontEnd, optional
+        The front-end; by default a `FrontEnd` with the default weights.
+    memory_mb : float, default 200.0
+        How much of what was seen to remember, in MB; 0 simulates everything anew.
 
     Attributes
     ----------

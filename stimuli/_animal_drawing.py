@@ -25,7 +25,8 @@ def draw(features: Mapping[str, float], pixels: int, *, x: float = 0.0, y: float
 
     Parameters
     ----------
-    features : see `cordstasks.stimuli.animals.FEATURES`.
+    features : mapping of str to float
+        As in `cordstasks.stimuli.animals.FEATURES`.
     pixels : int
         Side of the picture.
     x, y, size : float

@@ -24,10 +24,14 @@ class LabelledPicture:
 
     Attributes
     ----------
-    file : its path.
-    category : index into the folder's two categories.
-    morph : fraction of the second category, from 0 to 1.
-    line : the morph line that it belongs to; empty where the folder names none.
+    file : Path
+        Its path.
+    category : int
+        Index into the folder's two categories.
+    morph : float
+        Fraction of the second category, from 0 to 1.
+    line : str
+        The morph line that it belongs to; empty where the folder names none.
     """
 
     file: Path

@@ -101,10 +101,14 @@ class Dots:
 
     Attributes
     ----------
-    x, y : float64 (dot,), centres in deg, rightward and upward from the screen's centre.
-    diameter : float64 (dot,), in deg, of the disc of equal area.
-    shape : int64 (dot,), 0 for a disc.
-    angle : float64 (dot,), by how much each is turned, in radians.
+    x, y : ndarray of shape (dot,), float64
+        Centres in deg, rightward and upward from the screen's centre.
+    diameter : ndarray of shape (dot,), float64
+        Diameter in deg of the disc of equal area.
+    shape : ndarray of shape (dot,), int64
+        Number of the shape, 0 for a disc.
+    angle : ndarray of shape (dot,), float64
+        Angle by which each is turned, in radians.
     """
 
     x: NDArray[np.float64]

@@ -87,7 +87,8 @@ class Batch:
 
         Parameters
         ----------
-        rows : slice, or indices or booleans (trial,)
+        rows : slice, sequence of int or ndarray of shape (trial,)
+            The trials to keep: a slice, indices or booleans.
         trim : bool
             Whether to drop the steps that only pad the selected trials to the length of others.
 

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -135,66 +134,3 @@ class TestDocuments:
         pages = {path.name for path in (ROOT / "docs").rglob("*.md") if "```python" in path.read_text(encoding="utf-8")}
         # tasks/test_registry.py holds own-task.md to its example; training/test_learning.py has a run for first-run.md
         assert pages == {*RUN, "own-task.md", "first-run.md"}
-
-
-@pytest.fixture(scope="module")
-def one_line_items() -> ModuleType:
-    pytest.importorskip("griffe", reason="griffe comes with the extra `docs`")
-    path = ROOT / "docs" / "_extensions" / "one_line_items.py"
-    spec = importlib.util.spec_from_file_location("one_line_items", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        pytest.param(
-            "Do.\n\nParameters\n----------\nrate, size : how fast.\nsteps : (a, b), which\n    goes on.\n\nTell.",
-            "Do.\n\nParameters\n----------\nrate, size\n    how fast.\nsteps : (a, b), which\n    goes on.\n\nTell.",
-            id="a short first line with more beneath is a type",
-        ),
-        pytest.param(
-            f"Parameters\n----------\nrate : {'a long description, ' * 4}which\n    goes on.",
-            f"Parameters\n----------\nrate\n    {'a long description, ' * 4}which\n    goes on.",
-            id="a full first line is a description",
-        ),
-        pytest.param(
-            "Attributes\n----------\ntrials : int\nwidth : float\n    In deg.",
-            "Attributes\n----------\ntrials : int\nwidth : float\n    In deg.",
-            id="numpydoc stays",
-        ),
-        pytest.param(
-            "Class attributes\n----------------\nid : the name.",
-            "Attributes\n----------\nid\n    the name.",
-            id="class attributes",
-        ),
-        pytest.param(
-            "Raises\n------\nInputError : bad\n    things.\nOSError\n    No disk.",
-            "Raises\n------\nInputError\n    bad\n    things.\nOSError\n    No disk.",
-            id="raises",
-        ),
-        pytest.param(
-            f"Returns\n-------\nrows : float (row, unit).\nindex : {'one for each bin, ' * 4}\n    or -1.",
-            f"Returns\n-------\nrows :\n    float (row, unit).\nindex :\n    {'one for each bin, ' * 4}\n    or -1.",
-            id="named results",
-        ),
-        pytest.param(
-            "Returns\n-------\n{area: (step, unit)}, in\norder.",
-            "Returns\n-------\n:\n    {area: (step, unit)}, in\n    order.",
-            id="results in a sentence",
-        ),
-        pytest.param(
-            "Returns\n-------\nx : float64 (column,)\n    Rightward.",
-            "Returns\n-------\nx : float64 (column,)\n    Rightward.",
-            id="numpydoc's results stay",
-        ),
-        pytest.param("Returns\n-------\nMovie", "Returns\n-------\nMovie", id="a type alone stays"),
-        pytest.param("One line.", "One line.", id="no section"),
-    ],
-)
-def test_docstrings_are_read_as_they_were_meant(one_line_items: ModuleType, written: str, read: str):
-    assert one_line_items.rewritten(written) == read

@@ -28,8 +28,10 @@ class Crossed:
 
     Attributes
     ----------
-    dimensions : numbers of dimensions, one per network.
-    tested : tested[fold][network] (axis, axis): products of a network's own coordinates over the samples tested on.
+    dimensions
+        Numbers of dimensions, one per network.
+    tested : list of list of ndarray of shape (axis, axis)
+        By fold and network: products of the network's own coordinates over the samples tested on.
     """
 
     def __init__(

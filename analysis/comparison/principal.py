@@ -25,10 +25,14 @@ class Principal:
     Attributes
     ----------
     mean : (unit,)
-    basis : (sample, dimension), orthonormal columns of mean 0
-    scale : (dimension,), positive and descending; its squares are the variances times the number of samples
-    directions : (unit, dimension), orthonormal columns
-    total : sum of squares of the centred activity, those of dimensions left out included
+    basis : ndarray of shape (sample, dimension)
+        Orthonormal columns of mean 0.
+    scale : ndarray of shape (dimension,)
+        Positive and descending; its squares are the variances times the number of samples.
+    directions : ndarray of shape (unit, dimension)
+        Directions of the components, orthonormal columns.
+    total : float
+        Sum of squares of the centred activity, those of dimensions left out included.
     """
 
     mean: Floats

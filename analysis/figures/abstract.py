@@ -33,16 +33,25 @@ def learning_curves(
 
     Parameters
     ----------
-    networks : (row,), which network a row is of.
-    steps : (row,), batches so far.
-    scores : (row,); not-a-number and what is below zero is drawn at zero.
-    lessons : (row,), the number of the curriculum stage of the score; the curve starts again at each new stage.
-    measure, criterion : name of the score, and what counts as learned.
-    title : above the axes.
+    networks : array_like of shape (row,)
+        Which network a row is of.
+    steps : array_like of shape (row,)
+        Number of batches so far.
+    scores : array_like of shape (row,)
+        Scores; not-a-number and what is below zero is drawn at zero.
+    lessons : array_like of shape (row,)
+        The number of the curriculum stage of the score; the curve starts again at each new stage.
+    measure : str
+        Name of the score.
+    criterion : float
+        What counts as learned.
+    title : str
+        Title above the axes.
 
     Raises
     ------
-    InputError : no rows, or columns of different length.
+    InputError
+        If there are no rows, or columns differ in length.
     """
     columns = [np.asarray(column) for column in (networks, steps, scores, lessons)]
     if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1 or not columns[0].size:
@@ -83,15 +92,21 @@ def example_trials(
 
     Parameters
     ----------
-    inputs : one (time, channel) a trial.
-    outputs, targets : one (time, output) a trial; a target is not-a-number where none is set.
-    channels : names of the input channels.
-    dt : duration of a step in ms.
-    title : above the figure.
+    inputs : sequence of ndarray of shape (time, channel)
+        One array a trial.
+    outputs, targets : sequence of ndarray of shape (time, output)
+        One array a trial; a target is not-a-number where none is set.
+    channels : sequence of str
+        Names of the input channels.
+    dt : float
+        Duration of a step in ms.
+    title : str
+        Title above the figure.
 
     Raises
     ------
-    InputError : no trials, or arrays that do not belong together.
+    InputError
+        If there are no trials, or arrays do not belong together.
     """
     if not inputs or not len(inputs) == len(outputs) == len(targets):
         raise InputError(

@@ -43,9 +43,12 @@ def check_areas(areas: int | Iterable[int] | None, depth: int, *, label: str | N
 
     Parameters
     ----------
-    areas : one or more different areas, numbered from 0; None for the last.
-    depth : number of areas that there are.
-    label : how error messages begin (default ``areas=...``).
+    areas : int, iterable of int or None
+        One or more different areas, numbered from 0; None for the last.
+    depth : int
+        Number of areas that there are.
+    label : str, optional
+        How error messages begin (default ``areas=...``).
 
     Returns
     -------

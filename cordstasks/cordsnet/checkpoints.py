@@ -30,17 +30,21 @@ def load(name_or_path: str | os.PathLike[str], *, map_location: str | torch.devi
 
     Parameters
     ----------
-    name_or_path : ``"cordsnet-r8"`` (shipped with cordstasks), ``"cordsnet-r8-imagenet"`` (the published checkpoint,
-        downloaded and verified on first use) or a ``.safetensors`` or ``.pth`` file.
-    map_location : device of the result.
+    name_or_path : path-like
+        ``"cordsnet-r8"`` (shipped with cordstasks), ``"cordsnet-r8-imagenet"`` (the published checkpoint, downloaded and
+        verified on first use) or a ``.safetensors`` or ``.pth`` file.
+    map_location : str or torch.device, default "cpu"
+        Device of the result.
 
     Returns
     -------
-    The network, in evaluation mode; its `card` holds what is known of the weights.
+    CordsNet
+        The network, in evaluation mode; its `card` holds what is known of the weights.
 
     Raises
     ------
-    InputError : an unknown name, or a file that is missing, damaged, of another architecture, or that holds code.
+    InputError
+        If the name is unknown, or the file is missing, damaged, of another architecture, or holds code.
     """
     path = registry.locate(name_or_path)
     tensors, card = _read(path)

@@ -27,12 +27,17 @@ class Simulator:
 
     Parameters
     ----------
-    network : the CordsNet; its weights are copied.
-    areas : the areas of interest, which `step_summed` sums, numbered from 0 (default: the last). Areas above the highest of
-        them are not simulated.
-    device : where to simulate (default: the network's device).
-    precision : of the products: ``"float32"``, ``"bfloat16"``, or on CUDA ``"tf32"`` (its default). The state is float32.
-    engine : the convolutions to use (default: the fastest for the device); see `cordstasks.cordsnet.engines`.
+    network : CordsNet
+        The network; its weights are copied.
+    areas : int or iterable of int, optional
+        The areas of interest, which `step_summed` sums, numbered from 0 (default: the last). Areas above the highest of them
+        are not simulated.
+    device : str or torch.device, optional
+        Where to simulate (default: the network's device).
+    precision : str, optional
+        Precision of the products: ``"float32"``, ``"bfloat16"``, or on CUDA ``"tf32"`` (its default). The state is float32.
+    engine : Portable, optional
+        The convolutions to use (default: the fastest for the device); see `cordstasks.cordsnet.engines`.
 
     Attributes
     ----------
@@ -43,7 +48,8 @@ class Simulator:
 
     Raises
     ------
-    InputError : a network with another activation or with noise; unknown areas or precision.
+    InputError
+        If the network has another activation or has noise, or if areas or the precision are unknown.
     """
 
     @torch.no_grad()
@@ -199,7 +205,8 @@ class Simulator:
 
         Raises
         ------
-        InputError : not all areas are simulated.
+        InputError
+            If not all areas are simulated.
         """
         if self.depth < self.network.depth:
             raise InputError(f"areas={self.areas}: classes are read out of the last two areas; simulate the whole network")
@@ -212,14 +219,18 @@ def multiply_accumulates(depth: int = 8, *, image_size: int = 224, in_channels: 
 
     Parameters
     ----------
-    depth : number of areas that are simulated, from 1 to 8.
-    image_size : side of the images in px.
-    in_channels : their channels.
+    depth : int, default 8
+        Number of areas that are simulated, from 1 to 8.
+    image_size : int, default 224
+        Side of the images in px.
+    in_channels : int, default 3
+        Number of their channels.
 
     Returns
     -------
-    ``"step"``: what a step of the simulator costs; ``"image"``: what it computes once per image; ``"published"``: a step
-    that recomputes the stem for each area, and `inp_skip`, as the published code does.
+    dict of str to float
+        ``"step"``: what a step of the simulator costs; ``"image"``: what it computes once per image; ``"published"``: a step
+        that recomputes the stem for each area, and `inp_skip`, as the published code does.
     """
     sides = arch.area_sides(image_size, depth)
     half = (image_size + 1) // 2

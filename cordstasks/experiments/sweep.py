@@ -43,8 +43,10 @@ class Job:
 
     Attributes
     ----------
-    name : of its folder; it follows from the settings.
-    settings : what to train.
+    name : str
+        Name of its folder; it follows from the settings.
+    settings : AbstractSettings
+        What to train.
     """
 
     name: str
@@ -63,7 +65,8 @@ def read_sweep(path: Path) -> list[Job]:
 
     Raises
     ------
-    InputError : the file cannot be read, or holds an unknown or impossible setting.
+    InputError
+        If the file cannot be read, or holds an unknown or impossible setting.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

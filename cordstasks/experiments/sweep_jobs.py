@@ -261,7 +261,8 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
 
     Raises
     ------
-    InputError : there is no table.
+    InputError
+        If there is no table.
     """
     path = Path(folder) / RESULTS
     try:

@@ -42,9 +42,12 @@ class Shard:
 
     Attributes
     ----------
-    rows : float16 (row, unit), distinct feature vectors.
-    index : int32 (trial, time), the row of each time step of each trial; -1 beyond a trial's end.
-    cost : what the simulation cost, see `cordstasks.frontend.histories.Cost`.
+    rows : ndarray of shape (row, unit), float16
+        Distinct feature vectors.
+    index : ndarray of shape (trial, time), int32
+        The row of each time step of each trial; -1 beyond a trial's end.
+    cost : dict of str to float
+        What the simulation cost, see `cordstasks.frontend.histories.Cost`.
     """
 
     rows: NDArray[np.float16]
@@ -177,7 +180,8 @@ class Bank:
 
         Raises
         ------
-        InputError : some could not be removed; all others were.
+        InputError
+            If some could not be removed; all others were.
         """
         with contextlib.suppress(OSError):
             self._tidy()

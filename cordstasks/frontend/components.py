@@ -36,9 +36,12 @@ def block_factors(rows: Tensor, mean: Tensor, blocks: Sequence[int]) -> Tensor:
 
     Parameters
     ----------
-    rows : (row, unit).
-    mean : of the rows (unit,).
-    blocks : number of units of each block, in order. A single one, or none, is not scaled.
+    rows : Tensor of shape (row, unit)
+        Feature vectors.
+    mean : Tensor of shape (unit,)
+        Mean of the rows.
+    blocks : sequence of int
+        Number of units of each block, in order. A single one, or none, is not scaled.
 
     Returns
     -------
@@ -73,10 +76,14 @@ def leading(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple[T
 
     Parameters
     ----------
-    rows : (row, unit).
-    mean : (unit,).
-    factors : (unit,).
-    number : how many, at most the number of units.
+    rows : Tensor of shape (row, unit)
+        Feature vectors.
+    mean : Tensor of shape (unit,)
+        Mean of the rows.
+    factors : Tensor of shape (unit,)
+        Factor by which each unit is scaled.
+    number : int
+        How many components, at most the number of units.
 
     Returns
     -------

@@ -20,10 +20,14 @@ class Features:
 
     Attributes
     ----------
-    rows : float16 (row, unit).
-    index : int64 (trial, time): a row for each step; -1 beyond a trial's end, where features are zero.
-    cost : what the simulation cost.
-    blocks : units of each area that was read, in the order of their features; empty for features that are no areas'.
+    rows : Tensor of shape (row, unit), float16
+        Distinct feature vectors.
+    index : Tensor of shape (trial, time), int64
+        A row for each step; -1 beyond a trial's end, where features are zero.
+    cost : Cost
+        What the simulation cost.
+    blocks : tuple of int
+        Units of each area that was read, in the order of their features; empty for features that are no areas'.
     """
 
     rows: Tensor

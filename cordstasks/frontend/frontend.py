@@ -53,24 +53,29 @@ class FrontEnd:
 
     Parameters
     ----------
-    weights : a registry name or a file, see `cordstasks.cordsnet.load`, or a CordsNet, of which the front-end takes a copy:
-        the caller's stays as and where it is, and what becomes of it later changes nothing here.
-    areas : the area or areas to read, numbered from 0 (default: the last). Features are those of each area's units in
-        turn, from the lowest area to the highest, and not scaled; `Features.blocks` has the number of each.
-    side : average each area's map to at most `side` x `side` locations; smaller maps stay as they are (None: keep every
-        unit).
-    device : ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-    readout : ``"flatten"`` keeps locations, ``"pool"`` averages over the whole maps, as ``side=1`` does.
-    precision : of the products, see `cordstasks.cordsnet.simulator.Simulator`.
-    bank : folder of the bank (None: in the user's cache; False: no bank). One that cannot be written is only read: what it
+    weights : path-like or CordsNet, default "cordsnet-r8"
+        A registry name or a file, see `cordstasks.cordsnet.load`, or a CordsNet, of which the front-end takes a copy: the
+        caller's stays as and where it is, and what becomes of it later changes nothing here.
+    areas : int or iterable of int, optional
+        The area or areas to read, numbered from 0 (default: the last). Features are those of each area's units in turn, from
+        the lowest area to the highest, and not scaled; `Features.blocks` has the number of each.
+    side : int, optional
+        Average each area's map to at most `side` x `side` locations; smaller maps stay as they are (None: keep every unit).
+    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
+        Where to simulate.
+    readout : str, default "flatten"
+        ``"flatten"`` keeps locations, ``"pool"`` averages over the whole maps, as ``side=1`` does.
+    precision : str, optional
+        Precision of the products, see `cordstasks.cordsnet.simulator.Simulator`.
+    bank : path-like or bool, optional
+        Folder of the bank (None: in the user's cache; False: no bank). One that cannot be written is only read: what it
         lacks is computed each time, and a `cordstasks.errors.Note` says so once.
-    bank_limit : its largest size in GB.
-    tolerance : error allowed to a settled state, relative to the norm of each area's activity; 0 simulates every step.
-    batch : histories simulated at once (None: by device).
-
-    Raises
-    ------
-    InputError : unknown weights, areas, device, read-out or precision; a side below 1.
+    bank_limit : float, default 10.0
+        Largest size of the bank in GB.
+    tolerance : float, default 0.001
+        Error allowed to a settled state, relative to the norm of each area's activity; 0 simulates every step.
+    batch : int, optional
+        Histories simulated at once (None: by device).
 
     Attributes
     ----------
@@ -78,6 +83,11 @@ class FrontEnd:
         The areas that are read, in increasing order.
     sides : tuple of int
         The side of each one's map of features.
+
+    Raises
+    ------
+    InputError
+        If the weights, areas, device, read-out or precision are unknown, or the side is below 1.
     """
 
     def __init__(
@@ -172,9 +182,12 @@ class FrontEnd:
 
         Parameters
         ----------
-        movies : one per trial.
-        dt : duration in ms of the steps over which features are averaged, a multiple of 2 ms.
-        label : what the progress bar says.
+        movies : sequence of Movie
+            One per trial.
+        dt : float, default 20.0
+            Duration in ms of the steps over which features are averaged, a multiple of 2 ms.
+        label : str, default "front-end"
+            What the progress bar says.
         """
         if not len(movies):
             raise InputError("movies is empty; give at least one Movie")

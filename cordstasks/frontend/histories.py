@@ -67,10 +67,14 @@ class Plan:
 
     Attributes
     ----------
-    frames : uint8 images (height, width, channel), distinct.
-    roots : by first frame.
-    paths : each movie's nodes in order.
-    steps : steps each movie lasts.
+    frames : list of ndarray of shape (height, width, channel), uint8
+        The distinct images.
+    roots : dict of int to Node
+        Where movies begin, by first frame.
+    paths : list of list of Node
+        Each movie's nodes in order.
+    steps : list of int
+        Steps each movie lasts.
     """
 
     frames: list[NDArray[np.uint8]]
@@ -89,7 +93,8 @@ def plan(movies: Sequence[Movie], step_ms: float, bin_steps: int) -> Plan:
 
     Raises
     ------
-    InputError : a movie shorter than one bin.
+    InputError
+        If a movie is shorter than one bin.
     """
     numbers: dict[bytes, int] = {}
     made = Plan([], {}, [], [])
@@ -131,9 +136,12 @@ class Cost:
 
     Attributes
     ----------
-    requested : steps that all trials last together.
-    simulated : steps that were simulated.
-    bound : largest estimated error of a settled state, relative to the norm of each area's activity.
+    requested : int, default 0
+        Steps that all trials last together.
+    simulated : int, default 0
+        Steps that were simulated.
+    bound : float, default 0.0
+        Largest estimated error of a settled state, relative to the norm of each area's activity.
     """
 
     requested: int = 0
@@ -188,16 +196,24 @@ class Simulation:
 
     Parameters
     ----------
-    simulator : the frozen front-end.
-    prepare : uint8 images (image, height, width, channel) -> the simulator's input.
-    readout : activity of the simulator's areas of interest, each (image, channel, height, width) -> features (image, unit).
-    bin_steps : steps that a feature row averages over.
-    warmup_steps : steps of the first frame, from the spontaneous state, before a trial begins.
-    tolerance : a state counts as settled when its estimated distance from the fixed point is less than this, relative
-        to the norm of each area's activity; 0 simulates everything.
-    batch : histories simulated at once.
-    progress : called with the number of the plan's steps (`Plan.cost`) that have just been simulated or found to be
-        copies.
+    simulator : Simulator
+        The frozen front-end.
+    prepare : callable
+        Makes the simulator's input of images (image, height, width, channel) of uint8.
+    readout : callable
+        Makes features (image, unit) of the activity of the simulator's areas of interest, each (image, channel, height,
+        width).
+    bin_steps : int
+        Steps that a feature row averages over.
+    warmup_steps : int
+        Steps of the first frame, from the spontaneous state, before a trial begins.
+    tolerance : float
+        A state counts as settled when its estimated distance from the fixed point is less than this, relative to the norm of
+        each area's activity; 0 simulates everything.
+    batch : int
+        Histories simulated at once.
+    progress : callable, optional
+        Called with the number of the plan's steps (`Plan.cost`) that have just been simulated or found to be copies.
     """
 
     simulator: Simulator
@@ -214,9 +230,12 @@ class Simulation:
 
         Returns
         -------
-        rows : float16 (row, unit), the distinct feature vectors, on the CPU.
-        index : int32 (trial, bin), a row for each bin of each trial, -1 beyond a trial's end.
-        cost : what it cost.
+        rows : Tensor of shape (row, unit), float16
+            The distinct feature vectors, on the CPU.
+        index : ndarray of shape (trial, bin), int32
+            A row for each bin of each trial, -1 beyond a trial's end.
+        cost : Cost
+            What it cost.
         """
         self.rows: list[Tensor] = []
         self.cost = Cost(requested=sum(made.steps))

@@ -21,9 +21,12 @@ class ImageSet:
 
     Attributes
     ----------
-    images : uint8 (image, height, width, channel).
-    labels : int64 (image,), an index into `classes`.
-    classes : folder names in alphabetical order.
+    images : Tensor of shape (image, height, width, channel), uint8
+        The images.
+    labels : Tensor of shape (image,), int64
+        An index into `classes`.
+    classes : tuple of str
+        Folder names in alphabetical order.
     """
 
     images: Tensor
@@ -50,7 +53,9 @@ def read_folder(folder: Path) -> ImageSet:
 
     Raises
     ------
-    InputError : no class folders, a class without images, images of several sizes, or a damaged image (which is named).
+    InputError
+        If there are no class folders, a class has no images, images differ in size, or one is damaged (the message names
+        it).
     """
     classes = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
     if not classes:

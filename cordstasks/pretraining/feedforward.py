@@ -17,9 +17,12 @@ class FeedForward(nn.Module):
 
     Parameters
     ----------
-    depth : number of areas (2, 4, 6 or 8).
-    classes : number of classes.
-    in_channels : colour channels of the images.
+    depth : int, default 8
+        Number of areas (2, 4, 6 or 8).
+    classes : int, default 10
+        Number of classes.
+    in_channels : int, default 3
+        Colour channels of the images.
     """
 
     def __init__(self, depth: int = 8, *, classes: int = 10, in_channels: int = 3) -> None:

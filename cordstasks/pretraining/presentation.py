@@ -21,13 +21,19 @@ class Augmentation:
 
     Attributes
     ----------
-    shift : largest shift, as a fraction of the side.
-    rotation : largest rotation in degrees.
-    zoom, stretch : largest change of the size and of the aspect ratio, as a natural logarithm.
-    shear : largest shear.
-    colour : largest change of brightness (in standard deviations), of contrast and of saturation (as a logarithm).
-    mixing : fraction of the batches in which every image is mixed with another one, by MixUp (Zhang et al. 2018) or
-        CutMix (Yun et al. 2019), half of them each.
+    shift : float, default 0.125
+        Largest shift, as a fraction of the side.
+    rotation : float, default 0.0
+        Largest rotation in degrees.
+    zoom, stretch : float, default 0.0
+        Largest change of the size and of the aspect ratio, as a natural logarithm.
+    shear : float, default 0.0
+        Largest shear.
+    colour : float, default 0.0
+        Largest change of brightness (in standard deviations), of contrast and of saturation (as a logarithm).
+    mixing : float, default 0.0
+        Fraction of the batches in which every image is mixed with another one, by MixUp (Zhang et al. 2018) or CutMix (Yun
+        et al. 2019), half of them each.
     """
 
     shift: float = 0.125

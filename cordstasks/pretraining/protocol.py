@@ -27,8 +27,9 @@ def check_images(
 
     Returns
     -------
-    ``"images"``, ``"accuracy"`` {ms: fraction}, and ``"return"``: for each area the mean over images of the distance to the
-    spontaneous state `after_ms` after the image left, over that distance when it left.
+    dict of str to object
+        ``"images"``, ``"accuracy"`` {ms: fraction}, and ``"return"``: for each area the mean over images of the distance to
+        the spontaneous state `after_ms` after the image left, over that distance when it left.
     """
     simulator = Simulator(network)
     right = dict.fromkeys(image_ms, 0)

@@ -30,7 +30,8 @@ class Omissions:
 
     Attributes
     ----------
-    reasons : {what: why}.
+    reasons : dict of str to str
+        By what was left out: why.
     """
 
     def __init__(self) -> None:
@@ -55,9 +56,12 @@ class Aligned:
 
     Attributes
     ----------
-    rates : (trial, time, unit).
-    times : (time,), the end of each step in ms from the event.
-    periods : {name: (start, end)} in ms from the event: when all of the trials are in that period.
+    rates : ndarray of shape (trial, time, unit)
+        Rates of the recurrent units.
+    times : ndarray of shape (time,)
+        The end of each step in ms from the event.
+    periods : dict of str to (float, float)
+        By name: start and end in ms from the event, between which all of the trials are in that period.
     """
 
     rates: NDArray[np.float32]

@@ -79,9 +79,12 @@ def balanced(weights: Tensor, signs: Tensor, density: float = 1.0) -> Tensor:
 
     Parameters
     ----------
-    weights : Gaussian (..., unit to, unit from).
-    signs : (unit from,).
-    density : fraction of the weights that a mask leaves.
+    weights : Tensor of shape (..., unit to, unit from)
+        Gaussian weights.
+    signs : Tensor of shape (unit from,)
+        1 for units that excite, -1 for units that inhibit.
+    density : float, default 1.0
+        Fraction of the weights that a mask leaves.
     """
     fraction = float((signs > 0).float().mean())
     ratio = fraction / (1 - fraction)
@@ -116,7 +119,8 @@ class LowRank(Connectivity):
 
     Parameters
     ----------
-    rank : number of patterns, at most the number of units.
+    rank : int, default 2
+        Number of patterns, at most the number of units.
     """
 
     rank: int = 2
@@ -162,7 +166,8 @@ class Sparse(Connectivity):
 
     Parameters
     ----------
-    density : fraction of connections, above 0 and at most 1.
+    density : float, default 0.2
+        Fraction of connections, above 0 and at most 1.
     """
 
     density: float = 0.2
@@ -199,7 +204,8 @@ class Convolutional(Connectivity):
 
     Parameters
     ----------
-    channels, height, width : the maps; their product is the number of units.
+    channels, height, width : int, optional
+        Size of the maps; the product is the number of units.
     """
 
     channels: int = 4
@@ -269,12 +275,17 @@ def named(name: str, *, rank: int = 2, density: float = 0.2, shape: tuple[int, i
 
     Parameters
     ----------
-    rank, density : those of `LowRank` and `Sparse`.
-    shape : channels, height and width of `Convolutional`.
+    rank : int, default 2
+        That of `LowRank`.
+    density : float, default 0.2
+        That of `Sparse`.
+    shape : (int, int, int), optional
+        Channels, height and width of `Convolutional`.
 
     Raises
     ------
-    InputError : an unknown name.
+    InputError
+        If the name is unknown.
     """
     if name not in KINDS:
         raise unknown("connectivity", name, KINDS)
@@ -295,8 +306,10 @@ class Connections:
 
     Parameters
     ----------
-    kind : how the network is connected.
-    weights : its recurrent parameters and buffers.
+    kind : Connectivity
+        How the network is connected.
+    weights : Weights
+        Recurrent parameters and buffers of the network.
     """
 
     def __init__(self, kind: Connectivity, weights: Weights) -> None:

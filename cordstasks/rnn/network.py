@@ -325,11 +325,13 @@ class RNN(nn.Module):
 
         Returns
         -------
-        singular values of the recurrent weights (rank,), the largest first.
+        Tensor of shape (rank,)
+            Singular values of the recurrent weights, the largest first.
 
         Raises
         ------
-        InputError : the network is not of low rank, or obeys Dale's law, which the new patterns would not.
+        InputError
+            If the network is not of low rank, or obeys Dale's law, which the new patterns would not.
         """
         m, n = self._patterns("reparametrise")
         # of the factors' triangular parts only, never of the whole matrix
@@ -346,11 +348,15 @@ class RNN(nn.Module):
 
         Returns
         -------
-        names of the vectors, such as ``"I1"``, and their scalar products over the number of units (vector, vector).
+        names : list of str
+            Names of the vectors, such as ``"I1"``.
+        products : Tensor of shape (vector, vector)
+            Their scalar products over the number of units.
 
         Raises
         ------
-        InputError : the network is not of low rank, or obeys Dale's law.
+        InputError
+            If the network is not of low rank, or obeys Dale's law.
         """
         m, n = self._patterns("overlaps")
         groups = {"I": self.input_weights, "n": n, "m": m, "w": self.output_weights.T}

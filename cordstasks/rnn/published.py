@@ -23,14 +23,18 @@ def load_published(path: str | Path, *, alpha: float = 0.2, noise: float = 0.0) 
 
     Parameters
     ----------
-    path : a ``.pt`` file. It is read as numbers only and no code in it is run.
-    alpha : dt / tau of the network; dt is taken as 20 ms.
-    noise : standard deviation of what is added to h at each step (mostly 0.05 in the paper), unlike that of `RNN`, which
-        does not depend on alpha.
+    path : path-like
+        A ``.pt`` file. It is read as numbers only and no code in it is run.
+    alpha : float, default 0.2
+        dt / tau of the network; dt is taken as 20 ms.
+    noise : float, default 0.0
+        Standard deviation of what is added to h at each step (mostly 0.05 in the paper), unlike that of `RNN`, which does
+        not depend on alpha.
 
     Raises
     ------
-    InputError : the file cannot be read, or is none of these networks.
+    InputError
+        If the file cannot be read, or is none of these networks.
     """
     alpha = number("alpha", alpha, "must be above 0 and at most 1", above=0, most=1)
     noise = number("noise", noise, "must be a finite number of at least 0", least=0)

@@ -25,8 +25,10 @@ class Activation:
 
     Attributes
     ----------
-    apply : (input, result) writes f(input) into result, which may be the input.
-    backward : (gradient, output, result) writes gradient * f' into result.
+    apply : callable
+        ``apply(input, result)`` writes f(input) into result, which may be the input.
+    backward : callable
+        ``backward(gradient, output, result)`` writes gradient * f' into result.
     """
 
     apply: Callable[[Tensor, Tensor], Any]
@@ -57,9 +59,12 @@ class Dynamics:
 
     Attributes
     ----------
-    form : ``"rate"`` or ``"current"``.
-    activation : ``"relu"``, ``"tanh"`` or ``"softplus"``.
-    alpha : dt / tau, one for all units or (unit,).
+    form : {"rate", "current"}
+        Whether the state is rates or currents.
+    activation : {"relu", "tanh", "softplus"}
+        Activation function f.
+    alpha : float or Tensor
+        dt / tau, one for all units or (unit,).
     """
 
     form: str
@@ -79,16 +84,25 @@ def run(
 
     Parameters
     ----------
-    dynamics : their equation.
-    inputs : (time, network, trial, channel); no gradient is computed for it.
-    weights : (network, unit to, unit from and channel), the recurrent weights and beside them the input weights.
-    output_weights : (network, output, unit).
-    initial : states (network, trial, unit) before the first step.
-    noise : added to the recurrent input (time, network, trial, unit); it is overwritten.
+    dynamics : Dynamics
+        The networks' equation.
+    inputs : Tensor of shape (time, network, trial, channel)
+        Inputs; no gradient is computed for them.
+    weights : Tensor of shape (network, unit to, unit from and channel)
+        The recurrent weights and beside them the input weights.
+    output_weights : Tensor of shape (network, output, unit)
+        Weights of the read-out.
+    initial : Tensor of shape (network, trial, unit)
+        States before the first step.
+    noise : Tensor of shape (time, network, trial, unit), optional
+        Added to the recurrent input; it is overwritten.
 
     Returns
     -------
-    outputs (time, network, trial, output) and rates (time, network, trial, unit), after each step.
+    outputs : Tensor of shape (time, network, trial, output)
+        After each step.
+    rates : Tensor of shape (time, network, trial, unit)
+        After each step.
     """
     function = _Rate if dynamics.form == "rate" else _Current
     outputs, rates = function.apply(dynamics, inputs, weights, output_weights, initial, noise)

@@ -29,11 +29,13 @@ class RNNStack(nn.Module):
 
     Parameters
     ----------
-    networks : at least one; they are copied.
+    networks : sequence of RNN
+        One network or more; they are copied.
 
     Raises
     ------
-    InputError : no networks, or networks that differ in more than their weights.
+    InputError
+        If there are no networks, or they differ in more than their weights.
     """
 
     input_weights: Tensor
@@ -110,14 +112,19 @@ class RNNStack(nn.Module):
 
         Parameters
         ----------
-        inputs : (network, trial, time, channel), a tensor or an array of any type of number; no gradient is computed for it.
-        return_states : also return the rates.
-        noise : where the private noise of each network is drawn from; without, there is none.
+        inputs : Tensor or ndarray of shape (network, trial, time, channel)
+            Of any type of number; no gradient is computed for it.
+        return_states : bool, default False
+            Whether to return the rates, too.
+        noise : sequence of numpy.random.Generator, optional
+            Where the private noise of each network is drawn from; without, there is none.
 
         Returns
         -------
-        outputs (network, trial, time, channel), and with `return_states` also rates (network, trial, time, unit), after
-        each step.
+        outputs : Tensor of shape (network, trial, time, channel)
+            After each step.
+        rates : Tensor of shape (network, trial, time, unit)
+            After each step; only with `return_states`.
         """
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         channels = self.input_weights.shape[2]

@@ -44,8 +44,10 @@ def carry_out(
 
     Raises
     ------
-    InputError : the folder cannot be written, holds another run, or one that another process writes.
-    KeyboardInterrupt : after Ctrl-C, with the checkpoint written.
+    InputError
+        If the folder cannot be written, holds another run, or one that another process writes.
+    KeyboardInterrupt
+        After Ctrl-C, with the checkpoint written.
     """
     with folder.lock():
         return _carry_out(settings, folder, device, resume=resume, bar=bar, figures=figures)
@@ -131,12 +133,15 @@ def load_networks(path: str | Path, *, learned: bool = False) -> list[RNN]:
 
     Parameters
     ----------
-    path : the run's folder.
-    learned : only those that have learned their task, by the run's summary.
+    path : path-like
+        The run's folder.
+    learned : bool, default False
+        Whether to load only those that have learned their task, by the run's summary.
 
     Raises
     ------
-    InputError : the folder holds no finished run of this kind.
+    InputError
+        If the folder holds no finished run of this kind.
     """
     folder = RunFolder(Path(path))
     settings = recorded_settings(folder, AbstractSettings)
@@ -160,7 +165,8 @@ def read_summary(folder: RunFolder) -> dict[str, Any]:
 
     Raises
     ------
-    InputError : it is damaged, or is not the summary of a run of an abstract task.
+    InputError
+        If it is damaged, or is not the summary of a run of an abstract task.
     """
     path = folder.path / "summary.json"
     summary = read_json(path)

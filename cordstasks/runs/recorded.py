@@ -63,8 +63,10 @@ def weights_record(network: CordsNet, path: str | os.PathLike[str]) -> dict[str,
 
     Parameters
     ----------
-    network : the network that was loaded.
-    path : the file that it was loaded from.
+    network : CordsNet
+        The network that was loaded.
+    path : path-like
+        The file that it was loaded from.
     """
     return {
         "path": absolute(path),

@@ -38,13 +38,20 @@ class Progress:
 
     Attributes
     ----------
-    seed : its seed.
-    state : ``"training"``, ``"reached"`` (its goal), ``"unfinished"`` or ``"diverged"``.
-    stage : number of the curriculum's stage that it is at.
-    step : batches that it has learned from.
-    score : of its last evaluation, on the stage of that time.
-    best : its best score on the whole task.
-    best_step : batches until then.
+    seed : int
+        The network's seed.
+    state : {"training", "reached", "unfinished", "diverged"}
+        Whether it is still in training, has reached its goal, has used up its steps, or has diverged.
+    stage : int, default 0
+        Number of the curriculum's stage that the network is at.
+    step : int, default 0
+        Number of batches that it has learned from.
+    score : float
+        Score of its last evaluation, on the stage of that time.
+    best : float
+        Best score of the network on the whole task.
+    best_step : int, default 0
+        Number of batches until then.
     """
 
     seed: int
@@ -65,8 +72,10 @@ class Trainer:
 
     Parameters
     ----------
-    settings : what to train and how.
-    device : where.
+    settings : AbstractSettings
+        What to train and how.
+    device : torch.device, optional
+        Where to train.
     """
 
     settings: AbstractSettings
@@ -285,8 +294,10 @@ def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
     Parameters
     ----------
-    outputs, targets : (network, trial, time, output).
-    mask : (network, trial, time).
+    outputs, targets : Tensor of shape (network, trial, time, output)
+        The networks' outputs, and what they should be.
+    mask : Tensor of shape (network, trial, time)
+        Weight of each step.
     """
     total = mask.sum(2)
     by_trial = ((outputs - targets).square().mean(3) * mask).sum(2) / total.clamp_min(1e-12)

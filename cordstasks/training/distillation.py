@@ -31,10 +31,14 @@ class Teacher:
 
     Attributes
     ----------
-    mean : (unit,), subtracted from features.
-    projection : (unit, input): onto the directions in which lagged covariances differ most between the two answers.
-    matrix : antisymmetric (input, input).
-    lags : in time steps.
+    mean : Tensor of shape (unit,)
+        What is subtracted from features.
+    projection : Tensor of shape (unit, input)
+        Projection onto the directions in which lagged covariances differ most between the two answers.
+    matrix : Tensor of shape (input, input)
+        Antisymmetric matrix.
+    lags : tuple of int
+        Lags in time steps.
     """
 
     mean: Tensor
@@ -48,10 +52,14 @@ def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evid
 
     Parameters
     ----------
-    inputs : projected features (trial, time, input).
-    matrix : antisymmetric (input, input).
-    lags : in time steps.
-    evidence : bool (trial, time): steps that count.
+    inputs : Tensor of shape (trial, time, input)
+        Projected features.
+    matrix : Tensor of shape (input, input)
+        Antisymmetric matrix.
+    lags : tuple of int
+        Lags in time steps.
+    evidence : Tensor of shape (trial, time), bool
+        Steps that count.
     """
     turned = inputs @ matrix
     momentary = inputs.new_zeros(inputs.shape[:2])
@@ -77,14 +85,19 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, settings: V
 
     Parameters
     ----------
-    features : of the front-end.
-    first : bool (trial,), whether the first of the two answers is right.
-    evidence : bool (trial, time), steps from stimulus onset to the answer.
-    settings : ``dt``, the number of directions to keep (``inputs``), and what concerns the teacher.
+    features : Features
+        Features of the front-end.
+    first : Tensor of shape (trial,), bool
+        Whether the first of the two answers is right.
+    evidence : Tensor of shape (trial, time), bool
+        Steps from stimulus onset to the answer.
+    settings : VisualSettings
+        ``dt``, the number of directions to keep (``inputs``), and what concerns the teacher.
 
     Raises
     ------
-    InputError : too few trials to compare anything.
+    InputError
+        If there are too few trials to compare anything.
     """
     assert settings.inputs is not None
     inputs = settings.inputs

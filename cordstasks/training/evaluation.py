@@ -25,12 +25,18 @@ class Behaviour:
 
     Attributes
     ----------
-    logits : (trial, time, action).
-    rates : (trial, time, unit).
-    chosen : int64 (trial,), the action at the decision.
-    correct : bool (trial,).
-    times : (time,), the end of each step in ms, which is when its rates are those recorded.
-    chance : accuracy of the best guess that does not look: always the most frequent answer, or any of equally many.
+    logits : ndarray of shape (trial, time, action)
+        The network's outputs.
+    rates : ndarray of shape (trial, time, unit)
+        Rates of the recurrent units.
+    chosen : ndarray of shape (trial,), int64
+        The action at the decision.
+    correct : ndarray of shape (trial,), bool
+        Whether that action is right.
+    times : ndarray of shape (time,)
+        The end of each step in ms, which is when its rates are those recorded.
+    chance : float
+        Accuracy of the best guess that does not look: always the most frequent answer, or any of equally many.
     """
 
     logits: NDArray[np.float32]
@@ -99,9 +105,12 @@ def choices(logits: Tensor, response_mask: Tensor, options: tuple[int, ...]) -> 
 
     Parameters
     ----------
-    logits : (trial, time, action).
-    response_mask : bool (trial, time).
-    options : the actions that compete.
+    logits : Tensor of shape (trial, time, action)
+        The network's outputs.
+    response_mask : Tensor of shape (trial, time), bool
+        Steps at which the answer is due.
+    options : tuple of int
+        The actions that compete.
     """
     weight = response_mask.float()
     mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)

@@ -25,9 +25,12 @@ class AuxiliaryHeads(nn.Module):
 
     Parameters
     ----------
-    units : recurrent units.
-    classes : {name: number of classes}.
-    soft_targets : {name: (class, class)}, target probabilities of all classes for each class.
+    units : int
+        Number of recurrent units.
+    classes : mapping of str to int
+        By name: number of classes.
+    soft_targets : mapping of str to Tensor of shape (class, class)
+        By name: target probabilities of all classes for each class.
     """
 
     def __init__(self, units: int, classes: Mapping[str, int], soft_targets: Mapping[str, Tensor]) -> None:
@@ -56,12 +59,18 @@ def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, ste
 
     Parameters
     ----------
-    logits : (trial, time, action), the first action being to fixate.
-    odds : (trial, time), the teacher's log odds of the first answer against the second.
-    targets : int64 (trial, time); where they are not to fixate, the teacher's probabilities stand in for them.
-    mask : (trial, time), weight of each step in the cross-entropy.
-    steps : bool (trial, time), where the difference of the two answers' logits is to equal `odds`.
-    typical : deviations from the odds count quadratically up to this and linearly beyond.
+    logits : Tensor of shape (trial, time, action)
+        The network's outputs; the first action is to fixate.
+    odds : Tensor of shape (trial, time)
+        The teacher's log odds of the first answer against the second.
+    targets : Tensor of shape (trial, time), int64
+        The right action at each step; where it is not to fixate, the teacher's probabilities stand in for it.
+    mask : Tensor of shape (trial, time)
+        Weight of each step in the cross-entropy.
+    steps : Tensor of shape (trial, time), bool
+        Steps at which the difference of the two answers' logits is to equal `odds`.
+    typical : float
+        Deviations from the odds count quadratically up to this and linearly beyond.
     """
     first = torch.sigmoid(odds)
     answer = torch.stack([torch.zeros_like(first), first, 1 - first], 2)

@@ -23,14 +23,20 @@ class Mixtures:
 
     Attributes
     ----------
-    inputs : (trial, time, input), of the recurrent network.
-    means : (timing, time, input), mean inputs of the trials of each timing; deviations from it are mixed.
-    timing : int64 (trial,), the timing of each trial.
-    members : int64 (group, member): trials of the same timing, and of the same answer if only these are mixed, repeated
-        to one length.
-    group : int64 (trial,), the row of `members` that holds a trial.
-    alone : bool (trial,), trials that are not mixed because too few trials have their timing.
-    sizes : numbers of trials in a mixed trial, in turn: from single trials to nearly Gaussian sequences.
+    inputs : Tensor of shape (trial, time, input)
+        Inputs of the recurrent network.
+    means : Tensor of shape (timing, time, input)
+        Mean inputs of the trials of each timing; deviations from it are mixed.
+    timing : Tensor of shape (trial,), int64
+        The timing of each trial.
+    members : Tensor of shape (group, member), int64
+        Trials of the same timing, and of the same answer if only these are mixed, repeated to one length.
+    group : Tensor of shape (trial,), int64
+        The row of `members` that holds a trial.
+    alone : Tensor of shape (trial,), bool
+        Trials that are not mixed because too few trials have their timing.
+    sizes : tuple of int
+        Numbers of trials in a mixed trial, in turn: from single trials to nearly Gaussian sequences.
     """
 
     inputs: Tensor

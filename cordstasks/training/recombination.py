@@ -27,10 +27,14 @@ class Recombination:
 
     Attributes
     ----------
-    cut : int64 (trial,), the step at which the test comes; -1 for trials that must stay as they are.
-    sample, test : int64 (trial,), their classes.
-    actions : int64 (2,), what is right in the test if it does not match, and if it does.
-    end : int64 (trial,), the step at which the test ends.
+    cut : Tensor of shape (trial,), int64
+        The step at which the test comes; -1 for trials that must stay as they are.
+    sample, test : Tensor of shape (trial,), int64
+        Classes of the sample and of the test.
+    actions : Tensor of shape (2,), int64
+        What is right in the test if it does not match, and if it does.
+    end : Tensor of shape (trial,), int64
+        The step at which the test ends.
     """
 
     cut: Tensor
@@ -81,13 +85,21 @@ class Recombination:
 
         Parameters
         ----------
-        pick, partner : int64 (trial,); a trial that is its own partner stays whole.
-        targets, mask, auxiliary : of all trials, each (trial, time).
+        pick, partner : Tensor of shape (trial,), int64
+            The trials, and the one that each is joined with; a trial that is its own partner stays whole.
+        targets, mask : Tensor of shape (trial, time)
+            Of all trials.
+        auxiliary : dict of str to Tensor of shape (trial, time)
+            By name, of all trials.
 
         Returns
         -------
-        source : int64 (trial, time), the trial that each step is taken from.
-        targets, mask, auxiliary : of the joined trials.
+        source : Tensor of shape (trial, time), int64
+            The trial that each step is taken from.
+        targets, mask : Tensor of shape (trial, time)
+            Of the joined trials.
+        auxiliary : dict of str to Tensor of shape (trial, time)
+            By name, of the joined trials.
         """
         own = (partner == pick)[:, None]
         last = targets.shape[1] if bool(own.any()) else int(self.end[partner].max())

@@ -22,17 +22,28 @@ class TrialSet:
 
     Attributes
     ----------
-    inputs : of the recurrent network.
-    targets : int64 (trial, time).
-    mask : (trial, time), weight of each step.
-    answers : int64 (trial,), the correct action.
-    response_mask : bool (trial, time), steps at which the answer is due.
-    evidence : bool (trial, time), steps of the stimulus.
-    timing : int64 (trial,), the number of its timing: trials with the same periods have the same number.
-    options : the actions that compete when a choice is read.
-    auxiliary : {name: int64 (trial, time)}, the class to report; -1 where there is none.
-    recombination : None for trials that cannot be recombined.
-    soft_targets : {name: (class, class)}, target probabilities that replace the classes of an auxiliary target.
+    inputs : Features
+        Inputs of the recurrent network.
+    targets : Tensor of shape (trial, time), int64
+        The right action at each step.
+    mask : Tensor of shape (trial, time)
+        Weight of each step in the loss.
+    answers : Tensor of shape (trial,), int64
+        The correct action.
+    response_mask : Tensor of shape (trial, time), bool
+        Steps at which the answer is due.
+    evidence : Tensor of shape (trial, time), bool
+        Steps of the stimulus.
+    timing : Tensor of shape (trial,), int64
+        The number of its timing: trials with the same periods have the same number.
+    options : tuple of int
+        The actions that compete when a choice is read.
+    auxiliary : dict of str to Tensor of shape (trial, time), int64
+        By name: the class to report; -1 where there is none.
+    recombination : Recombination or None
+        How trials are recombined; None for trials that cannot be.
+    soft_targets : dict of str to Tensor of shape (class, class)
+        By name: target probabilities that replace the classes of an auxiliary target.
     """
 
     inputs: Features

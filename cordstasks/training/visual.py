@@ -32,7 +32,8 @@ def load_best(model: MultiAreaModel, folder: RunFolder, device: torch.device, *,
 
     Raises
     ------
-    InputError : ``best.pt`` is damaged, is of another model, or is not there although it is `needed`.
+    InputError
+        If ``best.pt`` is damaged, is of another model, or is not there although it is `needed`.
     """
     best, path = folder.load("best.pt", device), folder.path / "best.pt"
     if best is not None:
@@ -56,12 +57,15 @@ def train(
 
     Returns
     -------
-    ``{"steps", "best_step", "best_validation_loss", "seconds"}``.
+    dict of str to object
+        With ``"steps"``, ``"best_step"``, ``"best_validation_loss"`` and ``"seconds"``.
 
     Raises
     ------
-    InputError : the loss is no longer a finite number.
-    KeyboardInterrupt : after Ctrl-C, with the checkpoint written.
+    InputError
+        If the loss is no longer a finite number.
+    KeyboardInterrupt
+        After Ctrl-C, with the checkpoint written.
     """
     device = trials.targets.device
     mixtures = None

@@ -14,7 +14,8 @@ def resolve(name: str) -> torch.device:
 
     Raises
     ------
-    InputError : an unknown device, or one that this machine does not have.
+    InputError
+        If the device is unknown, or this machine does not have it.
     """
     kind = name.split(":")[0]
     if kind not in DEVICES:

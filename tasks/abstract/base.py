@@ -123,6 +123,13 @@ class Schedule:
 class AbstractTask(ABC):
     """A task whose inputs are a few numbers at each step. A subclass states periods, conditions, inputs and targets.
 
+    Parameters
+    ----------
+    noise : float
+        Standard deviation, at each step, of the noise on the sensory channels.
+    catch : float
+        Fraction of trials in which nothing is shown; the outputs should then stay at zero.
+
     Attributes
     ----------
     id : str
@@ -142,13 +149,6 @@ class AbstractTask(ABC):
     environment : str or None
         Of a task of this package, the name of its environment: ``"X"`` is registered with Gymnasium as
         ``cordstasks/X-v0`` and is the class ``XEnv`` of `cordstasks.tasks.environments.abstract`.
-
-    Parameters
-    ----------
-    noise : float
-        Standard deviation, at each step, of the noise on the sensory channels.
-    catch : float
-        Fraction of trials in which nothing is shown; the outputs should then stay at zero.
 
     Raises
     ------

@@ -20,9 +20,11 @@ class Cuda(Portable):
 
     Parameters
     ----------
-    precision : of the products.
-    fused : whether to take steps through Triton where that works, see `cordstasks.cordsnet.engines.fused`. It is tried once
-        for each way to cut the work up, and where it fails or disagrees cuDNN's convolutions stand in.
+    precision : str, default "tf32"
+        Precision of the products.
+    fused : bool, default True
+        Whether to take steps through Triton where that works, see `cordstasks.cordsnet.engines.fused`. It is tried once for
+        each way to cut the work up, and where it fails or disagrees cuDNN's convolutions stand in.
     """
 
     def __init__(self, precision: str = "tf32", *, fused: bool = True) -> None:

@@ -60,13 +60,20 @@ class Tiling:
 
     Attributes
     ----------
-    areas : the group.
-    rows, channels : of a tile: positions and images, and outputs.
-    inputs : channels of an input that are multiplied at a time: 32 or 64.
-    warps, stages : see Triton.
-    split : whether the sums of a tile may be divided among several units of work.
-    bulk : whether tiles are fetched by the copy engine that cards have from compute capability 9.0 on.
-    registers : most registers of a thread (None: as many as the compiler wants).
+    areas : tuple of int
+        Areas of the group.
+    rows, channels : int
+        Size of a tile: positions and images, and outputs.
+    inputs : int
+        Channels of an input that are multiplied at a time: 32 or 64.
+    warps, stages : int
+        Triton's `num_warps` and `num_stages`.
+    split : bool, default False
+        Whether the sums of a tile may be divided among several units of work.
+    bulk : bool, default False
+        Whether tiles are fetched by the copy engine that cards have from compute capability 9.0 on.
+    registers : int or None
+        Most registers of a thread (None: as many as the compiler wants).
     """
 
     areas: tuple[int, ...]
@@ -127,10 +134,14 @@ def tilings(batch: int, sides: Sequence[int], *, tf32: bool, bulk: bool = False)
 
     Parameters
     ----------
-    batch : padded number of images.
-    sides : of the areas' maps.
-    tf32 : whether the products are of float32 numbers.
-    bulk : whether the card has a copy engine.
+    batch : int
+        Padded number of images.
+    sides : sequence of int
+        Sides of the areas' maps.
+    tf32 : bool
+        Whether the products are of float32 numbers.
+    bulk : bool, default False
+        Whether the card has a copy engine.
     """
     areas = tuple(range(len(sides)))
     inputs = 32 if tf32 else 64
@@ -150,10 +161,14 @@ class FusedSteps:
 
     Parameters
     ----------
-    wiring : the packed weights.
-    shape : what to make room for.
-    summed : the areas that are summed, if any are.
-    cut : how to cut the work (default: `tilings`).
+    wiring : Wiring
+        The packed weights.
+    shape : Shape
+        What to make room for.
+    summed : sequence of int
+        The areas that are summed, if any are.
+    cut : sequence of Tiling, optional
+        How to cut the work (default: `tilings`).
     """
 
     def __init__(self, wiring: Wiring, shape: Shape, summed: Sequence[int], *, cut: Sequence[Tiling] | None = None) -> None:

@@ -20,10 +20,14 @@ class Shape(NamedTuple):
 
     Attributes
     ----------
-    batch : number of images, see `padded`.
-    sides : of the areas' maps.
-    shared : for each area, whether its drive is the same for all images.
-    totals : number of areas whose activity is summed.
+    batch : int
+        Number of images, see `padded`.
+    sides : tuple of int
+        Sides of the areas' maps.
+    shared : tuple of bool
+        For each area, whether its drive is the same for all images.
+    totals : int
+        Number of areas whose activity is summed.
     """
 
     batch: int
@@ -60,7 +64,8 @@ class Graphs:
 
     Parameters
     ----------
-    make : the steps for a `Shape`, given the drives with which they are first called.
+    make : callable
+        Makes the steps for a `Shape`, given the drives with which they are first called.
     """
 
     def __init__(self, make: Callable[[Shape, Sequence[Tensor]], Steps]) -> None:

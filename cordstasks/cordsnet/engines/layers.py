@@ -29,10 +29,14 @@ class LayerSteps:
 
     Parameters
     ----------
-    weights : of the areas.
-    precision : of the products.
-    shape : what to make room for.
-    summed : the areas that are summed, if any are.
+    weights : Weights
+        Weights of the areas.
+    precision : str
+        Precision of the products.
+    shape : Shape
+        What to make room for.
+    summed : sequence of int
+        The areas that are summed, if any are.
     """
 
     def __init__(self, weights: Weights, precision: str, shape: Shape, summed: Sequence[int]) -> None:

@@ -70,9 +70,12 @@ class Weights:
 
     Attributes
     ----------
-    recurrent, forward : of each area's two 3x3 convolutions, (channel out, channel in, 3, 3).
-    skips : of the 1x1 convolutions with stride 2 into areas 3, 5 and 7, (channel out, channel in, 1, 1).
-    alpha : Euler step.
+    recurrent, forward : sequence of Tensor of shape (channel out, channel in, 3, 3)
+        Weights of each area's two 3x3 convolutions.
+    skips : sequence of Tensor of shape (channel out, channel in, 1, 1)
+        Weights of the 1x1 convolutions with stride 2 into areas 3, 5 and 7.
+    alpha : float
+        Euler step, dt / T.
     """
 
     recurrent: Sequence[Tensor]

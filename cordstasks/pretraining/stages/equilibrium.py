@@ -42,18 +42,30 @@ class EquilibriumSettings:
 
     Attributes
     ----------
-    epochs : passes over the training images.
-    batch : images per batch.
-    learning_rate : peak, for the weights of areas of 64 channels; inversely proportional to channels.
-    weight_decay : decoupled.
-    step : relaxation step (dt / tau).
-    iterates : relaxation steps from the rectified drive.
-    distillation : weight of the divergence from the CNN's probabilities; the labels' cross-entropy has the rest.
-    temperature : at which these probabilities are compared.
-    settling : weight of the mean over areas of the last relaxation step's squared size relative to the variance.
-    label_smoothing : of the cross-entropy.
-    seed : of the order of images and of their augmentation.
-    bfloat16 : mixed precision.
+    epochs : int, default 0
+        Passes over the training images.
+    batch : int, default 128
+        Images per batch.
+    learning_rate : float, default 0.001
+        Peak learning rate for the weights of areas of 64 channels; it is inversely proportional to channels.
+    weight_decay : float, default 0.02
+        Decoupled weight decay.
+    step : float, default 0.7
+        Relaxation step (dt / tau).
+    iterates : int, default 8
+        Relaxation steps from the rectified drive.
+    distillation : float, default 0.5
+        Weight of the divergence from the CNN's probabilities; the labels' cross-entropy has the rest.
+    temperature : float, default 2.0
+        Temperature at which these probabilities are compared.
+    settling : float, default 1.0
+        Weight of the mean over areas of the last relaxation step's squared size relative to the variance.
+    label_smoothing : float, default 0.1
+        Label smoothing of the cross-entropy.
+    seed : int, default 0
+        Seed of the order of images and of their augmentation.
+    bfloat16 : bool, default False
+        Whether to compute in mixed precision.
     """
 
     epochs: int = 0
@@ -76,9 +88,12 @@ class SteadyNetwork:
 
     Parameters
     ----------
-    folded : stem, skips and wiring (its own areas, those of the CNN, are not used).
-    areas : dynamical areas.
-    readout : linear layer from the pooled sum of the last two areas.
+    folded : Folded
+        Where stem, skips and wiring come from (its own areas, those of the CNN, are not used).
+    areas : list of Area
+        Its dynamical areas.
+    readout : torch.nn.Linear
+        Linear layer from the pooled sum of the last two areas.
     """
 
     folded: Folded

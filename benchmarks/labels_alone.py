@@ -83,9 +83,11 @@ class Movies:
     Attributes
     ----------
     maps : Tensor of shape (trial, time, side, side, channel), float16
+        Features of one area.
     first : Tensor of shape (trial,), bool
         Whether the first direction is right.
     coherence : ndarray of shape (trial,)
+        Fractions from 0 to 1.
     """
 
     maps: Tensor
@@ -108,7 +110,7 @@ class SharedArea(nn.Module):
     channels : int
         Channels of the features.
     units : int
-        At each location, connected with each other.
+        Units at each location, connected with each other.
     kernel : int
         Side of the kernel that reads features.
     alpha : float

@@ -28,7 +28,7 @@ class Crossed:
 
     Attributes
     ----------
-    dimensions
+    dimensions : list of int
         Numbers of dimensions, one per network.
     tested : list of list of ndarray of shape (axis, axis)
         By fold and network: products of the network's own coordinates over the samples tested on.

@@ -113,7 +113,7 @@ def common_visual_trials(settings: VisualSettings, image_size: int, count: int) 
     _, group = np.unique(timing, axis=0, return_inverse=True)
     frequent = np.flatnonzero(group.ravel() == np.bincount(group.ravel()).argmax())
     kept = batch.select(frequent[:count])
-    steps = int(kept.mask.any(0).nonzero()[0].max()) + 1
+    steps = int(np.flatnonzero(kept.mask.any(axis=0)).max()) + 1
     return CommonTrials(dict(kept.conditions), steps, batch=kept)
 
 

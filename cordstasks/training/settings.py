@@ -253,7 +253,7 @@ class VisualSettings(NetworkSettings):
 
     frontend: str = setting(text(), "registry name or file of a CordsNet", default="cordsnet-r8", group=FRONT)
     areas: tuple[int, ...] | None = setting(
-        optional(several(whole(least=0), "a list of areas, numbered from 0", different=True)),
+        optional(several(whole(least=0), "a list of areas, numbered from 0", different=True, in_order=True)),
         "the front-end's areas that are read, from 0; those above are not simulated",
         default=None,
         group=FRONT,
@@ -348,7 +348,7 @@ class VisualSettings(NetworkSettings):
         by_task=True,
     )
     lags_ms: tuple[float, ...] = setting(
-        several(positive(), "one or more times above 0 (ms)", different=True),
+        several(positive(), "one or more times above 0 (ms)", different=True, in_order=True),
         "lags in ms at which the decoder compares features",
         default=(40.0,),  # after which each of the three interleaved sets of dots comes back displaced
         group=TEACHING,
@@ -382,12 +382,6 @@ class VisualSettings(NetworkSettings):
     mix_fewest: int = setting(
         whole(), "trials of equal timing from which their mean is estimated; fewer are not mixed", default=8, group=TEACHING
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.areas is not None:
-            object.__setattr__(self, "areas", tuple(sorted(self.areas)))
-        object.__setattr__(self, "lags_ms", tuple(sorted(self.lags_ms)))
 
     @property
     def seed_of_trials(self) -> int:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -141,7 +141,7 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"{kind.wanted}, or null", lambda value: None if value is None else kind.fit(value), kind.flag)
 
 
-def several(kind: Kind, wanted: str, *, different: bool = False, length: int | None = None) -> Kind:
+def several(kind: Kind, wanted: str, *, different: bool = False, length: int | None = None, in_order: bool = False) -> Kind:
     """A sequence of one or more values of another kind; a single value is a sequence of one.
 
     Parameters
@@ -154,6 +154,8 @@ def several(kind: Kind, wanted: str, *, different: bool = False, length: int | N
         Whether no two may be equal.
     length : int, optional
         How many there must be.
+    in_order : bool
+        Whether they are sorted, since their order has no meaning.
     """
 
     def fit(value: Any) -> tuple[Any, ...]:
@@ -161,7 +163,7 @@ def several(kind: Kind, wanted: str, *, different: bool = False, length: int | N
         parts = tuple(kind.fit(part) for part in (given if isinstance(given, tuple) else (given,)))
         if not parts or (different and len(set(parts)) < len(parts)) or len(parts) != (length or len(parts)):
             raise ValueError
-        return parts
+        return tuple(sorted(parts)) if in_order else parts
 
     return Kind(wanted, fit, {**kind.flag, "nargs": "+"})
 
@@ -374,7 +376,6 @@ def add_flags(
     settings: type[Settings],
     *,
     defaults: Settings | None = None,
-    leave_out: Iterable[str] = (),
 ) -> None:
     """Give a parser the flags of all settings that have one; each is None unless the command line holds it.
 
@@ -386,13 +387,11 @@ def add_flags(
         A class of settings.
     defaults : Settings, optional
         What the settings are if no flag is given, where this is known, for ``--help``.
-    leave_out : iterable of str
-        Settings that the command takes in another way.
     """
     groups: dict[str, Any] = {}
     for each in fields(settings):
         group = each.metadata["group"]
-        if not group or each.name in leave_out:
+        if not group:
             continue
         if group not in groups:
             groups[group] = parser.add_argument_group(group)

@@ -294,3 +294,11 @@ class TestCommandLine:
 
     def test_many_seeds(self):
         assert len(seeds_of_text(f"5:{5 + MOST_SEEDS}")) == MOST_SEEDS
+
+
+def test_areas_and_lags_have_no_order():
+    one = VisualSettings.new("rdm", areas=(3, 1), lags_ms=(60, 40))
+    assert (one.areas, one.lags_ms) == ((1, 3), (40.0, 60.0))
+    one.agree({"areas": [3, 1], "lags_ms": [60, 40]}, "runs/a")
+    with pytest.raises(InputError, match="areas=0 3: the run in runs/a has 1 3; leave it out"):
+        one.agree({"areas": [3, 0]}, "runs/a")

@@ -209,7 +209,7 @@ class TestVisualDefaults:
 
     def test_a_stationary_stream_has_a_teacher(self):
         made = VisualSettings.new("rdm")
-        assert (made.teacher, made.mix, made.whiten, made.average) == (True, True, True, 0.0)
+        assert (made.teacher, made.mix, made.whiten, made.tau) == (True, True, True, 50.0)
         chosen = VisualSettings.new("rdm", mix=False, average=0.5, teacher=False)
         assert (chosen.teacher, chosen.mix, chosen.whiten, chosen.average) == (False, False, True, 0.5)
 

@@ -22,10 +22,13 @@ from cordstasks.utils.settings import (
     add_flags,
     assignments,
     choice,
+    fraction,
     given_by_flags,
     mapping,
+    not_negative,
     number,
     optional,
+    positive,
     setting,
     several,
     text,
@@ -80,6 +83,10 @@ class TestKinds:
             (number("x"), 2, 2.0),
             (number("x", least=0.0, most=1.0), np.float32(1), 1.0),
             (number("x", least=0.0), 0, 0.0),
+            (positive(), 1, 1.0),
+            (not_negative(), 0, 0.0),
+            (fraction(), 1, 1.0),
+            (several(whole(), "x", in_order=True), (3, 1, 2), (1, 2, 3)),
             (truth(), np.bool_(True), True),
             (text(), np.str_("a b"), "a b"),
             (choice("a", "b"), np.str_("b"), "b"),
@@ -106,6 +113,9 @@ class TestKinds:
             *((whole(least=2), value) for value in (1, 2.0, "2", True, None, math.nan, 2**63, [2], 1j)),
             *((number("x", least=0.0, below=1.0), value) for value in (-1e-9, 1.0, "0", False, None, math.nan, [0.5])),
             *((number("x", above=0.0, most=1.0), value) for value in (0.0, 1.1, math.inf, 10**400)),
+            *((positive(), value) for value in (0, -1.0, math.inf, "1", None)),
+            *((not_negative(), value) for value in (-1e-9, math.nan, True)),
+            *((fraction(), value) for value in (-0.1, 1.1, math.nan, "half")),
             *((truth(), value) for value in (0, 1, "true", None, [True])),
             *((text(), value) for value in ("", " ", 3, None, b"a", ["a"])),
             *((choice("a", "b"), value) for value in ("c", "", None, 0, ["a"])),
@@ -120,7 +130,8 @@ class TestKinds:
 
     def test_all_of_them_are_tried(self):
         made = {name for name in kinds.__all__ if name[0].islower()} - {"add_flags", "given_by_flags", "setting"}
-        assert made - {"assignments"} == {"whole", "number", "truth", "text", "choice", "optional", "several", "mapping"}
+        numbers = {"whole", "number", "positive", "not_negative", "fraction"}
+        assert made - {"assignments"} == {*numbers, "truth", "text", "choice", "optional", "several", "mapping"}
 
 
 class TestSettings:

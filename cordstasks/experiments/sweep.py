@@ -169,9 +169,12 @@ def _list(name: str, values: Any, field: str) -> list[Any]:
 
 def _checked(name: str, value: Any) -> Any:
     """One setting; a task must be the name of an abstract task."""
-    if name == "task" and not tasks.is_abstract(value):
-        raise unknown("task", value, tasks.abstract_names())
-    return AbstractSettings.checked(name, value)
+    kept = AbstractSettings.checked(name, value)
+    if name == "task":
+        known = kept in tasks.abstract_names() or (kept.endswith(".py") and tasks.is_abstract(kept))
+        if not known:  # which also suggests abstract tasks alone
+            raise unknown("task", kept, tasks.abstract_names())
+    return kept
 
 
 def _fixed(table: Any) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class TestFiles:
             ),
             ({"tasks": ["dms"], "units": [50, True]}, r"units\[1\]: units=True: give a whole number"),
             ({"tasks": ["dms"], "units": [50, 50.0]}, r"units\[1\]: units=50\.0: give a whole number"),
-            ({"tasks": ["dms", ["dms"]]}, r"tasks\[1\]: task \['dms'\] is unknown"),
+            ({"tasks": ["dms", ["dms"]]}, r"tasks\[1\]: task=.*: give a name"),
             ({"tasks": ["dms", "dms"]}, r"tasks\[1\] = 'dms': comes twice; leave one out"),
             ({"tasks": ["dms"], "gains": [1, 0.9, 1.0]}, r"gains\[2\] = 1\.0: comes twice"),
             ({"tasks": ["dms"], "seeds": [0, 1, 0]}, r"seeds=\(0, 1, 0\): give one or more different seeds"),

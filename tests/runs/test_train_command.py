@@ -123,7 +123,7 @@ class TestRun:
         features = front_end.features(batch.movies, dt=20.0)
         assert features.cost.simulated == 0
         inputs = min(INPUTS_TAUGHT, front_end.units)
-        model = MultiAreaModel(RNN(inputs, SIZES["units"], 3), front_end.units)
+        model = MultiAreaModel(RNN(inputs, SIZES["units"], 3, tau=50.0), front_end.units)
         model.load_state_dict(torch.load(finished[0] / "best.pt", weights_only=True)["model"])
         trials = trial_set(features, batch, torch.device("cpu"), tasks.get("rdm"))
         logits, _ = run_model(model, model.inputs(features))
@@ -143,7 +143,7 @@ class TestRun:
             "task": "rdm",
             "readout": "pool",
             "dt": 20.0,
-            "tau": 100.0,
+            "tau": 50.0,
         }
         assert {name: config[name] for name in expected} == expected
         assert config["environment"]["torch"] == torch.__version__
@@ -607,5 +607,5 @@ def test_the_command_is_a_module_of_its_own():
     command = [sys.executable, "-m", "cordstasks.train", "--task", "rmd"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: task 'rmd' is unknown; did you mean 'rdm'? (known: rdm, numerosity, ")
+    assert done.stderr.startswith("error: task 'rmd' is unknown; did you mean 'rdm'? (known: catdog, numerosity, rdm, ")
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,5 @@
+from .architecture import Drive
 from .checkpoints import load, save
 from .network import CordsNet, Preprocessing
 
-__all__ = ["CordsNet", "Preprocessing", "load", "save"]
+__all__ = ["CordsNet", "Drive", "Preprocessing", "load", "save"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from operator import index
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from cordstasks.errors import InputError
 from cordstasks.utils.arguments import whole
@@ -93,22 +94,46 @@ def _halved(side: int) -> int:
     return (side + 1) // 2  # odd kernels k, stride 2, padding (k - 1) / 2
 
 
-def area_input(
-    area: int,
-    inp: Activity,
-    rates: Sequence[Activity],
-    inp_skip: Callable[[Activity], Activity],
-    skips: Sequence[Callable[[Activity], Activity]],
-) -> Activity:
-    """What area `area` is fed, before its Conv_inp: the area below plus a shortcut.
+@dataclass(frozen=True)
+class Drive(Generic[Activity]):
+    """What an image gives the areas, the same at every step for as long as it stays.
 
-    `inp` is the stem's output, `rates[l]` the activity of area l, `inp_skip` the 3x3 convolution from the stem to area 1
-    and `skips[k]` the 1x1 stride-2 convolution that feeds area 2k + 3.
+    Attributes
+    ----------
+    stem : array (image, 64, height, width)
+        The stem's output: the input h_0 of area 0.
+    skip : array (image, 64, height, width)
+        What the 3x3 convolution `inp_skip` makes of it and adds to the input h_1 of area 1.
+    """
+
+    stem: Activity
+    skip: Activity
+
+
+def area_input(
+    area: int, drive: Drive[Activity], rates: Sequence[Activity], skips: Sequence[Callable[[Activity], Activity]]
+) -> Activity:
+    """What area `area` is fed, the input h_l of its Conv_inp: the activity of the area below plus a shortcut.
+
+    Parameters
+    ----------
+    area : int
+        From 0.
+    drive : Drive
+        Of the image shown.
+    rates : sequence of array
+        Activity of each area, at least of those below.
+    skips : sequence of callable
+        ``skips[k]`` is the 1x1 convolution of stride 2 that feeds area 2k + 3.
+
+    Returns
+    -------
+    array
     """
     if area == 0:
-        return inp
+        return drive.stem
     if area == 1:
-        return rates[0] + inp_skip(inp)  # type: ignore[operator]
+        return rates[0] + drive.skip  # type: ignore[operator]
     if area % 2 == 0:
         return rates[area - 1] + rates[area - 2]  # type: ignore[operator]
     return rates[area - 1] + skips[(area - 3) // 2](rates[area - 2])  # type: ignore[operator]

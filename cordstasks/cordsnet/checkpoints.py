@@ -92,11 +92,13 @@ def _build(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> Cord
             classes=classes,
             in_channels=in_channels,
             image_size=image_size,
-            alpha=card.get("alpha", 0.2),
+            dt=card.get("dt", 2.0),
+            # older cards hold alpha = dt / tau, for steps of 2 ms
+            tau=card["tau"] if "tau" in card else 2.0 / card.get("alpha", 0.2),
             preprocessing=_preprocessing(card, in_channels, image_size),
         )
         network.load_state_dict(tensors)
-    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise InputError(
             f"weights {path}: not a CordsNet of 2, 4, 6 or 8 areas in the published format ({_one_line(error)})"
         ) from error
@@ -131,6 +133,8 @@ def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False)
             **network.card,
             "depth": network.depth,
             "image_size": network.image_size,
+            "dt": network.dt,
+            "tau": network.tau,
             "alpha": network.alpha,
             "mean": network.preprocessing.mean,
             "std": network.preprocessing.std,

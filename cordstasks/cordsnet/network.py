@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from cordstasks.cordsnet import architecture as arch
+from cordstasks.cordsnet.architecture import Drive
 from cordstasks.errors import InputError, unknown
 from cordstasks.utils.arguments import number, whole
 
@@ -31,10 +32,17 @@ SLOPES = {"relu": 0.0, "linear": 1.0}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images become a network's input: resize, centre crop, subtract `mean`, divide by `std` (of values 0 to 1).
+    """How images become a network's input: resize, centre crop, subtract the mean, divide by the standard deviation.
 
-    `resize` is the length in px of the shorter side before the centre crop; None resizes straight to the network's
-    square, whatever the image's shape. Images that have the network's size already are not resampled.
+    Images that have the network's size already are not resampled.
+
+    Attributes
+    ----------
+    mean, std : tuple of float
+        Of each channel, for values from 0 to 1.
+    resize : int or None
+        Length in px of the shorter side before the centre crop; None resizes straight to the network's square, whatever
+        the image's shape.
     """
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -45,24 +53,51 @@ class Preprocessing:
 class CordsNet(nn.Module):
     """A CordsNet of 2, 4, 6 or 8 areas; parameters and their names are those of the published checkpoints.
 
-    Each area l follows ``T dr_l/dt = -r_l + f(Conv_rec(r_l) + b_l + Conv_inp(h_l))`` in Euler steps of
-    ``alpha = dt / T``; all areas step synchronously, reading each other's activity of the step before
-    (Soo, Battista, Radmard & Wang, NeurIPS 2024, section 2).
+    Each area l follows ``tau dr_l/dt = -r_l + f(Conv_rec(r_l) + b_l + Conv_inp(h_l))`` in Euler steps of
+    ``alpha = dt / tau``. All areas step synchronously: each reads the others' activity of the step before. `step` is this
+    equation; `record`, `forward` and the tests of the frozen simulator use it.
 
     Parameters
     ----------
-    depth : number of areas: 2, 4, 6 or 8.
-    classes : number of classes of the read-out.
-    in_channels : channels of the input image.
-    image_size : side of the input image in px, 32 to 512. The bias maps have one value per unit, so they follow it.
-    alpha : dt / T, in (0, 1]. The paper uses 2 ms / 10 ms.
-    activation : ``"relu"``, ``"linear"``, or the slope in [0, 1] of a PReLU below zero (the stages of training).
-    noise : standard deviation of white noise, redrawn at each step, inside the activation of every unit.
-    preprocessing : how `preprocess` normalises images.
+    depth : int
+        Number of areas: 2, 4, 6 or 8.
+    classes : int
+        Number of classes of the read-out.
+    in_channels : int
+        Channels of the input image.
+    image_size : int
+        Side of the input image in px, 32 to 512. The bias maps have one value per unit, so they follow it.
+    dt : float
+        Euler step in ms, at most `tau`.
+    tau : float
+        Time constant in ms. The paper uses steps of 2 ms and a time constant of 10 ms.
+    activation : str or float
+        ``"relu"``, ``"linear"``, or the slope in [0, 1] of a PReLU below zero (the stages of training).
+    noise : float
+        Standard deviation of white noise, redrawn at each step, inside the activation of every unit.
+    preprocessing : Preprocessing, optional
+        How `preprocess` normalises images.
+
+    Attributes
+    ----------
+    dt, tau : float
+        As given, in ms.
+    depth, classes, in_channels, image_size : int
+        As given.
+    sides : tuple of int
+        Height (and width) in units of each area's map.
+    card : dict
+        What is known of the weights.
 
     Raises
     ------
-    InputError : an argument outside these ranges.
+    InputError
+        If an argument is outside these ranges.
+
+    References
+    ----------
+    Soo, Battista, Radmard & Wang 2024, "Recurrent neural network dynamical systems for biological vision", NeurIPS 37,
+    section 2.
     """
 
     def __init__(
@@ -72,7 +107,8 @@ class CordsNet(nn.Module):
         classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
-        alpha: float = 0.2,
+        dt: float = 2.0,
+        tau: float = 10.0,
         activation: str | float = "relu",
         noise: float = 0.0,
         preprocessing: Preprocessing | None = None,
@@ -82,7 +118,9 @@ class CordsNet(nn.Module):
         self.image_size = image_size = arch.check_image_size(image_size)
         self.classes = classes = whole("classes", classes, asked="must be at least 1, and whole")
         self.in_channels = in_channels = whole("in_channels", in_channels, asked="must be at least 1, and whole")
-        self.alpha = number("alpha", alpha, "an Euler step dt/T must lie in (0, 1]; the paper uses 0.2", above=0, most=1)
+        self.tau = number("tau", tau, "a time constant must be a finite number above 0 (ms); the paper uses 10", above=0)
+        asked = f"an Euler step must be above 0 and at most the time constant tau={self.tau!r} (ms); the paper uses 2"
+        self.dt = number("dt", dt, asked, above=0, most=self.tau)
         self.noise = number("noise", noise, "a standard deviation cannot be negative, and is finite", least=0)
         self.negative_slope = _slope(activation)
         self.preprocessing = preprocessing or _default_preprocessing(in_channels)
@@ -107,6 +145,11 @@ class CordsNet(nn.Module):
         self.out_fc = weight_norm(nn.Linear(arch.CHANNELS_OUT[depth - 1], classes, dtype=torch.float32))
 
     @property
+    def alpha(self) -> float:
+        """The Euler step as a fraction of the time constant, ``dt / tau``."""
+        return self.dt / self.tau
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.conv_bias[0].device
@@ -116,11 +159,18 @@ class CordsNet(nn.Module):
 
         Parameters
         ----------
-        images : uint8 (image, height, width, channel) of any size, channel 1 or 3.
+        images : array or Tensor (image, height, width, channel)
+            uint8, of any size, with 1 or 3 channels.
 
         Returns
         -------
-        float32 (image, in_channels, image_size, image_size), on the network's device.
+        Tensor (image, in_channels, image_size, image_size)
+            float32, on the network's device.
+
+        Raises
+        ------
+        InputError
+            If they are no such images.
         """
         pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # a copy: may be read-only
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
@@ -168,40 +218,78 @@ class CordsNet(nn.Module):
         """The stem's output (image, 64, H, W) for normalised images (image, in_channels, image_size, image_size)."""
         return F.avg_pool2d(self.inp_conv(x), 3, stride=2, padding=1)
 
-    def step(self, rates: Sequence[Tensor], inp: Tensor, *, generator: torch.Generator | None = None) -> list[Tensor]:
-        """One synchronous Euler step of all areas.
+    def drive(self, images: npt.ArrayLike | Tensor | None) -> Drive[Tensor]:
+        """What an image gives the areas at every step in which it is shown, for `step`.
 
         Parameters
         ----------
-        rates : activity (image, channel, height, width) of every area.
-        inp : the stem's output for the image shown, see `stem`.
-        generator : where the noise is drawn from, if the network has noise.
+        images : array or Tensor, or None
+            uint8 (image, height, width, channel), or float as `preprocess` returns them. None is the blank, a zero tensor:
+            one image, which does for any number of states.
 
         Returns
         -------
-        The activity of every area one step (alpha T) later; the argument is not modified.
+        Drive
         """
+        if images is None:
+            size = self.image_size
+            x = self.conv_bias[0].new_zeros((1, self.in_channels, size, size))
+        else:
+            x = self._input(images)
+        stem = self.stem(x)
+        return Drive(stem, self.inp_skip(stem))
+
+    def step(
+        self, rates: Sequence[Tensor], drive: Drive[Tensor], *, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """One synchronous Euler step of all areas: the network's equation.
+
+        ``r_l <- (1 - alpha) r_l + alpha f(Conv_rec(r_l) + b_l + Conv_inp(h_l) + noise)``, where h_l is what the areas below
+        and the image send to area l (`cordstasks.cordsnet.architecture.area_input`). Of rates that may be negative, which
+        those of a relu network are not, areas send each other the positive part.
+
+        Parameters
+        ----------
+        rates : sequence of Tensor (image, channel, height, width)
+            Activity of every area; not modified.
+        drive : Drive
+            Of the image shown; `drive(images)`, or `drive(None)` for none.
+        generator : torch.Generator, optional
+            Where the noise is drawn from, if the network has noise.
+
+        Returns
+        -------
+        list of Tensor (image, channel, height, width)
+            The activity of every area `dt` ms later.
+
+        Raises
+        ------
+        InputError
+            If there is not one tensor for each area.
+        """
+        if len(rates) != self.depth:
+            raise InputError(f"rates of {len(rates)} areas: this network has {self.depth}; give the activity of each")
         # relu dynamics keep every rate >= 0, so that only the other activations need rectified messages
         sent = [F.relu(r) for r in rates] if self.negative_slope else rates
+        skips = list(self.skip_area)
         new = []
         for area, r in enumerate(rates):
-            u = arch.area_input(area, inp, sent, self.inp_skip, list(self.skip_area))
-            drive = self.area_conv[area](r) + self.conv_bias[area] + self.area_area[area](u)
+            u = arch.area_input(area, drive, sent, skips)
+            total = self.area_conv[area](r) + self.conv_bias[area] + self.area_area[area](u)
             if self.noise:
-                white = torch.randn(drive.shape, generator=generator, device=drive.device, dtype=drive.dtype)
-                drive = drive + self.noise * white
-            new.append((1 - self.alpha) * r + self.alpha * F.leaky_relu(drive, self.negative_slope))
+                white = torch.randn(total.shape, generator=generator, device=total.device, dtype=total.dtype)
+                total = total + self.noise * white
+            new.append((1 - self.alpha) * r + self.alpha * F.leaky_relu(total, self.negative_slope))
         return new
 
     def run(
-        self, rates: Sequence[Tensor], x: Tensor, steps: int, *, generator: torch.Generator | None = None
+        self, rates: Sequence[Tensor], drive: Drive[Tensor], steps: int, *, generator: torch.Generator | None = None
     ) -> Iterable[list[Tensor]]:
-        """Yield the state after each of `steps` steps from `rates` with the normalised image `x` shown throughout."""
+        """Yield the state after each of so many steps with the same drive; see `step` for the parameters."""
         # the normalised weights are computed once for the whole run instead of at every use
         with parametrize.cached():
-            inp = self.stem(x)
             for _ in range(steps):
-                rates = self.step(rates, inp, generator=generator)
+                rates = self.step(rates, drive, generator=generator)
                 yield list(rates)
 
     @torch.no_grad()
@@ -219,14 +307,24 @@ class CordsNet(nn.Module):
 
         Parameters
         ----------
-        images : uint8 (image, height, width, channel), or float as `preprocess` returns them.
-        blank_steps, image_steps, after_steps : steps without an image (a zero tensor), with it, and without it again.
-        areas : which areas to return (default all).
-        generator : where the noise is drawn from, if the network has noise.
+        images : array or Tensor
+            uint8 (image, height, width, channel), or float as `preprocess` returns them.
+        blank_steps, image_steps, after_steps : int
+            Steps of `dt` ms without an image (a zero tensor), with it, and without it again.
+        areas : iterable of int, optional
+            Which areas to return (default all).
+        generator : torch.Generator, optional
+            Where the noise is drawn from, if the network has noise.
 
         Returns
         -------
-        {area: (step, image, channel, height, width)}, blank, image and after in order. No gradient is recorded.
+        dict of int to Tensor (step, image, channel, height, width)
+            By area, each with blank, image and after in order. No gradient is recorded.
+
+        Raises
+        ------
+        InputError
+            If the images or steps do not fit, or an area does not exist.
         """
         x = self._input(images)
         blank_steps, image_steps, after_steps = (
@@ -236,9 +334,9 @@ class CordsNet(nn.Module):
         wanted = range(self.depth) if areas is None else [self._area(area) for area in areas]
         kept: dict[int, list[Tensor]] = {area: [] for area in wanted}
         rates = self.zero_state(len(x))
-        blank = torch.zeros_like(x)
-        for shown, steps in ((blank, blank_steps), (x, image_steps), (blank, after_steps)):
-            for rates in self.run(rates, shown, steps, generator=generator):
+        blank, shown = self.drive(None), self.drive(x)
+        for drive, steps in ((blank, blank_steps), (shown, image_steps), (blank, after_steps)):
+            for rates in self.run(rates, drive, steps, generator=generator):
                 for area, states in kept.items():
                     states.append(rates[area])
         return {area: torch.stack(states) if states else x.new_empty(0) for area, states in kept.items()}
@@ -259,9 +357,9 @@ class CordsNet(nn.Module):
         x = self._input(images)
         rates = self.zero_state(len(x))
         with torch.no_grad():
-            for rates in self.run(rates, torch.zeros_like(x), BLANK_STEPS):
+            for rates in self.run(rates, self.drive(None), BLANK_STEPS):
                 pass
-        for rates in self.run(rates, x, IMAGE_STEPS):
+        for rates in self.run(rates, self.drive(x), IMAGE_STEPS):
             pass
         return self.readout(rates[-1], rates[-2])
 

@@ -102,6 +102,10 @@ class FrontEnd:
             batch = whole("batch", batch)
         self.device = resolve(device)
         network = copy.deepcopy(weights).float() if isinstance(weights, CordsNet) else load(weights)
+        if network.dt != STEP_MS:
+            raise InputError(
+                f"weights: a network of steps of {network.dt:g} ms; the front-end takes those of {STEP_MS:g} ms"
+            )
         self.network = network.to(self.device)
         self._sha256 = weights_digest(self.network)  # now, since the simulator computes with the weights of now
         self.simulator = Simulator(self.network, areas=areas, device=self.device, precision=precision)

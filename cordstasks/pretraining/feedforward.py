@@ -49,11 +49,12 @@ class FeedForward(nn.Module):
     def areas(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Inputs u_l to Conv_inp and activities x_l of every area, for images (image, channel, height, width)."""
         inp = F.avg_pool2d(self.stem_bn(self.stem(images)), 3, stride=2, padding=1)
+        drive = arch.Drive(inp, self.inp_skip(inp))
         skips = [nn.Sequential(conv, bn) for conv, bn in zip(self.skip, self.skip_bn, strict=True)]
         inputs: list[Tensor] = []
         rates: list[Tensor] = []
         for area in range(self.depth):
-            u = arch.area_input(area, inp, rates, self.inp_skip, skips)
+            u = arch.area_input(area, drive, rates, skips)
             x = F.relu(self.bn2[area](self.conv_rec[area](self.bn1[area](self.conv_inp[area](u)))))
             inputs.append(u)
             rates.append(x)
@@ -85,14 +86,15 @@ class Folded:
     areas: list[FoldedArea]
     sides: tuple[int, ...]
 
-    def stem_output(self, images: Tensor) -> Tensor:
-        """The stem's output for normalised images (image, channel, height, width)."""
-        return F.avg_pool2d(F.conv2d(images, self.stem, stride=2, padding=3), 3, stride=2, padding=1)
+    def drive(self, images: Tensor) -> arch.Drive[Tensor]:
+        """What normalised images (image, channel, height, width) give areas 0 and 1."""
+        stem = F.avg_pool2d(F.conv2d(images, self.stem, stride=2, padding=3), 3, stride=2, padding=1)
+        return arch.Drive(stem, F.conv2d(stem, self.inp_skip, padding=1))
 
-    def input(self, area: int, inp: Tensor, rates: list[Tensor]) -> Tensor:
-        """What area `area` is fed, from the stem's output and the activities of the areas below."""
+    def input(self, area: int, drive: arch.Drive[Tensor], rates: list[Tensor]) -> Tensor:
+        """What area `area` is fed, from the images' drive and the activities of the areas below."""
         skips = [partial(F.conv2d, weight=weight, stride=2) for weight in self.skips]
-        return arch.area_input(area, inp, rates, partial(F.conv2d, weight=self.inp_skip, padding=1), skips)
+        return arch.area_input(area, drive, rates, skips)
 
     def activity(self, area: int, u: Tensor) -> Tensor:
         """The CNN's activity of area `area` for its input `u`."""

@@ -15,8 +15,6 @@ from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.pretraining.data import ImageSet
 
-STEP_MS = 2
-
 
 @torch.no_grad()
 def check_images(
@@ -24,8 +22,8 @@ def check_images(
 ) -> dict[str, Any]:
     """Accuracy at times after image onset, and how far each area is from its way back after the image has left.
 
-    Every image is shown from the spontaneous state (100 blank steps) until the last of `image_ms`, at the network's own
-    alpha; then nothing is shown for `after_ms`.
+    Every image is shown from the spontaneous state (100 blank steps) until the last of `image_ms`, in the network's own
+    steps; then nothing is shown for `after_ms`.
 
     Returns
     -------
@@ -42,8 +40,9 @@ def check_images(
         rates = [r.clone() for r in spontaneous]
         drives, shown = simulator.drives(x), 0
         for ms in sorted(image_ms):
-            simulator.step(rates, drives, ms // STEP_MS - shown)
-            shown = ms // STEP_MS
+            steps = round(ms / network.dt)
+            simulator.step(rates, drives, steps - shown)
+            shown = steps
             right[ms] += int((network.readout(rates[-1], rates[-2]).argmax(1) == labels).sum())
         left.append(_returned(simulator, rates, spontaneous, torch.zeros_like(x), after_ms))
     return {
@@ -61,7 +60,7 @@ def check_frames(
     simulator = Simulator(network)
     x = network.preprocess(np.stack([np.broadcast_to(f, (*f.shape[:2], 3)) for f in frames.values()]))
     spontaneous = simulator.spontaneous(len(x))
-    rates = simulator.settle(x, steps=frame_ms // STEP_MS)
+    rates = simulator.settle(x, steps=round(frame_ms / network.dt))
     left = _returned(simulator, rates, spontaneous, torch.zeros_like(x), after_ms)
     return {name: left[:, column].tolist() for column, name in enumerate(frames)}
 
@@ -69,7 +68,7 @@ def check_frames(
 def _returned(simulator: Simulator, rates: list[Tensor], spontaneous: list[Tensor], blank: Tensor, ms: int) -> Tensor:
     """Distance to the spontaneous state `ms` after now over the distance now (area, image); `rates` are advanced."""
     now = _distances(rates, spontaneous)
-    simulator.step(rates, simulator.drives(blank), ms // STEP_MS)
+    simulator.step(rates, simulator.drives(blank), round(ms / simulator.network.dt))
     return _distances(rates, spontaneous) / now
 
 

@@ -25,35 +25,69 @@ FORMS = ("rate", "current")
 class RNN(nn.Module):
     """A leaky recurrent network, read out linearly.
 
-    In rate form ``T dx/dt = -x + f(W x + b + W_in u + noise)`` with rates x; in current form, that of Dubreuil et al. 2022,
-    ``T dh/dt = -h + W f(h) + b + W_in u + noise`` with rates f(h).
+    In rate form ``tau dx/dt = -x + f(W x + b + W_in u + noise)`` with rates x; in current form
+    ``tau dh/dt = -h + W f(h) + b + W_in u + noise`` with rates f(h). `step` is this equation in Euler steps of
+    ``alpha = dt / tau``; `forward` takes it for every time step of the inputs.
 
     Parameters
     ----------
-    inputs : number of input channels.
-    units : number of recurrent units.
-    outputs : number of output channels.
-    dt : Euler step in ms.
-    tau : time constant T in ms, one for all units or (unit,); alpha = dt / tau.
-    noise : standard deviation of the private noise of each unit, white in time: beside the inputs, drawn at each
+    inputs : int
+        Number of input channels.
+    units : int
+        Number of recurrent units.
+    outputs : int
+        Number of output channels.
+    dt : float
+        Euler step in ms, at most `tau`.
+    tau : float or sequence of float (unit,)
+        Time constant in ms, one for all units or one for each.
+    noise : float
+        Standard deviation of the private noise of each unit, white in time: beside the inputs, drawn at each
         step with standard deviation ``noise * sqrt(2 / alpha)``, so that rates vary alike at every step size
         (Yang et al. 2019).
-    activation : ``"relu"``, ``"tanh"`` or ``"softplus"``.
-    gain : spectral radius of the initial recurrent weights.
-    generator : where the initial weights are drawn from.
-    connectivity : `cordstasks.rnn.connectivity.Full` (default), `LowRank`, `Sparse` or `Convolutional`.
-    form : ``"rate"`` or ``"current"``.
-    excitatory : share of the units that excite, the others inhibiting (Dale's law); None for no such law. The sign belongs
+    activation : str
+        ``"relu"``, ``"tanh"`` or ``"softplus"``.
+    gain : float
+        Spectral radius of the initial recurrent weights.
+    generator : torch.Generator, optional
+        Where the initial weights are drawn from.
+    connectivity : Connectivity, optional
+        `cordstasks.rnn.connectivity.Full` (default), `LowRank`, `Sparse` or `Convolutional`.
+    form : str
+        ``"rate"`` or ``"current"``.
+    excitatory : float, optional
+        Fraction of the units that excite, the others inhibiting (Dale's law); None for no such law. The sign belongs
         to the unit and the parameters are taken by their absolute values, so that training cannot break it.
-    train_inputs, train_outputs : whether the input weights, and the read-out with its bias, are trained.
-    initial : state (unit,) before the first step (default zero).
-    train_initial : whether that state is trained.
+    train_inputs, train_outputs : bool
+        Whether the input weights, and the read-out with its bias, are trained.
+    initial : sequence of float (unit,), optional
+        State before the first step (default zero).
+    train_initial : bool
+        Whether that state is trained.
+
+    Attributes
+    ----------
+    dt : float
+        Euler step in ms.
+    tau : float or Tensor (unit,)
+        Time constant in ms.
 
     Raises
     ------
-    InputError : sizes below one, a step longer than a time constant, negative noise, an unknown activation or form, units
+    InputError
+        For sizes below one, a step longer than a time constant, negative noise, an unknown activation or form, units
         that the connectivity does not fit, or Dale's law with rates that may be negative.
+
+    References
+    ----------
+    Dubreuil, Valente, Beiran, Mastrogiuseppe & Ostojic 2022, "The role of population structure in computations through
+    neural dynamics", Nature Neuroscience 25: 783-794, for the current form.
+
+    Yang, Joglekar, Song, Newsome & Wang 2019, "Task representations in neural networks trained to perform many cognitive
+    tasks", Nature Neuroscience 22: 297-306, for the noise.
     """
+
+    tau: float | Tensor
 
     def __init__(
         self,
@@ -83,7 +117,7 @@ class RNN(nn.Module):
         noise = number("noise", noise, "a standard deviation must be a finite number of at least 0", least=0)
         gain = number("gain", gain, "a spectral radius must be a finite number of at least 0", least=0)
         if excitatory is not None:
-            excitatory = number("excitatory", excitatory, "give a share of the units above 0 and below 1")
+            excitatory = number("excitatory", excitatory, "give a fraction of the units above 0 and below 1")
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         if form not in FORMS:
@@ -94,17 +128,16 @@ class RNN(nn.Module):
             raise InputError(f"connectivity={connectivity!r}: give one of {', '.join(KINDS)}, such as LowRank(2)")
         self.kind = connectivity or Full()
         self.kind.check(units)
-        self.alpha: float | Tensor
         if not isinstance(plain(tau), tuple):
-            tau = number("tau", tau, "a time constant must be a finite number above 0 (ms)")
-            asked = f"an Euler step must be above 0 and at most the time constant tau={tau!r} (ms)"
-            dt = number("dt", dt, asked, above=0, most=tau)
-            self.alpha = dt / tau
+            self.tau = number("tau", tau, "a time constant must be a finite number above 0 (ms)")
+            asked = f"an Euler step must be above 0 and at most the time constant tau={self.tau!r} (ms)"
+            self.dt = number("dt", dt, asked, above=0, most=self.tau)
         else:
-            dt = number("dt", dt, "an Euler step must be above 0 and at most every time constant tau (ms)", above=0)
-            self.register_buffer("alpha", dt / _vector("tau", plain(tau), units))
+            asked = "an Euler step must be above 0 and at most every time constant tau (ms)"
+            self.dt = number("dt", dt, asked, above=0)
+            self.register_buffer("tau", _vector("tau", plain(tau), units))
             if not ((self.alpha > 0) & (self.alpha <= 1)).all():
-                raise InputError(f"dt={dt!r}: an Euler step must be above 0 and at most every time constant tau (ms)")
+                raise InputError(f"dt={self.dt!r}: {asked}")
         self.noise = noise
         self.activation = activation
         self.form = form
@@ -154,6 +187,16 @@ class RNN(nn.Module):
                 n.copy_(balanced(n.mT, signs).mT)
 
     @property
+    def alpha(self) -> float | Tensor:
+        """The Euler step as a fraction of the time constant, ``dt / tau``: a number, or (unit,)."""
+        return self.dt / self.tau
+
+    @property
+    def noise_per_step(self) -> float | Tensor:
+        """Standard deviation of what is drawn at each step, ``noise * sqrt(2 / alpha)``: a number, or (unit,)."""
+        return self.noise * (2 / self.alpha) ** 0.5
+
+    @property
     def units(self) -> int:
         """Number of recurrent units."""
         return len(self.bias)
@@ -169,7 +212,53 @@ class RNN(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """What two networks must share to be run side by side."""
-        return {"form": self.form, "activation": self.activation, "noise": self.noise, "connectivity": self.kind}
+        shared = {"form": self.form, "activation": self.activation, "noise": self.noise, "connectivity": self.kind}
+        return shared | {"dt": self.dt}
+
+    def rates(self, state: Tensor) -> Tensor:
+        """The rates that go with a state (trial, unit): x itself in rate form, f(h) in current form."""
+        return state if self.form == "rate" else ACTIVATIONS[self.activation](state)
+
+    def step(self, state: Tensor, input: Tensor, noise: Tensor | None = None) -> Tensor:
+        """One Euler step: the network's equation.
+
+        In rate form ``x <- x + alpha (-x + f(W x + b + W_in u + noise))``, in current form
+        ``h <- h + alpha (-h + W f(h) + b + W_in u + noise)``.
+
+        Parameters
+        ----------
+        state : Tensor (trial, unit)
+            Rates x in rate form, currents h in current form; not modified.
+        input : Tensor (trial, channel) or (channel,)
+            The inputs u, for each trial or the same for all.
+        noise : Tensor (trial, unit), optional
+            What is added beside the inputs; `forward` draws it with a standard deviation of `noise_per_step`.
+
+        Returns
+        -------
+        Tensor (trial, unit)
+            The state `dt` ms later.
+
+        Raises
+        ------
+        InputError
+            If state or input have other numbers of units or channels than the network.
+        """
+        for name, given, size in (("state", state, self.units), ("input", input, self.input_weights.shape[1])):
+            if not given.ndim or given.shape[-1] != size:
+                raise InputError(f"{name} of shape {tuple(given.shape)}: the last axis must have {size} entries")
+        drive = F.linear(input, self.input_weights, self.bias)
+        if noise is not None:
+            drive = drive + noise
+        drive = drive.expand(torch.broadcast_shapes(drive.shape, state.shape))
+        return self._advanced(state, self.rates(state), drive, self.kind.operator(self.recurrent()), self.alpha)
+
+    def _advanced(
+        self, state: Tensor, rates: Tensor, drive: Tensor, recur: Callable[[Tensor, Tensor], Tensor], alpha: float | Tensor
+    ) -> Tensor:
+        """The state after a step in which inputs, bias and noise add up to `drive`; `recur` adds ``W rates`` to it."""
+        total = recur(drive, rates)
+        return torch.lerp(state, ACTIVATIONS[self.activation](total) if self.form == "rate" else total, alpha)
 
     def forward(
         self,
@@ -183,38 +272,41 @@ class RNN(nn.Module):
 
         Parameters
         ----------
-        inputs : (trial, time, channel), a tensor or an array of any type of number.
-        return_states : also return the rates.
-        initial : state (trial, unit) before the first step, rates x or currents h (default: that of the network, zero).
-        generator : where the noise is drawn from; without one, no noise is added.
+        inputs : Tensor or array (trial, time, channel)
+            Of any type of number.
+        return_states : bool
+            Also return the rates.
+        initial : Tensor or array (trial, unit), optional
+            State before the first step, rates x or currents h (default: that of the network, zero).
+        generator : torch.Generator, optional
+            Where the noise is drawn from; without one, no noise is added.
 
         Returns
         -------
-        outputs (trial, time, channel), and with `return_states` also rates (trial, time, unit), after each step.
+        outputs : Tensor (trial, time, channel)
+        rates : Tensor (trial, time, unit)
+            After each step; only with `return_states`.
+
+        Raises
+        ------
+        InputError
+            If the inputs have another shape.
         """
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})")
-        activate, alpha = ACTIVATIONS[self.activation], self.alpha
-        drive = F.linear(inputs, self.input_weights, self.bias).transpose(0, 1)
+        drives = F.linear(inputs, self.input_weights, self.bias).transpose(0, 1)
         if generator is not None and self.noise:
-            scale = self.noise * (2 / alpha) ** 0.5
-            drive = drive + scale * torch.randn(drive.shape, generator=generator, device=drive.device, dtype=drive.dtype)
-        recur = self.kind.operator(self.recurrent())
+            drawn = torch.randn(drives.shape, generator=generator, device=drives.device, dtype=drives.dtype)
+            drives = drives + self.noise_per_step * drawn
+        recur, alpha = self.kind.operator(self.recurrent()), self.alpha
         state = self._start(inputs) if initial is None else torch.as_tensor(initial).to(inputs)
-        states = []
-        if self.form == "rate":
-            for step in drive:
-                state = torch.lerp(state, activate(recur(step, state)), alpha)
-                states.append(state)
-            rates = torch.stack(states, 1)
-        else:
-            rate = activate(state)
-            for step in drive:
-                state = torch.lerp(state, recur(step, rate), alpha)
-                rate = activate(state)
-                states.append(rate)
-            rates = torch.stack(states, 1)
+        rate, kept = self.rates(state), []
+        for drive in drives:
+            state = self._advanced(state, rate, drive, recur, alpha)
+            rate = self.rates(state)
+            kept.append(rate)
+        rates = torch.stack(kept, 1)
         outputs = F.linear(rates, self.output_weights, self.output_bias)
         return (outputs, rates) if return_states else outputs
 

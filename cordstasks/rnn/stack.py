@@ -41,7 +41,7 @@ class RNNStack(nn.Module):
     output_weights: Tensor
     output_bias: Tensor
     initial_state: Tensor
-    alpha: Tensor
+    tau: Tensor
 
     def __init__(self, networks: Sequence[RNN]) -> None:
         super().__init__()
@@ -70,6 +70,12 @@ class RNNStack(nn.Module):
     def pattern(self) -> RNN:
         """A network with the settings that all share; its weights have no meaning."""
         return self._pattern[0]
+
+    @property
+    def alpha(self) -> float | Tensor:
+        """The Euler step as a fraction of the time constant, which all networks share: a number, or (unit,)."""
+        tau = self.pattern.tau
+        return self.pattern.dt / (tau if isinstance(tau, float) else self.tau[0])
 
     def __len__(self) -> int:
         return len(self.bias)
@@ -118,8 +124,7 @@ class RNNStack(nn.Module):
         if inputs.ndim != 4 or inputs.shape[0] != len(self) or inputs.shape[3] != channels:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected ({len(self)}, trial, time, {channels})")
         pattern = self.pattern
-        alpha = pattern.alpha if isinstance(pattern.alpha, float) else self.alpha[0]
-        dynamics = Dynamics(pattern.form, pattern.activation, alpha)
+        dynamics = Dynamics(pattern.form, pattern.activation, self.alpha)
         ones = inputs.new_ones(*inputs.shape[:3], 1)  # the bias is the weight of an input that is always one
         by_time = torch.cat([inputs, ones], 3).permute(2, 0, 1, 3)
         weights = torch.cat([self.recurrent(), self.input_weights, self.bias[..., None]], 2)
@@ -159,11 +164,10 @@ class RNNStack(nn.Module):
         # NumPy draws without holding Python's lock, so that threads share the work
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             list(pool.map(draw, range(shape[1])))
-        scale = pattern.noise * (2 / pattern.alpha) ** 0.5
-        return torch.from_numpy(noise).to(inputs.device).mul_(scale)
+        return torch.from_numpy(noise).to(inputs.device).mul_(pattern.noise * (2 / self.alpha) ** 0.5)
 
 
 def _same(one: RNN, other: RNN) -> bool:
-    if isinstance(one.alpha, float) or isinstance(other.alpha, float):
-        return bool(one.alpha == other.alpha)
-    return torch.equal(one.alpha, other.alpha)
+    if isinstance(one.tau, float) or isinstance(other.tau, float):
+        return isinstance(one.tau, float) and isinstance(other.tau, float) and one.tau == other.tau
+    return torch.equal(one.tau, other.tau)

@@ -44,14 +44,25 @@ class TestRoundTrip:
         assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
 
     def test_safetensors_keep_the_card(self, random_network: Maker, tmp_path: Path) -> None:
-        network = random_network(2, image_size=33, alpha=0.35, preprocessing=OTHER)
+        network = random_network(2, image_size=33, dt=3.5, preprocessing=OTHER)
         network.card = {"data": "two pictures", "accuracy": {"200": 0.5}}
         save(network, tmp_path / "network.safetensors")
         loaded = load(tmp_path / "network.safetensors")
-        assert (loaded.image_size, loaded.alpha, loaded.preprocessing) == (33, 0.35, OTHER)
+        assert (loaded.image_size, loaded.dt, loaded.tau, loaded.preprocessing) == (33, 3.5, 10.0, OTHER)
         assert loaded.card["data"] == "two pictures"
         assert loaded.card["accuracy"] == {"200": 0.5}
         assert loaded.card["weights"] == str(tmp_path / "network.safetensors")
+
+    @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.3, 0.35, 0.5, 1.0])
+    def test_cards_that_hold_alpha_alone_are_of_steps_of_2_ms(
+        self, random_network: Maker, tmp_path: Path, alpha: float
+    ) -> None:
+        path = tmp_path / "network.safetensors"
+        save(random_network(2), path)
+        save_file(load_file(path), path, metadata={checkpoints.CARD: json.dumps({"alpha": alpha, "image_size": 32})})
+        loaded = load(path)
+        assert (loaded.dt, loaded.alpha) == (2.0, alpha)
+        assert loaded.tau == pytest.approx(2 / alpha)
 
     @pytest.mark.parametrize(("image_size", "inferred", "resize"), [(33, 36, 41), (224, 224, 256), (508, 508, 581)])
     def test_the_published_format_is_read_as_imagenet_s(
@@ -204,7 +215,11 @@ class TestRefusals:
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
-        "card", ["{", "[1, 2]", '{"alpha": 7}', '{"alpha": "fast"}', '{"image_size": 64}', '{"mean": [1, 2, 3]}']
+        "card",
+        [
+            *("{", "[1, 2]", '{"alpha": 7}', '{"alpha": 0}', '{"alpha": "fast"}', '{"dt": 20}', '{"dt": 2, "tau": "long"}'),
+            *('{"image_size": 64}', '{"mean": [1, 2, 3]}'),
+        ],
     )
     def test_a_damaged_card(self, random_network: Maker, tmp_path: Path, card: str) -> None:
         path = tmp_path / "network.safetensors"

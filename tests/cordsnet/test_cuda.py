@@ -233,7 +233,7 @@ class TestWholeStepsWithoutADevice:
             rates = [r.clone().contiguous(memory_format=torch.channels_last) for r in start[:depth]]
             totals = [torch.full_like(rates[area], 0.5) for area in read]
             with torch.no_grad():
-                states = [start, *network.run(start, x, steps + 1)]
+                states = [start, *network.run(start, network.drive(x), steps + 1)]
             simulator.step_summed(rates, drives, totals, steps)
             for total, area in zip(totals, read, strict=True):
                 shown = [torch.full_like(total, 0.5), *(state[area] for state in states[1 : steps + 1])]
@@ -362,15 +362,14 @@ def test_features_are_the_definition_s_on_the_cpu(random_network: Maker, tmp_pat
         Movie(frames, [0.0, 12.0, 22.0], duration_ms=40.0),
         Movie(frames[::-1], [0.0, 8.0, 20.0], duration_ms=24.0),
     ]
-    blank = torch.zeros(1, 3, 32, 32)
     expected = torch.zeros(2, 5, 128 * 4 * 4)
     with torch.no_grad():
         for trial, movie in enumerate(movies):
-            *_, rates = network.run(network.zero_state(1), blank, 100)
+            *_, rates = network.run(network.zero_state(1), network.drive(None), 100)
             shown = network.preprocess(movie.frames)
-            *_, rates = network.run(rates, shown[movie.at([0.0])], round(WARMUP_MS / STEP_MS))
+            *_, rates = network.run(rates, network.drive(shown[movie.at([0.0])]), round(WARMUP_MS / STEP_MS))
             for step in range(int(movie.duration_ms / STEP_MS)):
-                rates = network.step(rates, network.stem(shown[movie.at([step * STEP_MS])]))
+                rates = network.step(rates, network.drive(shown[movie.at([step * STEP_MS])]))
                 expected[trial, step // 4] += rates[-1][0].flatten() / 4
     # a network of its own, since the front-end moves the one that it is given
     front_end = FrontEnd(random_network(4), device=device, bank=tmp_path, precision="float32", tolerance=0)

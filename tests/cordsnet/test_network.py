@@ -142,7 +142,7 @@ def flat(maps: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_steps_equal_those_of_explicit_matrices(
     random_network: Maker, depth: int, image_size: int, activation: str | float
 ) -> None:
-    network = random_network(depth, image_size=image_size, activation=activation, alpha=0.3, in_channels=2).double()
+    network = random_network(depth, image_size=image_size, activation=activation, dt=3.0, in_channels=2).double()
     images = torch.randn(3, 2, image_size, image_size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     matrices = MatrixNetwork(network)
     blank_steps, image_steps, after_steps = 2, 5, 1
@@ -175,16 +175,69 @@ def test_an_image_reaches_two_more_areas_at_each_step(random_network: Maker, run
         assert reached == [area < 2 * (step + 1) for area in range(8)]
 
 
+class TestStep:
+    @pytest.mark.parametrize(("dt", "tau", "alpha"), [(2.0, 10.0, 0.2), (3.0, 10.0, 0.3), (5.0, 5.0, 1.0)])
+    def test_alpha_is_the_step_over_the_time_constant(self, dt: float, tau: float, alpha: float) -> None:
+        network = CordsNet(2, classes=2, image_size=32, dt=dt, tau=tau)
+        assert (network.dt, network.tau, network.alpha) == (dt, tau, alpha)
+        with pytest.raises(AttributeError):
+            network.alpha = 0.5  # type: ignore[misc]
+
+    def test_the_paper_s_step_is_the_default(self) -> None:
+        network = CordsNet(2, classes=2, image_size=32)
+        assert (network.dt, network.tau, network.alpha) == (2.0, 10.0, 0.2)
+
+    def test_takes_lists_and_tuples_and_changes_neither_state_nor_drive(self, random_network: Maker) -> None:
+        network = random_network(4)
+        rates, drive = [torch.rand(r.shape) for r in network.zero_state(3)], network.drive(torch.randn(3, 3, 32, 32))
+        before = [r.clone() for r in (*rates, drive.stem, drive.skip)]
+        after = network.step(rates, drive)
+        assert all(torch.equal(one, other) for one, other in zip(after, network.step(tuple(rates), drive), strict=True))
+        assert all(torch.equal(one, other) for one, other in zip(before, (*rates, drive.stem, drive.skip), strict=True))
+        assert not any(torch.equal(one, other) for one, other in zip(after, rates, strict=True))
+
+    def test_the_blank_s_drive_is_that_of_a_zero_tensor_for_any_number_of_states(self, random_network: Maker) -> None:
+        network = random_network(6)
+        rates = [torch.rand(r.shape) for r in network.zero_state(3)]
+        ours = network.step(rates, network.drive(None))
+        expected = network.step(rates, network.drive(torch.zeros(3, 3, 32, 32)))
+        assert all(torch.equal(one, other) for one, other in zip(ours, expected, strict=True))
+
+    def test_drives_are_made_of_pixels_too(self, random_network: Maker) -> None:
+        network = random_network(2)
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 3), dtype=np.uint8)
+        ours, expected = network.drive(pixels), network.drive(network.preprocess(pixels))
+        assert torch.equal(ours.stem, expected.stem)
+        assert torch.equal(ours.skip, expected.skip)
+
+    def test_rates_of_another_number_of_areas_are_refused(self, random_network: Maker) -> None:
+        network = random_network(4)
+        with pytest.raises(InputError, match="rates of 3 areas: this network has 4; give the activity of each"):
+            network.step(network.zero_state(1)[:3], network.drive(None))
+
+    def test_record_and_forward_are_its_steps(self, random_network: Maker) -> None:
+        network = random_network(4, activation=0.3)
+        x = torch.randn(2, 3, 32, 32)
+        recorded = network.record(x, blank_steps=100, image_steps=100, after_steps=2)
+        rates = network.zero_state(2)
+        with torch.no_grad():
+            for step in range(202):
+                rates = network.step(rates, network.drive(x if 100 <= step < 200 else None))
+                assert all(torch.equal(recorded[area][step], rates[area]) for area in range(4)), step
+                if step == 199:
+                    assert torch.equal(network(x), network.readout(rates[-1], rates[-2]))
+
+
 class TestNoise:
     def test_is_white_and_of_the_given_size_inside_the_activation(self, random_network: Maker) -> None:
         quiet = random_network(2, activation="linear")
         noisy = random_network(2, activation="linear", noise=0.7)
-        inp = quiet.stem(torch.randn(2, 3, 32, 32))
+        drive = quiet.drive(torch.randn(2, 3, 32, 32))
         rates = [torch.randn_like(r) for r in quiet.zero_state(2)]
         generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
-            expected = quiet.step(rates, inp)
-            draws = [noisy.step(rates, inp, generator=generator) for _ in range(20)]
+            expected = quiet.step(rates, drive)
+            draws = [noisy.step(rates, drive, generator=generator) for _ in range(20)]
         for area in range(2):
             deviations = torch.stack([draw[area] - expected[area] for draw in draws]) / 0.2
             count = deviations.numel()
@@ -226,7 +279,7 @@ class TestGradient:
         x = torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
         def loss() -> Tensor:
-            *_, rates = network.run(network.zero_state(2), x, 4)
+            *_, rates = network.run(network.zero_state(2), network.drive(x), 4)
             return torch.nn.functional.cross_entropy(network.readout(rates[-1], rates[-2]), torch.tensor([1, 5]))
 
         loss().backward()
@@ -249,7 +302,7 @@ class TestGradient:
         torch.testing.assert_close(logits, network.readout(recorded[1][-1], recorded[0][-1]), rtol=1e-12, atol=1e-12)
         (gradient,) = torch.autograd.grad(logits.square().sum(), network.conv_bias[0])
         rates = [recorded[area][99] for area in range(2)]
-        *_, rates = network.run(rates, x, 100)
+        *_, rates = network.run(rates, network.drive(x), 100)
         expected = torch.autograd.grad(network.readout(rates[1], rates[0]).square().sum(), network.conv_bias[0])[0]
         assert float(expected.norm()) > 0
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
@@ -263,8 +316,8 @@ class TestRecord:
         assert list(recorded) == [3, 1]
         rates, expected = network.zero_state(3), []
         with torch.no_grad():
-            for shown in (torch.zeros_like(x),) * 2 + (x,) * 3 + (torch.zeros_like(x),) * 4:
-                rates = network.step(rates, network.stem(shown))
+            for shown in (None,) * 2 + (x,) * 3 + (None,) * 4:
+                rates = network.step(rates, network.drive(shown))
                 expected.append(rates)
         for area in (1, 3):
             torch.testing.assert_close(recorded[area], torch.stack([r[area] for r in expected]), rtol=1e-6, atol=1e-6)
@@ -376,8 +429,9 @@ def test_sides_halve_with_every_second_area() -> None:
         ({"image_size": 31}, "image_size=31: choose a whole number of pixels from 32 to 512"),
         ({"image_size": 513}, "image_size=513"),
         ({"image_size": 64.0}, "image_size=64.0"),
-        ({"alpha": 0.0}, r"alpha=0.0: .* must lie in \(0, 1\]"),
-        ({"alpha": 1.1}, "alpha=1.1"),
+        ({"dt": 0.0}, r"dt=0\.0: an Euler step must be above 0 and at most the time constant tau=10\.0 \(ms\)"),
+        ({"dt": 10.1}, r"dt=10\.1: .* tau=10\.0"),
+        ({"tau": 0.0}, r"tau=0\.0: a time constant must be a finite number above 0"),
         ({"classes": 0}, "classes=0: must be at least 1"),
         ({"in_channels": 0}, "in_channels=0: must be at least 1"),
         ({"noise": -0.1}, "noise=-0.1: .* cannot be negative"),

@@ -41,7 +41,7 @@ class TestAgreement:
     @pytest.mark.parametrize("size", [33, 48, 75])
     @pytest.mark.parametrize("depth", [2, 4, 6, 8])
     def test_activity_is_the_definition_s(self, random_network: Maker, engine: Portable, depth: int, size: int) -> None:
-        network = random_network(depth, image_size=size, in_channels=2, alpha=0.3, seed=depth)
+        network = random_network(depth, image_size=size, in_channels=2, dt=3.0, seed=depth)
         simulator = Simulator(network, engine=engine)
         for count in (1, 3):
             x = images(count, size, channels=2, seed=size)
@@ -109,7 +109,8 @@ class TestState:
         simulator.step(start, drives, 3)
         assert [id(r) for r in start] == kept
         with torch.no_grad():
-            *_, expected = network.run(expected, x, 3)
+            for _ in range(3):
+                expected = network.step(expected, network.drive(x))
         for area in range(8):
             assert error(start[area], expected[area]) < 1e-5
         assert all(torch.equal(drive, copy) for drive, copy in zip(drives, copies, strict=True))
@@ -187,9 +188,9 @@ class TestMultiplyAccumulates:
             simulator.step(rates, drives, 3)
         assert counter.get_total_flops() == 3 * 2 * costs["step"]
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            for _ in range(depth):
-                inp = network.stem(x)
-            network.step(rates, inp)
+            for _ in range(depth - 1):
+                network.stem(x)
+            network.step(rates, network.drive(x))
         assert counter.get_total_flops() == 2 * costs["published"]
 
 

@@ -160,7 +160,7 @@ CHANGES: dict[str, Callable[[CordsNet], Any]] = {
     "other weights": lambda network: network.load_state_dict(CordsNet(2, classes=3, image_size=32).state_dict()),
     "half": lambda network: network.half(),
     "double": lambda network: network.double(),
-    "alpha": lambda network: setattr(network, "alpha", 0.9),
+    "tau": lambda network: setattr(network, "tau", 4.0),
 }
 CALLERS_CHANGES = {
     **CHANGES,
@@ -267,8 +267,8 @@ class TestTheKey:
 
     def test_it_follows_the_weights(self, make: Callable[..., FrontEnd]):
         plain = self.key(make())
-        for changed in ("alpha", "preprocessing", "bias", "direction", "norm"):
-            options = {"alpha": {"alpha": 0.25}, "preprocessing": {"preprocessing": Preprocessing(std=(0.2, 0.2, 0.3))}}
+        for changed in ("tau", "preprocessing", "bias", "direction", "norm"):
+            options = {"tau": {"tau": 8.0}, "preprocessing": {"preprocessing": Preprocessing(std=(0.2, 0.2, 0.3))}}
             other = small_network(**options.get(changed, {}))
             with torch.no_grad():
                 if changed == "bias":
@@ -326,7 +326,7 @@ class TestTwoProcesses:
         program = """
 import hashlib, sys
 import numpy as np
-from cordstasks import frontend
+from cordstasks.frontend import frontend
 from cordstasks.stimuli import Movie
 frontend.SHARD_MOVIES, frontend.WARMUP_MS = 2, 20.0
 rng = np.random.default_rng(0)
@@ -387,3 +387,5 @@ class TestBadInput:
     def test_a_network_that_is_not_frozen_alike(self, make: Callable[..., FrontEnd]):
         with pytest.raises(InputError, match="the frozen simulator is for relu networks without noise"):
             make(CordsNet(2, classes=3, image_size=32, noise=0.1))
+        with pytest.raises(InputError, match=r"weights: a network of steps of 4 ms; the front-end takes those of 2 ms"):
+            make(CordsNet(2, classes=3, image_size=32, dt=4.0))

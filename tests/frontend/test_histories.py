@@ -335,17 +335,16 @@ def step_by_step(network: CordsNet, movies: list[Movie]) -> list[NDArray[np.floa
     """The last area's activity (bin, unit) of each movie, by `CordsNet.step` alone."""
     features = []
     with torch.no_grad(), torch.nn.utils.parametrize.cached():
-        size = network.image_size
         rest = network.zero_state(1)
-        blank = network.stem(torch.zeros(1, 3, size, size))
+        blank = network.drive(None)
         for _ in range(100):
             rest = network.step(rest, blank)
         for movie in movies:
-            inp = [network.stem(network.preprocess(frame[None])) for frame in movie.frames]
+            drives = [network.drive(frame[None]) for frame in movie.frames]
             shown = movie.at(np.arange(int(movie.duration_ms // 20) * 10) * STEP_MS)
             rates, kept = rest, []
             for frame in [shown[0]] * 100 + list(shown):
-                rates = network.step(rates, inp[frame])
+                rates = network.step(rates, drives[frame])
                 kept.append(rates[-1].flatten())
             features.append(torch.stack(kept[100:]).view(-1, 10, UNITS).mean(1).numpy())
     return features

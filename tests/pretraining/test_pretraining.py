@@ -240,11 +240,11 @@ class TestFold:
         cnn = random_cnn(depth, in_channels=2).double()
         images = torch.randn(3, 2, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
         folded = fold(cnn, size)
-        inp, rates = folded.stem_output(images), []
+        drive, rates = folded.drive(images), []
         with torch.no_grad():
             expected = cnn.areas(images)[1]
         for area in range(depth):
-            rates.append(folded.activity(area, folded.input(area, inp, rates)))
+            rates.append(folded.activity(area, folded.input(area, drive, rates)))
             largest = float(expected[area].max())
             assert largest > 0
             torch.testing.assert_close(rates[area], expected[area], rtol=0, atol=1e-12 * largest)
@@ -393,8 +393,8 @@ class TestMatching:
         x = prepare(32)(image_set(3, 32, seed=8).images)
         steady = steady_rates(matched.folded, matched.areas, x, iterates=60)
         with torch.no_grad():
-            stepped = network.step(steady, network.stem(x))
-            *_, rates = network.run(network.zero_state(3), x, 150)
+            stepped = network.step(steady, network.drive(x))
+            *_, rates = network.run(network.zero_state(3), network.drive(x), 150)
         for area in range(2):
             assert float(matched.areas[area].rec.abs().max()) > 0
             largest = float(steady[area].max())

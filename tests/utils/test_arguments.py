@@ -293,15 +293,15 @@ class TestNetworks:
 
     def test_cordsnets(self) -> None:
         network = CordsNet(
-            np.int64(2), classes=np.int8(4), in_channels=np.int64(1), image_size=np.int64(32), alpha=np.float32(0.5)
+            np.int64(2), classes=np.int8(4), in_channels=np.int64(1), image_size=np.int64(32), dt=np.float32(5)
         )
-        assert (type(network.depth), type(network.image_size), type(network.alpha)) == (int, int, float)
+        assert (type(network.depth), type(network.image_size), type(network.dt)) == (int, int, float)
         activity = network.record(
             np.zeros((1, 32, 32, 1), np.uint8), blank_steps=np.int64(1), image_steps=2, areas=np.array([1])
         )
         assert list(activity) == [1]
         assert activity[1].shape[0] == 3
-        for bad in ({"depth": 2.5}, {"depth": None}, {"alpha": float("nan")}, {"noise": float("nan")}, {"noise": "x"}):
+        for bad in ({"depth": 2.5}, {"depth": None}, {"dt": float("nan")}, {"noise": float("nan")}, {"noise": "x"}):
             with pytest.raises(InputError, match=next(iter(bad))):
                 CordsNet(**{"depth": 2, "image_size": 32, **bad})
         for bad in ({"classes": 2.5}, {"in_channels": float("nan")}, {"image_size": None}, {"activation": float("nan")}):

@@ -107,11 +107,11 @@ class SteadyNetwork:
 
         `x` are normalised images (image, channel, S, S).
         """
-        inp = self.folded.stem_output(x)
+        drive = self.folded.drive(x)
         rates: list[Tensor] = []
         before: list[Tensor] = []
         for index, area in enumerate(self.areas):
-            r, earlier = area.settle(self.folded.input(index, inp, rates), settings.iterates, step=settings.step)
+            r, earlier = area.settle(self.folded.input(index, drive, rates), settings.iterates, step=settings.step)
             rates.append(r)
             before.append(earlier)
         return rates, before

@@ -96,10 +96,10 @@ def initial_area(folded: Folded, area: int) -> Area:
 
 def steady_rates(folded: Folded, areas: list[Area], x: Tensor, *, iterates: int = SETTLED_ITERATES) -> list[Tensor]:
     """The steady activity of every given area, for normalised images `x` (image, channel, height, width)."""
-    inp = folded.stem_output(x)
+    drive = folded.drive(x)
     rates: list[Tensor] = []
     for index, area in enumerate(areas):
-        rates.append(area.settle(folded.input(index, inp, rates), iterates)[0])
+        rates.append(area.settle(folded.input(index, drive, rates), iterates)[0])
     return rates
 
 
@@ -161,8 +161,8 @@ def _match_area(
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
             with torch.no_grad():
                 target = _targets(folded, x, index)[index]
-                inp = folded.stem_output(x)
-                u = folded.input(index, inp, steady_rates(folded, below, x))
+                drive = folded.drive(x)
+                u = folded.input(index, drive, steady_rates(folded, below, x))
                 variance = target.float().var()
             r, before = area.settle(u, ITERATES)
         error = (r - target.float()).square().mean() / variance
@@ -187,10 +187,10 @@ def _match_area(
 
 
 def _targets(folded: Folded, x: Tensor, area: int) -> list[Tensor]:
-    inp = folded.stem_output(x)
+    drive = folded.drive(x)
     rates: list[Tensor] = []
     for index in range(area + 1):
-        rates.append(folded.activity(index, folded.input(index, inp, rates)))
+        rates.append(folded.activity(index, folded.input(index, drive, rates)))
     return rates
 
 

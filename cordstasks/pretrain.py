@@ -18,8 +18,8 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = Parser(
         prog="python -m cordstasks.pretrain",
-        description="Train a feed-forward network, fold its normalisation, match each area of a CordsNet to it, train the "
-        "whole, and check the result under the paper's protocol. A stage alone reads what earlier ones have left in --out. An "
+        description="Train a feed-forward network, fold its normalisation, match each area of a CordsNet to it, train it "
+        "end to end, and check it under the paper's protocol. A stage alone reads what earlier ones have left in --out. An "
         "interrupted run continues with --resume.",
     )
     made.add_argument(

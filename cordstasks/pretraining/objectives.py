@@ -105,7 +105,7 @@ def full_loss(
     early = settings.image_steps - settings.image_window
 
     def image_terms(rates: State, step: int) -> Tensor:
-        return weights[step] * F.cross_entropy(network.logits(rates).float(), targets)
+        return weights[step] * F.cross_entropy(network.logits(rates), targets)
 
     def after_terms(rates: State, step: int) -> Tensor:
         return torch.stack([(r - own).square().mean() for r, own in zip(rates, rest, strict=True)]).mean()
@@ -114,7 +114,7 @@ def full_loss(
         rates = settle_implicitly(
             network, relax(network, rates, shown, settings.image_steps), shown, settings.implicit_iterates
         )
-        entropy = weights.mean() * F.cross_entropy(network.logits(rates).float(), targets)
+        entropy = weights.mean() * F.cross_entropy(network.logits(rates), targets)
     elif settings.gradients == "truncated":
         rates = relax(network, rates, shown, early)
         rates, entropy = _steps(network, rates, shown, settings.image_window, image_terms)

@@ -310,7 +310,7 @@ class PretrainSettings(Settings):
         return cls(**{**BY_DATASET.get(dataset, {}), **RECIPES[recipe], **given})
 
     def changed(self, given: Mapping[str, Any], begun: set[str], folder: Any) -> PretrainSettings:
-        """These settings of a run with others for stages that it has not begun.
+        """These settings of a run with others for stages that it has not begun, and others that change no weights.
 
         Parameters
         ----------
@@ -326,9 +326,15 @@ class PretrainSettings(Settings):
         InputError
             If a setting of a begun stage, or one that concerns all stages, differs.
         """
-        free = {name: value for name, value in given.items() if _stage_of(name) in set(STAGES) - begun}
+        free = {
+            name: value for name, value in given.items() if name in AT_ANY_TIME or _stage_of(name) in set(STAGES) - begun
+        }
         self.agree({name: value for name, value in given.items() if name not in free}, folder)
         return replace(self, **free)
+
+
+AT_ANY_TIME = {"test_images", "check_images", "test_every", "save_seconds", "memory_images"}
+"""Settings that may change within a run, since its weights do not depend on them."""
 
 
 def _stage_of(name: str) -> str:

@@ -176,7 +176,9 @@ class TestStopping:
     ) -> None:
         data = image_set(16, 32)
         run(Fit(), tmp_path, data, shown)
-        with pytest.raises(InputError, match=r"linear\.pt: does not hold what this run needs \(it is of 8 batches, not 12\)"):
+        with pytest.raises(
+            InputError, match=r"linear\.pt: does not hold what this run needs \(it is of 8 batches, not 12\)"
+        ):
             run(Fit(epochs=3), tmp_path, data, shown)
 
 
@@ -205,7 +207,9 @@ class TestTrouble:
         assert kept["step"] == 5
         assert bool(kept["state"]["weight"].isfinite().all())
 
-    @pytest.mark.parametrize("error", [RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MemoryError()]
+    )
     def test_too_little_memory_suggests_what_to_do(
         self, error: Exception, tmp_path: Path, image_set: Callable[..., ImageSet], shown: Presentation
     ) -> None:

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     PretrainSettings.of(given, options.recipe)  # mistakes need not wait for torch
     from cordstasks.pretraining.pipeline import pretrain
 
-    with naming({"path=": "--out "}):
+    with naming({"path=": "--out ", "out=": "--out "}):
         done = pretrain(
             options.data,
             options.out,

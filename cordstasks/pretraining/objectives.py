@@ -111,9 +111,8 @@ def full_loss(
         return torch.stack([(r - own).square().mean() for r, own in zip(rates, rest, strict=True)]).mean()
 
     if settings.gradients == "equilibrium":
-        rates = settle_implicitly(
-            network, relax(network, rates, shown, settings.image_steps), shown, settings.implicit_iterates
-        )
+        steady = relax(network, rates, shown, settings.image_steps)
+        rates = settle_implicitly(network, steady, shown, settings.implicit_iterates, settings.implicit_step)
         entropy = weights.mean() * F.cross_entropy(network.logits(rates), targets)
     elif settings.gradients == "truncated":
         rates = relax(network, rates, shown, early)
@@ -185,8 +184,10 @@ class _Adjoint(torch.autograd.Function):
     """The identity on a steady state, whose gradient g becomes v with v = g + J'v, J the Jacobian of one whole step."""
 
     @staticmethod
-    def forward(ctx: Any, transposed: Callable[[Sequence[Tensor]], State], iterates: int, *rates: Tensor) -> Any:
-        ctx.transposed, ctx.iterates = transposed, iterates
+    def forward(
+        ctx: Any, transposed: Callable[[Sequence[Tensor]], State], iterates: int, size: float, *rates: Tensor
+    ) -> Any:
+        ctx.transposed, ctx.iterates, ctx.size = transposed, iterates, size
         return tuple(r.view_as(r) for r in rates)
 
     @staticmethod
@@ -194,11 +195,12 @@ class _Adjoint(torch.autograd.Function):
         with torch.enable_grad():
             v = list(gradients)
             for _ in range(ctx.iterates):
-                v = [g + back for g, back in zip(gradients, ctx.transposed(v), strict=True)]
-        return (None, None, *v)
+                back = ctx.transposed(v)
+                v = [torch.lerp(own, g + b, ctx.size) for own, g, b in zip(v, gradients, back, strict=True)]
+        return (None, None, None, *v)
 
 
-def settle_implicitly(network: Dynamics, steady: State, drives: Sequence[Tensor], iterates: int) -> State:
+def settle_implicitly(network: Dynamics, steady: State, drives: Sequence[Tensor], iterates: int, size: float = 0.5) -> State:
     """A steady state as a function of the weights and of what drives it.
 
     Parameters
@@ -209,8 +211,9 @@ def settle_implicitly(network: Dynamics, steady: State, drives: Sequence[Tensor]
     drives : sequence of Tensor
         May depend on weights.
     iterates : int
-        Steps of the iteration that solves for the gradient. It converges as the network itself does with dt = tau; as
-        many steps as areas are needed for the gradient to reach the first one.
+        Steps of the iteration that solves for the gradient; as many as areas are needed for it to reach the first one.
+    size : float
+        Of these steps. They converge as the network itself does where this is its dt / tau.
 
     Returns
     -------
@@ -225,4 +228,4 @@ def settle_implicitly(network: Dynamics, steady: State, drives: Sequence[Tensor]
         return list(torch.autograd.grad(stepped, start, v, retain_graph=True))
 
     result = network.step([r.detach() for r in steady], drives, alpha=1.0)
-    return list(_Adjoint.apply(transposed, iterates, *result))
+    return list(_Adjoint.apply(transposed, iterates, size, *result))

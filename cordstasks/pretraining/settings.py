@@ -140,6 +140,9 @@ class PretrainSettings(Settings):
     implicit_iterates: int = setting(
         whole(), "steps in which gradients=equilibrium solves for the gradient", default=30, group=LOSS
     )
+    implicit_step: float = setting(
+        _STEP, "size of these steps: smaller ones converge for more networks, and more slowly", default=0.5, group=LOSS
+    )
     schedule: str = setting(
         choice("cosine", "constant"),
         "of the learning rate in linear, anneal, finetune, direct and dense: cosine (warm-up, then falls to 0), constant",

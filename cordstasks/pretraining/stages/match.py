@@ -65,9 +65,14 @@ def potentials(folded: Folded, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     rates: list[Tensor] = []
     for number in range(len(folded.areas)):
         inputs.append(folded.input(number, drive, rates))
-        found.append(folded.potential(number, inputs[-1]).float())
+        found.append(_precise(folded.potential(number, inputs[-1])))
         rates.append(F.relu(found[-1]))
     return inputs, found
+
+
+def _precise(x: Tensor) -> Tensor:
+    """Products in bfloat16 are summed up in float32."""
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 # the linear way
@@ -86,7 +91,7 @@ def linear_steady(weight: Tensor, d: Tensor, iterates: int) -> tuple[Tensor, Ten
     """The sum of W^k d for k from 0 to `iterates`, and its last term."""
     r, last = d, d
     for _ in range(iterates):
-        last = F.conv2d(last, weight, padding=1).float()
+        last = _precise(F.conv2d(last, weight, padding=1))
         r = r + last
     return r, last
 

@@ -109,7 +109,7 @@ class Context:
             "accumulate": own.accumulate,
             "seed": own.seed,
             "save_seconds": own.save_seconds,
-            "schedule": cosine if own.schedule == "cosine" else constant,
+            "schedule": cosine if own.schedule == "cosine" and stage != "anneal" else constant,
         }
 
     def network(self, slope: float = 0.0) -> CordsNet:

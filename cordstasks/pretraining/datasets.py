@@ -168,7 +168,9 @@ def _read_folders(data: Path, settings: PretrainSettings) -> Pair:
         parts["test"] = data / "val"
     for part, folder in parts.items():
         if not folder.is_dir():
-            raise InputError(f"data={data}: has no folder {folder.name}/; expected train/<class>/ and {part}/<class>/")
+            raise InputError(
+                f"data={data}: has no folder {folder.name}/; expected train/<class>/ and {parts['test'].name}/<class>/"
+            )
     sets, broken = {}, 0
     for part, folder in parts.items():
         sets[part], left_out = read_folder(

@@ -129,6 +129,7 @@ def full_loss(
     loss = entropy
     if not from_zero and settings.spontaneous_weight:
         blank = network.drives(None)
+        rates = [r[: settings.spontaneous_images] for r in rates]  # of random images in any case
         quiet = settings.after_steps - settings.after_window
         if settings.gradients == "full":
             rates, _ = _checkpointed(network, rates, blank, quiet, None, settings.checkpoint_steps)

@@ -125,6 +125,9 @@ class PretrainSettings(Settings):
     spontaneous_weight: float = setting(
         _FROM_ZERO, "weight of the mean squared distance to the spontaneous state", default=1e-3, group=LOSS
     )
+    spontaneous_images: int | None = setting(
+        optional(whole()), "images of a batch that this distance is measured with, if not all", default=8, group=LOSS
+    )
     gradients: str = setting(
         choice("truncated", "full", "equilibrium"),
         "of the loss: truncated (through the windows), full (through all steps, with checkpoints), equilibrium (implicit)",
@@ -145,7 +148,8 @@ class PretrainSettings(Settings):
     )
     schedule: str = setting(
         choice("cosine", "constant"),
-        "of the learning rate in linear, anneal, finetune, direct and dense: cosine (warm-up, then falls to 0), constant",
+        "of the learning rate in linear, finetune, direct and dense (constant in anneal, whose last epochs change most): cosine "
+        "(warm-up, then falls to 0), constant",
         default="cosine",
         group=LOSS,
     )
@@ -201,15 +205,15 @@ class PretrainSettings(Settings):
     match_relaxation: float = setting(_STEP, "relaxation step (dt / T) where nonlinear", default=0.5, group=MATCH)
 
     linear_epochs: int = _epochs(LINEAR, 1)
-    linear_images: int | None = _images(LINEAR, 2048)
-    linear_batch: int = _batch(LINEAR, 64)
-    linear_learning_rate: float = _rate(LINEAR, 3e-4)
+    linear_images: int | None = _images(LINEAR, 1024)
+    linear_batch: int = _batch(LINEAR, 32)
+    linear_learning_rate: float = _rate(LINEAR, 1e-3)
     linear_clip: float = _clip(LINEAR, 1.0)
 
     anneal_epochs: int = _epochs(ANNEAL, 20)
     anneal_images: int | None = _images(ANNEAL, 128)
-    anneal_batch: int = _batch(ANNEAL, 64)
-    anneal_learning_rate: float = _rate(ANNEAL, 3e-4)
+    anneal_batch: int = _batch(ANNEAL, 32)
+    anneal_learning_rate: float = _rate(ANNEAL, 1e-3)
     anneal_clip: float = _clip(ANNEAL, 1.0)
     anneal_slope: float = setting(
         _FRACTION,
@@ -219,9 +223,9 @@ class PretrainSettings(Settings):
     )
 
     finetune_epochs: int = _epochs(FINETUNE, 1)
-    finetune_images: int | None = _images(FINETUNE, 2048)
-    finetune_batch: int = _batch(FINETUNE, 64)
-    finetune_learning_rate: float = _rate(FINETUNE, 3e-4)
+    finetune_images: int | None = _images(FINETUNE, 3072)
+    finetune_batch: int = _batch(FINETUNE, 32)
+    finetune_learning_rate: float = _rate(FINETUNE, 1e-3)
     finetune_clip: float = _clip(FINETUNE, 1.0)
 
     equilibrium_epochs: int = _epochs(EQUILIBRIUM, 0)
@@ -360,6 +364,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {
         "gradients": "full",
         "schedule": "constant",
+        "spontaneous_images": None,
         "cnn_epochs": 300,
         "cnn_batch": 256,
         "cnn_learning_rate": 0.1,

@@ -100,6 +100,12 @@ class TestLoss:
         assert float(distance) > 0
         assert outcome.activity.shape == (2,)
 
+    def test_the_distance_may_be_that_of_a_few_images(self, network: CordsNet, batch: tuple[Tensor, Tensor]) -> None:
+        x, targets = batch
+        few = full_loss(Unrolled(network), x, targets, replace(SHORT, spontaneous_images=2)).terms["spontaneous"]
+        own = full_loss(Unrolled(network), x[:2], targets[:2], SHORT).terms["spontaneous"]
+        torch.testing.assert_close(few, own)
+
     def test_weights_rise_evenly_in_logarithm(self) -> None:
         weights = window_weights(30, 1e-3, torch.zeros(1, dtype=torch.float64))
         np.testing.assert_allclose(weights, np.logspace(-3, 0, 30))

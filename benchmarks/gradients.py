@@ -2,10 +2,12 @@
 
     python benchmarks/gradients.py [--depths 2 4 6 8] [--image-size 64] [--images 4] [--device cuda]
 
-For each depth the table has, for each kind of gradient, the seconds per image of one loss with its gradient, the peak
-memory beyond what the weights take (tensors that autograd keeps, plus on CUDA the allocator's peak), and the cosine of the
-gradient to the full one. With --accuracy DIR it also fine-tunes a CordsNet from DIR (a folder of `cordstasks.pretrain` with
-what stage ``anneal`` left) for the same number of seconds with each gradient, and prints the accuracy that each reaches.
+For each depth the table has, for each kind of gradient, the seconds per image of one loss with its gradient, the memory per
+image at the peak (of the process, on Linux, or of CUDA's allocator), and the cosine of the gradient to the full one.
+--weights FILE takes a trained CordsNet, whose cosines say more than those of random weights.
+
+With --accuracy DIR it also fine-tunes a CordsNet from DIR (a folder of `cordstasks.pretrain` with what stage ``anneal``
+left) for the same number of seconds with each gradient, and prints the accuracy that each reaches.
 """
 
 from __future__ import annotations
@@ -33,36 +35,33 @@ KINDS = ("full", "truncated", "equilibrium")
 
 
 def measured(network: CordsNet, x: Tensor, targets: Tensor, settings: PretrainSettings) -> dict[str, Any]:
-    """Seconds, MB and gradient of one batch."""
-    storages: dict[int, int] = {}
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    cuda = x.device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.synchronize()
+    """Seconds and MB per image, and the gradient, of one batch."""
+    before = memory(x.device, reset=True)
     start = time.perf_counter()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = full_loss(Unrolled(network), x, targets, settings).loss
-        kept = sum(storages.values())
+    loss = full_loss(Unrolled(network), x, targets, settings).loss
     gradients = torch.autograd.grad(loss, list(network.parameters()))
-    if cuda:
-        torch.cuda.synchronize()
-    found = {
+    after = memory(x.device)  # waits for a GPU
+    return {
         "seconds": (time.perf_counter() - start) / len(x),
-        "kept": kept / 1e6 / len(x),
+        "peak": (after - before) / 1e6 / len(x),
         "gradient": torch.cat([g.flatten() for g in gradients]),
     }
-    if cuda:
-        found["peak"] = (torch.cuda.max_memory_allocated() - before) / 1e6 / len(x)
-    return found
+
+
+def memory(device: torch.device, *, reset: bool = False) -> float:
+    """Bytes in use, after forgetting the largest number so far; or else that number."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() if reset else torch.cuda.max_memory_allocated()
+    if not Path("/proc/self/clear_refs").exists():
+        return float("nan")
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    field = "VmRSS:" if reset else "VmHWM:"
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return 1024 * float(line.split()[1])
 
 
 def table(options: argparse.Namespace) -> None:
@@ -72,7 +71,7 @@ def table(options: argparse.Namespace) -> None:
     print(
         f"{where}, load {os.getloadavg()[0]:.1f}; {options.image_size} px, {options.images} images a batch, 100 steps each"
     )
-    print("network  gradient     s/image  MB/image kept  peak MB/image  cosine to full")
+    print("network  gradient     s/image  MB/image  cosine to full")
     for depth in options.depths:
         torch.manual_seed(0)
         if options.weights is not None:
@@ -84,17 +83,16 @@ def table(options: argparse.Namespace) -> None:
         x = torch.randn(options.images, channels, side, side, generator=generator).to(device)
         targets = torch.eye(network.classes, device=device)[torch.arange(options.images) % network.classes]
         exact: Tensor | None = None
+        full_loss(Unrolled(network), x[:1], targets[:1], PretrainSettings(image_steps=30)).loss.backward()  # warm up
         for kind in KINDS:
             settings = PretrainSettings(gradients=kind, spontaneous_images=None, checkpoint_steps=options.checkpoint_steps)
             found = measured(network, x, targets, settings)
             exact = found["gradient"] if kind == "full" else exact
             assert exact is not None
             cosine = float(torch.nn.functional.cosine_similarity(found["gradient"], exact, dim=0))
-            peak = f"{found['peak']:13.1f}" if "peak" in found else " " * 13
-            print(
-                f"R{network.depth:<7} {kind:<12}{found['seconds']:8.3f}{found['kept']:15.1f}  {peak}{cosine:16.4f}",
-                flush=True,
-            )
+            print(f"R{network.depth:<7} {kind:<12}{found['seconds']:8.3f}{found['peak']:10.1f}{cosine:16.4f}", flush=True)
+        if options.weights is not None:
+            break
 
 
 def race(folder: Path, data: Path, seconds: float, images: int) -> None:

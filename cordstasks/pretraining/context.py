@@ -109,7 +109,7 @@ class Context:
             "accumulate": own.accumulate,
             "seed": own.seed,
             "save_seconds": own.save_seconds,
-            "schedule": cosine if own.schedule == "cosine" and stage != "anneal" else constant,
+            "schedule": constant if own.schedule == "constant" else warmed if stage == "anneal" else cosine,
         }
 
     def network(self, slope: float = 0.0) -> CordsNet:
@@ -168,6 +168,11 @@ class Context:
             reason = " ".join(str(error).split())[:150]
             raise InputError(f"{self.result('cnn')}: is of another architecture ({reason}); use another folder") from error
         return cnn.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def warmed(step: int, steps: int) -> float:
+    """Fraction of the peak learning rate: a linear rise over a tenth of the steps, then the peak."""
+    return min(1.0, 10 * (step + 1) / steps)
 
 
 def constant(step: int, steps: int) -> float:

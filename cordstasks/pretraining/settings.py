@@ -148,8 +148,8 @@ class PretrainSettings(Settings):
     )
     schedule: str = setting(
         choice("cosine", "constant"),
-        "of the learning rate in linear, finetune, direct and dense (constant in anneal, whose last epochs change most): cosine "
-        "(warm-up, then falls to 0), constant",
+        "of the learning rate in linear, finetune, direct, dense: cosine (warm-up, then falls to 0), constant; in anneal, "
+        "whose last epochs change most, cosine does not fall",
         default="cosine",
         group=LOSS,
     )
@@ -207,13 +207,13 @@ class PretrainSettings(Settings):
     linear_epochs: int = _epochs(LINEAR, 1)
     linear_images: int | None = _images(LINEAR, 1024)
     linear_batch: int = _batch(LINEAR, 32)
-    linear_learning_rate: float = _rate(LINEAR, 1e-3)
+    linear_learning_rate: float = _rate(LINEAR, 1e-4)
     linear_clip: float = _clip(LINEAR, 1.0)
 
     anneal_epochs: int = _epochs(ANNEAL, 20)
     anneal_images: int | None = _images(ANNEAL, 128)
     anneal_batch: int = _batch(ANNEAL, 32)
-    anneal_learning_rate: float = _rate(ANNEAL, 1e-3)
+    anneal_learning_rate: float = _rate(ANNEAL, 2e-4)
     anneal_clip: float = _clip(ANNEAL, 1.0)
     anneal_slope: float = setting(
         _FRACTION,
@@ -225,7 +225,7 @@ class PretrainSettings(Settings):
     finetune_epochs: int = _epochs(FINETUNE, 1)
     finetune_images: int | None = _images(FINETUNE, 3072)
     finetune_batch: int = _batch(FINETUNE, 32)
-    finetune_learning_rate: float = _rate(FINETUNE, 1e-3)
+    finetune_learning_rate: float = _rate(FINETUNE, 2e-4)
     finetune_clip: float = _clip(FINETUNE, 1.0)
 
     equilibrium_epochs: int = _epochs(EQUILIBRIUM, 0)

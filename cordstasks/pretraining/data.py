@@ -23,20 +23,17 @@ SHORTER_SIDE = 256 / 224  # of an image's shorter side to the centre crop that i
 
 
 class Images(Protocol):
-    """Labelled images, wherever they are.
-
-    Attributes
-    ----------
-    labels : Tensor (image,)
-        int64, an index into `classes`.
-    classes : tuple of str
-        Names of the classes.
-    """
-
-    labels: Tensor
-    classes: tuple[str, ...]
+    """Labelled images, wherever they are."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (image,), an index into `classes`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
 
     @property
     def channels(self) -> int:
@@ -167,8 +164,8 @@ class ImageFiles:
             raise InputError(f"{errors[0]} ({len(self.broken)} broken of {len(self)} so far)")
         for path in sorted(new):
             warnings.warn(f"{path}: is broken and left out", Note, stacklevel=2)
-        whole = [place for place, image in enumerate(found) if isinstance(image, Tensor)]
-        return torch.stack([found[place] for place in whole]), self.labels[pick[whole]]
+        whole = [(row, image) for row, image in zip(rows, found, strict=True) if isinstance(image, Tensor)]
+        return torch.stack([image for _, image in whole]), self.labels[[row for row, _ in whole]]
 
     def _image(self, row: int, seed: tuple[int, int] | None) -> Tensor | InputError:
         try:

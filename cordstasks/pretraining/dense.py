@@ -50,7 +50,7 @@ class DenseUnrolled:
     """The dynamics of a `DenseNetwork`, see `cordstasks.pretraining.unrolled.Dynamics`."""
 
     def __init__(self, network: DenseNetwork) -> None:
-        self.network = network
+        self.network, self.alpha = network, network.alpha
 
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every area (image, unit)."""
@@ -63,7 +63,7 @@ class DenseUnrolled:
 
     def step(self, rates: Sequence[Tensor], drives: Sequence[Tensor], *, alpha: float | None = None) -> list[Tensor]:
         """All areas one Euler step later."""
-        alpha = self.network.alpha if alpha is None else alpha
+        alpha = self.alpha if alpha is None else alpha
         new = []
         for area, r in enumerate(rates):
             total = F.linear(r, self.network.rec[area].weight) + drives[area]  # type: ignore[arg-type]

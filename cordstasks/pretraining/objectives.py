@@ -18,6 +18,7 @@ back-propagation to recurrent neural networks".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,11 +64,18 @@ def window_weights(steps: int, first: float, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def relax(network: Dynamics, rates: Sequence[Tensor], drives: Sequence[Tensor], steps: int) -> State:
-    """The state so many steps later; no gradient is recorded."""
+def relax(
+    network: Dynamics, rates: Sequence[Tensor], drives: Sequence[Tensor], steps: int, *, alpha: float | None = None
+) -> State:
+    """The state so many steps later; no gradient is recorded.
+
+    With another `alpha` than the network's own dt / tau, as many steps of that size as make the same time.
+    """
     rates = list(rates)
+    if alpha is not None:
+        steps = math.ceil(steps * network.alpha / alpha)
     for _ in range(steps):
-        rates = network.step(rates, drives)
+        rates = network.step(rates, drives, alpha=alpha)
     return rates
 
 
@@ -111,7 +119,7 @@ def full_loss(
         return torch.stack([(r - own).square().mean() for r, own in zip(rates, rest, strict=True)]).mean()
 
     if settings.gradients == "equilibrium":
-        steady = relax(network, rates, shown, settings.image_steps)
+        steady = relax(network, rates, shown, settings.image_steps, alpha=settings.settling_step)
         rates = settle_implicitly(network, steady, shown, settings.implicit_iterates, settings.implicit_step)
         entropy = weights.mean() * F.cross_entropy(network.logits(rates), targets)
     elif settings.gradients == "truncated":
@@ -135,7 +143,8 @@ def full_loss(
             rates, _ = _checkpointed(network, rates, blank, quiet, None, settings.checkpoint_steps)
             _, distance = _checkpointed(network, rates, blank, settings.after_window, after_terms, settings.checkpoint_steps)
         else:
-            rates = relax(network, [r.detach() for r in rates], blank, quiet)
+            alpha = settings.settling_step if settings.gradients == "equilibrium" else None
+            rates = relax(network, [r.detach() for r in rates], blank, quiet, alpha=alpha)
             _, distance = _steps(network, rates, blank, settings.after_window, after_terms)
         distance = distance / settings.after_window
         terms["spontaneous"] = distance.detach()

@@ -140,6 +140,12 @@ class PretrainSettings(Settings):
         default=10,
         group=LOSS,
     )
+    settling_step: float = setting(
+        _STEP,
+        "dt / T of the steps in which gradients=equilibrium settles; steady states do not depend on it",
+        default=0.5,
+        group=LOSS,
+    )
     implicit_iterates: int = setting(
         whole(), "steps in which gradients=equilibrium solves for the gradient", default=30, group=LOSS
     )

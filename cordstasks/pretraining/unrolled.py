@@ -18,6 +18,9 @@ __all__ = ["Dynamics", "Unrolled"]
 class Dynamics(Protocol):
     """A network in time, as the losses use it; `Unrolled` and `cordstasks.pretraining.dense.DenseUnrolled` are two."""
 
+    alpha: float
+    """dt / tau."""
+
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every area (image, ...)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,22 @@ class TestGradients:
         torch.testing.assert_close(implicit.loss, full.loss, rtol=1e-9, atol=1e-12)
         exact = gradient(network, full.loss)
         torch.testing.assert_close(gradient(network, implicit.loss), exact, rtol=1e-6, atol=1e-7 * float(exact.abs().max()))
+
+    def test_equilibrium_settles_in_the_same_time_by_larger_steps(
+        self, network: CordsNet, batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[float | None] = []
+        usual = Unrolled.step
+
+        def noted(self: Unrolled, *arguments: Any, alpha: float | None = None) -> list[Tensor]:
+            sizes.append(alpha)
+            return usual(self, *arguments, alpha=alpha)
+
+        monkeypatch.setattr(Unrolled, "step", noted)
+        settings = replace(SHORT, gradients="equilibrium", settling_step=0.5)
+        full_loss(Unrolled(network), *batch, settings)
+        # 7 of blank; 9 * 0.2 / 0.5 of image; two whole ones of the implicit function; 5 * 0.2 / 0.5 after; a window of 3
+        assert sizes == [None] * 7 + [0.5] * 4 + [1.0] * 2 + [0.5] * 2 + [None] * 3
 
     def test_equilibrium_keeps_no_more_for_more_time(self, network: CordsNet, batch: tuple[Tensor, Tensor]) -> None:
         sizes = {}

@@ -129,9 +129,9 @@ class PretrainSettings(Settings):
         optional(whole()), "images of a batch that this distance is measured with, if not all", default=8, group=LOSS
     )
     gradients: str = setting(
-        choice("truncated", "full", "equilibrium"),
-        "of the loss: truncated (through the windows), full (through all steps, with checkpoints), equilibrium (implicit)",
-        default="truncated",
+        choice("equilibrium", "truncated", "full"),
+        "of the loss: equilibrium (implicit), truncated (through the windows), full (through all steps, with checkpoints)",
+        default="equilibrium",
         group=LOSS,
     )
     checkpoint_steps: int = setting(
@@ -217,9 +217,9 @@ class PretrainSettings(Settings):
     linear_clip: float = _clip(LINEAR, 1.0)
 
     anneal_epochs: int = _epochs(ANNEAL, 20)
-    anneal_images: int | None = _images(ANNEAL, 128)
+    anneal_images: int | None = _images(ANNEAL, 512)
     anneal_batch: int = _batch(ANNEAL, 32)
-    anneal_learning_rate: float = _rate(ANNEAL, 2e-4)
+    anneal_learning_rate: float = _rate(ANNEAL, 5e-4)
     anneal_clip: float = _clip(ANNEAL, 1.0)
     anneal_slope: float = setting(
         _FRACTION,
@@ -229,9 +229,9 @@ class PretrainSettings(Settings):
     )
 
     finetune_epochs: int = _epochs(FINETUNE, 1)
-    finetune_images: int | None = _images(FINETUNE, 3072)
+    finetune_images: int | None = _images(FINETUNE, 14336)
     finetune_batch: int = _batch(FINETUNE, 32)
-    finetune_learning_rate: float = _rate(FINETUNE, 2e-4)
+    finetune_learning_rate: float = _rate(FINETUNE, 5e-4)
     finetune_clip: float = _clip(FINETUNE, 1.0)
 
     equilibrium_epochs: int = _epochs(EQUILIBRIUM, 0)

@@ -19,9 +19,17 @@ from cordstasks.pretraining.unrolled import Unrolled
 
 Maker = Callable[..., CordsNet]
 SHORT = PretrainSettings(
-    blank_steps=7, image_steps=9, after_steps=8, image_window=4, after_window=3, spontaneous_weight=0.5, first_weight=0.01,
+    gradients="truncated",
+    blank_steps=7,
+    image_steps=9,
+    after_steps=8,
+    image_window=4,
+    after_window=3,
+    first_weight=0.01,
+    spontaneous_weight=0.5,
+    spontaneous_images=None,
     checkpoint_steps=2,
-)  # fmt: skip
+)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cordstasks.cordsnet.checkpoints import load, save
@@ -20,8 +21,9 @@ from cordstasks.pretraining.deadline import Deadline
 from cordstasks.pretraining.feedforward import FeedForward
 from cordstasks.pretraining.loop import Training, cosine, in_words, run_training
 from cordstasks.pretraining.presentation import Presentation
+from cordstasks.pretraining.processes import Processes
 from cordstasks.pretraining.settings import PretrainSettings
-from cordstasks.utils.files import Log
+from cordstasks.utils.files import Log, write_bytes
 from cordstasks.utils.run_folder import RunFolder
 
 __all__ = ["Context"]
@@ -44,6 +46,8 @@ class Context:
     deadline : Deadline
     command : str
         The command that makes the weights, for their cards.
+    processes : Processes
+        Those that train together.
     """
 
     settings: PretrainSettings
@@ -53,6 +57,7 @@ class Context:
     device: torch.device
     deadline: Deadline
     command: str
+    processes: Processes
 
     def result(self, stage: str) -> Path:
         """The file that a stage leaves behind; it is there if and only if the stage has come to its end."""
@@ -81,7 +86,7 @@ class Context:
     def note(self, stage: str, when: str, values: Mapping[str, Any]) -> None:
         """Log and print what a stage promises, ``"before"`` or ``"after"`` it."""
         log = self.log(stage)
-        if any(row.get("when") == when for row in log.read()):
+        if not self.processes.main or any(row.get("when") == when for row in log.read()):
             return
         log.write({"stage": stage, "when": when, **values})
         print(f"{stage}, {when}: {in_words(values)}", flush=True)
@@ -90,12 +95,26 @@ class Context:
         """Run the loop with the checkpoint and log of the training's stage."""
         checkpoint = self.folder.path / f"{training.stage}.pt"
         run_training(
-            training, self.images.train, self.presentation, checkpoint, self.log(training.stage), deadline=self.deadline
+            training,
+            self.images.train,
+            self.presentation,
+            checkpoint,
+            self.log(training.stage),
+            deadline=self.deadline,
+            processes=self.processes,
         )
 
-    def finish(self, stage: str) -> None:
-        """Remove the checkpoint of a stage whose result is written."""
-        (self.folder.path / f"{stage}.pt").unlink(missing_ok=True)
+    def finish(self, stage: str, write: Callable[[Path], None]) -> None:
+        """Let the first process write the result of a stage, and remove its checkpoint."""
+        if self.processes.main:
+            write(self.result(stage))
+            (self.folder.path / f"{stage}.pt").unlink(missing_ok=True)
+        self.processes.wait()
+
+    def save_tensors(self, stage: str, tensors: Mapping[str, Tensor], **metadata: str) -> None:
+        """Leave tensors as a stage's result."""
+        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        self.finish(stage, lambda path: write_bytes(path, to_bytes(whole, metadata={"command": self.command, **metadata})))
 
     def common(self, stage: str) -> dict[str, Any]:
         """What `Training` takes from the settings of a stage that has the usual ones."""
@@ -128,8 +147,7 @@ class Context:
     def save_network(self, stage: str, network: CordsNet, **more: Any) -> None:
         """Leave a CordsNet as a stage's result."""
         network.card = {"name": f"stage {stage}", "command": self.command, "slope": network.negative_slope, **more}
-        save(network, self.result(stage))
-        self.finish(stage)
+        self.finish(stage, lambda path: save(network, path))
 
     def read_network(self, stage: str, *, slope: float = 0.0) -> CordsNet:
         """The CordsNet that a stage has left, with another slope of its activation."""

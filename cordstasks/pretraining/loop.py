@@ -18,6 +18,7 @@ from cordstasks.pretraining.data import Images, ahead
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
 from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.presentation import Presentation
+from cordstasks.pretraining.processes import Processes
 from cordstasks.utils.files import Log
 from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.states import read_state, restoring, save_state
@@ -143,6 +144,7 @@ def run_training(
     log: Log,
     *,
     deadline: Deadline | None = None,
+    processes: Processes | None = None,
 ) -> None:
     """Train in place, from `checkpoint` if that exists.
 
@@ -158,6 +160,8 @@ def run_training(
     log : Log
         One row an epoch.
     deadline : Deadline, optional
+    processes : Processes, optional
+        Those that train together; by default this one is alone.
 
     Raises
     ------
@@ -170,7 +174,8 @@ def run_training(
         After Ctrl-C; the same.
     """
     with stop_between_steps() as asked:
-        _Loop(training, data, presentation, checkpoint, log, deadline or Deadline(), asked).run()
+        together = processes or Processes(presentation.device)
+        _Loop(training, data, presentation, checkpoint, log, deadline or Deadline(), asked, together).run()
 
 
 class _Loop:
@@ -183,9 +188,10 @@ class _Loop:
         log: Log,
         deadline: Deadline,
         asked: list[int],
+        processes: Processes,
     ) -> None:
         self.training, self.data, self.presentation, self.checkpoint = training, data, presentation, checkpoint
-        self.log, self.deadline, self.asked = log, deadline, asked
+        self.log, self.deadline, self.asked, self.processes = log, deadline, asked, processes
         self.per_epoch = batches_per_epoch(training.images or len(data), training.batch)
         self.steps = training.epochs * self.per_epoch
         self.done = 0
@@ -196,11 +202,13 @@ class _Loop:
         training = self.training
         self._resume()
         last_save = time.monotonic()
-        with tqdm(total=self.steps, initial=self.done, desc=training.stage, unit="batch") as bar:
+        hidden = not self.processes.main
+        with tqdm(total=self.steps, initial=self.done, desc=training.stage, unit="batch", disable=hidden) as bar:
             for step, generator, images, labels in self._batches():
-                if self.asked or self.deadline.passed():
+                stopped = self.processes.any(bool(self.asked))
+                if stopped or self.processes.any(self.deadline.passed()):
                     self.save()
-                    raise KeyboardInterrupt if self.asked else OutOfTime
+                    raise KeyboardInterrupt if stopped else OutOfTime
                 if step % self.per_epoch == 0 or step == self.done == self.first:
                     training.begin_epoch(step // self.per_epoch)
                 self._step(step, images, labels, generator)
@@ -208,7 +216,7 @@ class _Loop:
                 bar.update()
                 if self.done % self.per_epoch == 0:
                     self._end_epoch(bar)
-                if time.monotonic() - last_save > training.save_seconds or self.done == self.steps:
+                if self.processes.any(time.monotonic() - last_save > training.save_seconds) or self.done == self.steps:
                     self.save()
                     last_save = time.monotonic()
         if self.asked:
@@ -236,7 +244,11 @@ class _Loop:
                 self.training.optimiser.load_state_dict(state["optimiser"])
                 self.done, self.totals = state["step"], state["totals"]
         self.first = self.done
-        self.log.keep(self.done)
+        if self.processes.main:
+            self.log.keep(self.done)
+        else:  # the first has the sums over all processes
+            self.totals = {name: torch.zeros_like(total) for name, total in self.totals.items()}
+        self.processes.wait()
 
     def save(self) -> None:
         self._check()
@@ -246,9 +258,11 @@ class _Loop:
             "optimiser": training.optimiser.state_dict(),
             "step": self.done,
             "steps": self.steps,
-            "totals": self.totals,
+            "totals": self.processes.add_all(self.totals),
         }
-        save_state(self.checkpoint, state)
+        if self.processes.main:
+            save_state(self.checkpoint, state)
+        self.processes.wait()
 
     def _step(self, step: int, images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
         training, optimiser = self.training, self.training.optimiser
@@ -258,13 +272,15 @@ class _Loop:
         x, targets = self.presentation.training(images, labels, generator, progress=progress)
         optimiser.zero_grad(set_to_none=True)
         try:
-            for part, part_targets in zip(x.chunk(training.accumulate), targets.chunk(training.accumulate), strict=True):
+            own = self.processes.part(x), self.processes.part(targets)
+            for part, part_targets in zip(*(tensor.chunk(training.accumulate) for tensor in own), strict=True):
                 outcome = training.loss(part, part_targets, generator, step)
                 weight = len(part) / len(x)
                 self._look(outcome, weight)
                 (weight * outcome.loss).backward()
         except (RuntimeError, MemoryError) as error:
             raise self._too_large(error) from error
+        self.processes.add_gradients(training.parameters())
         if training.clip is not None:
             for tensors in training.clipped or [training.parameters()]:
                 nn.utils.clip_grad_norm_(tensors, training.clip)
@@ -305,10 +321,12 @@ class _Loop:
     def _end_epoch(self, bar: Any) -> None:
         self._check()
         training, epoch = self.training, self.done // self.per_epoch
-        row: dict[str, Any] = {name: float(total) / self.per_epoch for name, total in self.totals.items()}
+        totals = self.processes.add_all(self.totals)
+        row: dict[str, Any] = {name: float(totals[name]) / self.per_epoch for name in self.totals}
         row.update(training.evaluate())
-        self.log.write({"stage": training.stage, "epoch": epoch, **row, "step": self.done})
-        bar.write(f"{training.stage} epoch {epoch}/{training.epochs}: {in_words(row)}")
+        if self.processes.main:
+            self.log.write({"stage": training.stage, "epoch": epoch, **row, "step": self.done})
+            bar.write(f"{training.stage} epoch {epoch}/{training.epochs}: {in_words(row)}")
         self.totals = {}
 
 

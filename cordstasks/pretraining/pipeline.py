@@ -18,6 +18,7 @@ from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.datasets import Pair, read_dataset
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
 from cordstasks.pretraining.presentation import Presentation, augmentation_of
+from cordstasks.pretraining.processes import Processes
 from cordstasks.pretraining.settings import STAGES, PretrainSettings
 from cordstasks.utils.arguments import number
 from cordstasks.utils.devices import resolve
@@ -81,7 +82,8 @@ def pretrain(
         raise unknown("stage", stage, (*STAGES, "all"))
     if time_limit is not None:
         time_limit = number("time_limit", time_limit, "choose a number of seconds above 0", above=0)
-    where, folder, data = resolve(device), RunFolder(Path(out)), Path(data)
+    processes = Processes(resolve(device))
+    where, folder, data = processes.device, RunFolder(Path(out)), Path(data)
     with naming({"path=": "out="}):
         chosen, before = _settings(folder, stage, resume, recipe, settings)
     arch.check_depth(chosen.depth)
@@ -89,18 +91,24 @@ def pretrain(
     augmentation_of(chosen.augmentation, chosen.dataset)
     deadline = Deadline(time_limit)
     again = f"python -m cordstasks.pretrain --resume --stage {stage} --data {data} --out {out}"
-    with folder.lock():
-        folder.tidy()
+    begun = folder.begun
+    processes.wait()  # all have seen what the folder holds before one of them writes there
+    with folder.lock() if processes.main else contextlib.nullcontext():
         try:
+            if processes.main:
+                folder.tidy()
             print(f"reading {data}", flush=True)
             images = _images(data, chosen, download, where)
-            context = _context(chosen, images, folder, where, deadline, command_of(chosen, data))
+            context = _context(chosen, images, folder, deadline, command_of(chosen, data), processes)
             _check_start(context, stage)
-            if not folder.begun:
-                folder.start(chosen, environment=environment(where))
-            elif before is not None:
-                note_differences(before.get("environment", {}), environment(where))
+            now = environment(where)
+            if before is not None:
+                note_differences(before.get("environment", {}), now)
+            if processes.main and not begun:
+                folder.start(chosen, environment=now)
+            elif processes.main and before is not None:
                 write_json(folder.path / "config.json", {**before, **chosen.as_dict()})
+            processes.wait()
             with fast_convolutions(where):
                 for each in in_a_row(chosen, stage):
                     _run(context, each, data)
@@ -111,6 +119,7 @@ def pretrain(
             if not folder.begun:
                 raise
             raise Interrupted(again) from stop
+    processes.close()
     return True
 
 
@@ -162,17 +171,17 @@ def _images(data: Path, settings: PretrainSettings, download: bool, device: torc
 
 
 def _context(
-    settings: PretrainSettings, images: Pair, folder: RunFolder, device: torch.device, deadline: Deadline, command: str
+    settings: PretrainSettings, images: Pair, folder: RunFolder, deadline: Deadline, command: str, processes: Processes
 ) -> Context:
     presentation = Presentation(
         settings.image_size,
         images.preprocessing.mean,
         images.preprocessing.std,
         classes=len(images.train.classes),
-        device=device,
+        device=processes.device,
         augmentation=augmentation_of(settings.augmentation, settings.dataset),
     )
-    return Context(settings, images, presentation, folder, device, deadline, command)
+    return Context(settings, images, presentation, folder, processes.device, deadline, command, processes)
 
 
 def _check_start(context: Context, stage: str) -> None:
@@ -193,7 +202,9 @@ def _module(stage: str) -> Any:
 
 def _run(context: Context, stage: str, data: Path) -> None:
     if stage == "check":
-        _module(stage).run(context, data)
+        if context.processes.main:
+            _module(stage).run(context, data)
+        context.processes.wait()
     elif context.result(stage).exists():
         print(f"{stage}: done before")
     else:

@@ -18,6 +18,7 @@ from cordstasks.pretraining.datasets import Pair
 from cordstasks.pretraining.deadline import Deadline
 from cordstasks.pretraining.feedforward import FeedForward
 from cordstasks.pretraining.presentation import Augmentation, Presentation
+from cordstasks.pretraining.processes import Processes
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.run_folder import RunFolder
 
@@ -94,6 +95,7 @@ def make_context() -> Callable[..., Context]:
             torch.device("cpu"),
             deadline or Deadline(),
             "python -m cordstasks.pretrain",
+            Processes(torch.device("cpu")),
         )
 
     return make

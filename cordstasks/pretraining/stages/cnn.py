@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +17,6 @@ from cordstasks.pretraining.feedforward import FeedForward
 from cordstasks.pretraining.loop import Training, accuracy
 from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.settings import PretrainSettings
-from cordstasks.utils.files import write_bytes
 
 NEEDS: tuple[str, ...] = ()
 
@@ -31,9 +29,7 @@ def run(context: Context) -> None:
         context.train(training_of(cnn, context))
     score = accuracy(lambda images: cnn(context.presentation.test(images)), context.images.test, label="CNN")
     context.note("cnn", "after", {"test": score})
-    tensors = {name: value.contiguous() for name, value in cnn.state_dict().items()}
-    write_bytes(context.result("cnn"), to_bytes(tensors, metadata={"command": context.command, "start": start_of(settings)}))
-    context.finish("cnn")
+    context.save_tensors("cnn", cnn.state_dict(), start=start_of(settings))
 
 
 def training_of(cnn: FeedForward, context: Context) -> Training:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import torch
-from safetensors.torch import save as to_bytes
 
 from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.dense import DenseNetwork, DenseUnrolled, units_like
 from cordstasks.pretraining.stages.through_time import protocol_now, train_through_time
-from cordstasks.utils.files import write_bytes
 
 NEEDS: tuple[str, ...] = ()
 
@@ -45,6 +43,4 @@ def run(context: Context) -> None:
 
     context.note("dense", "before", protocol_now(context, unroll()))
     train_through_time(context, "dense", network, unroll)
-    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
-    write_bytes(context.result("dense"), to_bytes(tensors, metadata={"command": context.command}))
-    context.finish("dense")
+    context.save_tensors("dense", network.state_dict())

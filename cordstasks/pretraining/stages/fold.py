@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import torch
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.errors import InputError
 from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.feedforward import Folded, FoldedArea, fold
-from cordstasks.utils.files import write_bytes
 
 NEEDS = ("cnn",)
 LARGEST_ERROR = 1e-4
@@ -42,7 +40,7 @@ def run(context: Context) -> None:
             f"{context.result('cnn')}: folded, its area {errors.index(max(errors))} differs by {max(errors):.1e} of its "
             f"largest activity, more than {LARGEST_ERROR:g}; train it with a smaller cnn_learning_rate"
         )
-    write_bytes(context.result("fold"), to_bytes(as_tensors(folded, cnn.readout), metadata={"command": context.command}))
+    context.save_tensors("fold", as_tensors(folded, cnn.readout))
 
 
 @torch.no_grad()
@@ -61,7 +59,7 @@ def as_tensors(folded: Folded, readout: nn.Linear) -> dict[str, Tensor]:
     for number, area in enumerate(folded.areas):
         tensors |= {f"areas.{number}.{name}": value for name, value in vars(area).items()}
     tensors |= {"readout.weight": readout.weight, "readout.bias": readout.bias}
-    return {name: value.detach().contiguous() for name, value in tensors.items()}
+    return tensors
 
 
 def read_folded(context: Context, stage: str) -> tuple[Folded, nn.Linear]:

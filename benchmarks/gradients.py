@@ -13,6 +13,8 @@ left) for the same number of seconds with each gradient, and prints the accuracy
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import os
 import time
 from dataclasses import replace
@@ -58,6 +60,8 @@ def memory(device: torch.device, *, reset: bool = False) -> float:
     if not Path("/proc/self/clear_refs").exists():
         return float("nan")
     if reset:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # or memory that was freed would be used again without being seen
         Path("/proc/self/clear_refs").write_text("5")
     field = "VmRSS:" if reset else "VmHWM:"
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
@@ -83,7 +87,8 @@ def table(options: argparse.Namespace) -> None:
         x = torch.randn(options.images, channels, side, side, generator=generator).to(device)
         targets = torch.eye(network.classes, device=device)[torch.arange(options.images) % network.classes]
         exact: Tensor | None = None
-        full_loss(Unrolled(network), x[:1], targets[:1], PretrainSettings(image_steps=30)).loss.backward()  # warm up
+        short = PretrainSettings(gradients="full", image_steps=30, after_steps=10, spontaneous_images=None)
+        measured(network, x, targets, short)  # warms up
         for kind in KINDS:
             settings = PretrainSettings(gradients=kind, spontaneous_images=None, checkpoint_steps=options.checkpoint_steps)
             found = measured(network, x, targets, settings)

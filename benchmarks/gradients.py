@@ -46,7 +46,7 @@ def measured(network: CordsNet, x: Tensor, targets: Tensor, settings: PretrainSe
     return {
         "seconds": (time.perf_counter() - start) / len(x),
         "peak": (after - before) / 1e6 / len(x),
-        "gradient": torch.cat([g.flatten() for g in gradients]),
+        "gradient": torch.cat([g.flatten() for g in gradients]).double(),
     }
 
 

@@ -1,12 +1,13 @@
-"""``python -m cordstasks.pretrain``: make a CordsNet from image folders, by way of a feed-forward network."""
+"""``python -m cordstasks.pretrain``: make a CordsNet from images, by the paper's stages or by ours."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from cordstasks.errors import naming
-from cordstasks.pretraining.settings import PretrainSettings
+from cordstasks.errors import InputError, naming
+from cordstasks.pretraining.settings import RECIPES, STAGES, PretrainSettings
 from cordstasks.utils.command_line import Parser, named_path, run_command
 from cordstasks.utils.settings import add_flags, given_by_flags
 
@@ -17,17 +18,32 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = Parser(
         prog="python -m cordstasks.pretrain",
-        description="Train a feed-forward network, match each area of a CordsNet to it, train the whole at equilibrium, and "
-        "check the result under the paper's protocol. An interrupted run continues with --resume.",
+        description="Train a feed-forward network, fold its normalisation, match each area of a CordsNet to it, train it "
+        "end to end, and check it under the paper's protocol. A stage alone reads what earlier ones have left in --out. An "
+        "interrupted run continues with --resume.",
     )
-    made.add_argument("--data", type=named_path, required=True, help="folder with train/<class>/ and test/<class>/ images")
-    made.add_argument("--out", type=named_path, required=True, help="folder for checkpoints, log and weights")
+    made.add_argument(
+        "--data",
+        type=named_path,
+        help="where the images are: a folder with train/<class>/ and test/<class>/ images, or that of --dataset's files",
+    )
+    made.add_argument("--out", type=named_path, required=True, help="folder for checkpoints, logs and weights")
+    made.add_argument(
+        "--stage",
+        default="all",
+        metavar="NAME",
+        help=f"{', '.join(STAGES)}, or all: those of --match in a row (default all)",
+    )
+    made.add_argument(
+        "--recipe",
+        default="laptop",
+        metavar="NAME",
+        help=f"what the numbers below are unless given: {', '.join(RECIPES)} (default laptop, as listed)",
+    )
     made.add_argument("--resume", action="store_true", help="continue the run in --out")
+    made.add_argument("--download", action="store_true", help="fetch --dataset's files if they are missing")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     made.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop cleanly after so long, to be resumed")
-    made.add_argument(
-        "--check-images", type=int, default=2000, help="test images for the check under the protocol (default 2000)"
-    )
     add_flags(made, PretrainSettings)
     return made
 
@@ -36,17 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
     given = given_by_flags(options, PretrainSettings)
-    PretrainSettings(**given)  # mistakes need not wait for torch
+    if given.get("dataset", "").startswith("folder:"):
+        name, options.data = given["dataset"].split(":", 1)
+        given["dataset"], options.data = name, Path(options.data)
+    if options.data is None:
+        raise InputError("--data: is missing; name the folder of the images")
+    PretrainSettings.of(given, options.recipe)  # mistakes need not wait for torch
     from cordstasks.pretraining.pipeline import pretrain
 
-    with naming({"path=": "--out "}):
+    with naming({"path=": "--out ", "out=": "--out "}):
         done = pretrain(
             options.data,
             options.out,
+            stage=options.stage,
+            recipe=options.recipe,
             resume=options.resume,
+            download=options.download,
             device=options.device,
             time_limit=options.time_limit,
-            check_images=options.check_images,
             **given,
         )
     return 0 if done else UNFINISHED

@@ -1,32 +1,70 @@
-"""Image folders (one folder a class) held in memory, and the augmentation of their batches."""
+"""Labelled images, in memory or read from disk batch by batch, and their normalisation."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cordstasks.errors import InputError
-from cordstasks.stimuli.pictures import SUFFIXES, picture_files, read_picture, visible
+from cordstasks.errors import InputError, Note
+from cordstasks.stimuli.pictures import read_picture
+
+__all__ = ["ImageFiles", "ImageSet", "Images", "ahead", "evenly", "normalise", "random_crop"]
+
+SHORTER_SIDE = 256 / 224  # of an image's shorter side to the centre crop that is tested, as ImageNet is
+
+
+class Images(Protocol):
+    """Labelled images, wherever they are."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (image,), an index into `classes`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for coloured ones."""
+
+    def batch(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """Some of the images with their labels, see `ImageFiles.batch`."""
+
+    def subset(self, limit: int | None) -> Images:
+        """At most so many images, taken evenly from the whole."""
+
+
+def evenly(count: int, limit: int | None) -> Tensor | None:
+    """Indices of `limit` of `count` images, taken evenly from the whole; None for all of them."""
+    if limit is None or limit >= count:
+        return None
+    return torch.linspace(0, count - 1, limit, dtype=torch.float64).long()
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images of one size.
+    """Labelled images of one size, in memory.
 
     Attributes
     ----------
-    images : Tensor of shape (image, height, width, channel), uint8
-        The images.
-    labels : Tensor of shape (image,), int64
-        An index into `classes`.
+    images : Tensor (image, height, width, channel)
+        uint8.
+    labels : Tensor (image,)
+        int64, an index into `classes`.
     classes : tuple of str
-        Folder names in alphabetical order.
+        Names of the classes.
     """
 
     images: Tensor
@@ -36,43 +74,157 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for coloured ones."""
+        return self.images.shape[-1]
+
+    def batch(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """Some of the images, uint8 (image, height, width, channel), and their labels; `seed` is not used."""
+        return self.images[pick], self.labels[pick]
+
     def to(self, device: torch.device) -> ImageSet:
         """The same on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
 
     def subset(self, limit: int | None) -> ImageSet:
         """At most `limit` images, taken evenly from the whole."""
-        if limit is None or limit >= len(self):
-            return self
-        pick = torch.linspace(0, len(self) - 1, limit, dtype=torch.float32).long()
-        return ImageSet(self.images[pick], self.labels[pick], self.classes)
+        pick = evenly(len(self), limit)
+        return self if pick is None else ImageSet(self.images[pick], self.labels[pick], self.classes)
 
 
-def read_folder(folder: Path) -> ImageSet:
-    """Read `folder`/<class>/<image> into memory; hidden files and folders are ignored.
+@dataclass(frozen=True)
+class ImageFiles:
+    """Labelled image files of any sizes, read from disk when they are needed.
 
-    Raises
-    ------
-    InputError
-        If there are no class folders, a class has no images, images differ in size, or one is damaged (the message names
-        it).
+    Attributes
+    ----------
+    paths : tuple of Path
+        One for each image.
+    labels : Tensor (image,)
+        int64, an index into `classes`.
+    classes : tuple of str
+        Names of the classes.
+    channels : int
+        1 for grey images, 3 for coloured ones.
+    side : int
+        Height and width in px that images are resized and cropped to.
+    crops : bool
+        Whether training shows random parts of images, as it does of ImageNet, rather than the centre.
+    most_broken : float
+        Largest fraction of files that may turn out to be broken when they are read.
+    broken : set of Path
+        Those that have, so far.
     """
-    classes = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
-    if not classes:
-        raise InputError(f"{folder}: expected one folder of images per class; found none")
-    paths: list[tuple[Path, int]] = []
-    for label, place in enumerate(classes):
-        own = picture_files(place)
-        if not own:
-            raise InputError(f"{place}: this class folder holds no images ({', '.join(SUFFIXES)}); fill or remove it")
-        paths += [(path, label) for path in own]
-    with ThreadPoolExecutor() as pool:
-        arrays = list(pool.map(read_picture, (path for path, _ in paths)))
-    shapes = {array.shape for array in arrays}
-    if len(shapes) > 1:
-        raise InputError(f"{folder}: images of several sizes {sorted(shapes)[:3]}; resize them to one size first")
-    names = tuple(place.name for place in classes)
-    return ImageSet(torch.from_numpy(np.stack(arrays)), torch.tensor([label for _, label in paths]), names)
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+    classes: tuple[str, ...]
+    channels: int
+    side: int
+    crops: bool = False
+    most_broken: float = 0.01
+    broken: set[Path] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """Some of the images with their labels; broken ones are named in a note and left out.
+
+        Parameters
+        ----------
+        pick : Tensor (image,)
+            Indices.
+        seed : int, optional
+            Show random crops drawn with this seed, if these images have random crops; without it, centre crops.
+
+        Returns
+        -------
+        Tensor (image, side, side, channel)
+            uint8.
+        Tensor (image,)
+            int64.
+
+        Raises
+        ------
+        InputError
+            If too many are broken, or none of these can be read.
+        """
+        rows = pick.tolist()
+        seeds = [None if seed is None or not self.crops else (seed, row) for row in rows]
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(self._image, rows, seeds))
+        errors = [image for image in found if isinstance(image, InputError)]
+        new = {
+            self.paths[row] for row, image in zip(rows, found, strict=True) if isinstance(image, InputError)
+        } - self.broken
+        self.broken.update(new)
+        if len(self.broken) > self.most_broken * len(self) or len(errors) == len(rows):
+            raise InputError(f"{errors[0]} ({len(self.broken)} broken of {len(self)} so far)")
+        for path in sorted(new):
+            warnings.warn(f"{path}: is broken and left out", Note, stacklevel=2)
+        whole = [(row, image) for row, image in zip(rows, found, strict=True) if isinstance(image, Tensor)]
+        return torch.stack([image for _, image in whole]), self.labels[[row for row, _ in whole]]
+
+    def _image(self, row: int, seed: tuple[int, int] | None) -> Tensor | InputError:
+        try:
+            pixels = read_picture(self.paths[row])[..., : self.channels]
+        except InputError as error:
+            return error
+        x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        x = centre_crop(x, self.side) if seed is None else random_crop(x, self.side, np.random.default_rng(seed))
+        return x.permute(1, 2, 0).contiguous()
+
+    def subset(self, limit: int | None) -> ImageFiles:
+        """At most `limit` images, taken evenly from the whole."""
+        pick = evenly(len(self), limit)
+        if pick is None:
+            return self
+        paths = tuple(self.paths[row] for row in pick.tolist())
+        return replace(self, paths=paths, labels=self.labels[pick], broken=set())
+
+
+def centre_crop(x: Tensor, side: int) -> Tensor:
+    """An image uint8 (channel, height, width) of any size as (channel, side, side): resized, then the centre."""
+    from torchvision.transforms.v2 import functional as vision
+
+    if tuple(x.shape[1:]) == (side, side):
+        return x
+    return vision.center_crop(vision.resize(x, [round(side * SHORTER_SIDE)], antialias=True), [side, side])
+
+
+def random_crop(x: Tensor, side: int, rng: np.random.Generator) -> Tensor:
+    """A random part of an image, as ImageNet is trained with, resized.
+
+    Parameters
+    ----------
+    x : Tensor (channel, height, width)
+        uint8.
+    side : int
+        Of the result, in px.
+    rng : numpy.random.Generator
+        Where the part is drawn from: 8 to 100 % of the area, with an aspect ratio from 3/4 to 4/3; where ten draws do not
+        fit, it is the largest central square.
+
+    Returns
+    -------
+    Tensor (channel, side, side)
+        uint8.
+    """
+    from torchvision.transforms.v2 import functional as vision
+
+    height, width = x.shape[1:]
+    for _ in range(10):
+        area, ratio = height * width * rng.uniform(0.08, 1), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        h, w = round(float(np.sqrt(area / ratio))), round(float(np.sqrt(area * ratio)))
+        if 0 < h <= height and 0 < w <= width:
+            top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+            break
+    else:
+        h = w = min(height, width)
+        top, left = (height - h) // 2, (width - w) // 2
+    return vision.resized_crop(x, top, left, h, w, [side, side], antialias=True)
 
 
 def normalise(images: Tensor, image_size: int, mean: Tensor, std: Tensor) -> Tensor:
@@ -82,3 +234,24 @@ def normalise(images: Tensor, image_size: int, mean: Tensor, std: Tensor) -> Ten
         shrinks = x.shape[-2] > image_size or x.shape[-1] > image_size
         x = F.interpolate(x, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=shrinks)
     return (x / 255 - mean[:, None, None]) / std[:, None, None]
+
+
+def ahead(calls: Iterable[Any], function: Any) -> Iterator[Any]:
+    """What `function` makes of each call's arguments, in order; the next one is being made while one is used.
+
+    Parameters
+    ----------
+    calls : iterable of tuple
+        Arguments.
+    function : callable
+        Called in another thread.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Any] | None = None
+        for arguments in calls:
+            coming = pool.submit(function, *arguments)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()

@@ -65,7 +65,10 @@ class FeedForward(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (image, classes) of normalised images (image, channel, height, width)."""
-        rates = self.areas(images)[1]
+        return self.logits(self.areas(images)[1])
+
+    def logits(self, rates: list[Tensor]) -> Tensor:
+        """Logits (image, classes) of the activities of the areas."""
         return self.readout((rates[-1] + rates[-2]).mean((2, 3)))
 
 
@@ -99,11 +102,15 @@ class Folded:
         skips = [partial(F.conv2d, weight=weight, stride=2) for weight in self.skips]
         return arch.area_input(area, drive, rates, skips)
 
-    def activity(self, area: int, u: Tensor) -> Tensor:
-        """The CNN's activity of area `area` for its input `u`."""
+    def potential(self, area: int, u: Tensor) -> Tensor:
+        """What the CNN's area `area` rectifies when its input is `u`."""
         part = self.areas[area]
         before = F.conv2d(u, part.inp, stride=arch.STRIDES[area], padding=1) + part.before
-        return F.relu(F.conv2d(before, part.rec, padding=1) + part.after)
+        return F.conv2d(before, part.rec, padding=1) + part.after
+
+    def activity(self, area: int, u: Tensor) -> Tensor:
+        """The CNN's activity of area `area` for its input `u`."""
+        return F.relu(self.potential(area, u))
 
 
 def _scale_shift(bn: nn.Module) -> tuple[Tensor, Tensor]:

@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
-from cordstasks.pretraining.data import ImageSet
+from cordstasks.pretraining.data import Images
 
 
 @torch.no_grad()
 def check_images(
-    network: CordsNet, data: ImageSet, *, image_ms: tuple[int, ...] = (200, 400), after_ms: int = 200, batch: int = 50
+    network: CordsNet, data: Images, *, image_ms: tuple[int, ...] = (200, 400), after_ms: int = 200, batch: int = 50
 ) -> dict[str, Any]:
     """Accuracy at times after image onset, and how far each area is from its way back after the image has left.
 
@@ -33,10 +33,10 @@ def check_images(
     """
     simulator = Simulator(network)
     right = dict.fromkeys(image_ms, 0)
-    left: list[Tensor] = []
+    seen, left = 0, list[Tensor]()
     for start in tqdm(range(0, len(data), batch), desc="protocol", unit="batch", leave=False):
-        images, labels = data.images[start : start + batch], data.labels[start : start + batch].to(network.device)
-        x = network.preprocess(images)
+        images, labels = data.batch(torch.arange(start, min(start + batch, len(data))))
+        x, labels = network.preprocess(images), labels.to(network.device)
         spontaneous = simulator.spontaneous(len(x))
         rates = [r.clone() for r in spontaneous]
         drives, shown = simulator.drives(x), 0
@@ -45,10 +45,11 @@ def check_images(
             simulator.step(rates, drives, steps - shown)
             shown = steps
             right[ms] += int((network.readout(rates[-1], rates[-2]).argmax(1) == labels).sum())
+        seen += len(x)
         left.append(_returned(simulator, rates, spontaneous, torch.zeros_like(x), after_ms))
     return {
-        "images": len(data),
-        "accuracy": {ms: count / len(data) for ms, count in right.items()},
+        "images": seen,
+        "accuracy": {ms: count / seen for ms, count in right.items()},
         "return": torch.cat(left, 1).mean(1).tolist(),
     }
 

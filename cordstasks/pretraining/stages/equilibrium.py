@@ -1,4 +1,4 @@
-"""End-to-end training at equilibrium: the whole network's steady states are trained to classify, and to be reached soon.
+"""Stage ``equilibrium``: the whole network's steady states are trained to classify, and to be reached soon.
 
 Areas feed forward only, so the network's steady state is that of each area in turn, given those below. A few relaxation
 steps larger than the network's own reach it, and gradients pass back through these steps: fixed points do not depend on
@@ -9,77 +9,50 @@ paper reaches by backpropagation through hundreds of steps is reached here with 
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from cordstasks.cordsnet import architecture as arch
+from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError
-from cordstasks.pretraining.data import ImageSet
-from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.feedforward import Folded
-from cordstasks.pretraining.presentation import Presentation
-from cordstasks.pretraining.stages.cnn import CHECK_BATCHES, SAVE_SECONDS, accuracy, batches, batches_per_epoch
-from cordstasks.pretraining.stages.match import Area
-from cordstasks.utils.files import Log
-from cordstasks.utils.states import read_state, save_state
+from cordstasks.pretraining.loop import Training, accuracy, cosine
+from cordstasks.pretraining.objectives import Outcome
+from cordstasks.pretraining.settings import PretrainSettings
+from cordstasks.pretraining.stages.match import Area, assemble
+from cordstasks.pretraining.stages.through_time import protocol_now, unrolled
 
-FLAT_IMAGES = 16  # in each batch: nothing, and uniform fields, on which the network must settle too
-WARMUP = 0.1  # fraction of the batches in which the learning rate rises
+NEEDS = ("match",)
 
 
-@dataclass(frozen=True)
-class EquilibriumSettings:
-    """How the whole network is trained: AdamW, warm-up and cosine decay to zero.
+def run(context: Context) -> None:
+    """Train a nonlinear ``match.safetensors`` with ``cnn.safetensors`` as teacher, and write ``equilibrium.safetensors``.
 
-    Attributes
-    ----------
-    epochs : int, default 0
-        Passes over the training images.
-    batch : int, default 128
-        Images per batch.
-    learning_rate : float, default 0.001
-        Peak learning rate for the weights of areas of 64 channels; it is inversely proportional to channels.
-    weight_decay : float, default 0.02
-        Decoupled weight decay.
-    step : float, default 0.7
-        Relaxation step (dt / tau).
-    iterates : int, default 8
-        Relaxation steps from the rectified drive.
-    distillation : float, default 0.5
-        Weight of the divergence from the CNN's probabilities; the labels' cross-entropy has the rest.
-    temperature : float, default 2.0
-        Temperature at which these probabilities are compared.
-    settling : float, default 1.0
-        Weight of the mean over areas of the last relaxation step's squared size relative to the variance.
-    label_smoothing : float, default 0.1
-        Label smoothing of the cross-entropy.
-    seed : int, default 0
-        Seed of the order of images and of their augmentation.
-    bfloat16 : bool, default False
-        Whether to compute in mixed precision.
+    Raises
+    ------
+    InputError
+        If the areas were matched without their relu.
     """
-
-    epochs: int = 0
-    batch: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    step: float = 0.7
-    iterates: int = 8
-    distillation: float = 0.5
-    temperature: float = 2.0
-    settling: float = 1.0
-    label_smoothing: float = 0.1
-    seed: int = 0
-    bfloat16: bool = False
+    context.require("equilibrium", "match")
+    context.require("equilibrium", "cnn")
+    start = context.read_network("match")
+    if start.card.get("match") != "nonlinear":
+        raise InputError(
+            f"stage=equilibrium: the areas in {context.folder.path} were matched with match=linear, so they have no relu "
+            "yet; go on with stage=linear, or use another folder with match=nonlinear"
+        )
+    context.note("equilibrium", "before", protocol_now(context, unrolled(start, context)()))
+    network = SteadyNetwork.of(start)
+    context.train(training_of(network, context.read_cnn(), context))
+    done = assemble(context.network(), network.folded, network.areas, network.readout)
+    context.note("equilibrium", "after", protocol_now(context, unrolled(done, context)()))
+    context.save_network("equilibrium", done)
 
 
 @dataclass
@@ -89,16 +62,35 @@ class SteadyNetwork:
     Parameters
     ----------
     folded : Folded
-        Where stem, skips and wiring come from (its own areas, those of the CNN, are not used).
+        Stem, skips and wiring; it has no areas of its own.
     areas : list of Area
-        Its dynamical areas.
+        Dynamical areas.
     readout : torch.nn.Linear
-        Linear layer from the pooled sum of the last two areas.
+        From the pooled sum of the last two areas.
     """
 
     folded: Folded
     areas: list[Area]
     readout: nn.Linear
+
+    @classmethod
+    def of(cls, network: CordsNet) -> SteadyNetwork:
+        """A copy of a network's weights that can be trained."""
+
+        def own(tensor: Any) -> Tensor:
+            return tensor.detach().clone().requires_grad_(True)
+
+        readout = nn.Linear(network.out_fc.in_features, network.classes, device=network.device)
+        readout.load_state_dict({"weight": network.out_fc.weight.detach(), "bias": network.out_fc.bias.detach()})
+        skips = [own(module.weight) for module in network.skip_area]
+        areas = [
+            Area(own(inp.weight), own(rec.weight), own(bias), stride)
+            for inp, rec, bias, stride in zip(
+                network.area_area, network.area_conv, network.conv_bias, arch.STRIDES, strict=False
+            )
+        ]
+        folded = Folded(own(network.inp_conv.weight), own(network.inp_skip.weight), skips, [], network.sides)
+        return cls(folded, areas, readout)
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """All tensors as parameter groups, with the learning rate that suits their channels."""
@@ -117,7 +109,7 @@ class SteadyNetwork:
         """All tensors that are trained, in the order of `groups`."""
         return [tensor for group in self.groups(1.0) for tensor in group["params"]]
 
-    def rates(self, x: Tensor, settings: EquilibriumSettings) -> tuple[list[Tensor], list[Tensor]]:
+    def rates(self, x: Tensor, settings: PretrainSettings) -> tuple[list[Tensor], list[Tensor]]:
         """Steady activity (image, channel, height, width) of each area, and each area's activity one step before.
 
         `x` are normalised images (image, channel, S, S).
@@ -126,7 +118,9 @@ class SteadyNetwork:
         rates: list[Tensor] = []
         before: list[Tensor] = []
         for index, area in enumerate(self.areas):
-            r, earlier = area.settle(self.folded.input(index, drive, rates), settings.iterates, step=settings.step)
+            r, earlier = area.settle(
+                self.folded.input(index, drive, rates), settings.equilibrium_iterates, step=settings.equilibrium_step
+            )
             rates.append(r)
             before.append(earlier)
         return rates, before
@@ -136,21 +130,6 @@ class SteadyNetwork:
         return self.readout((rates[-1].float() + rates[-2].float()).mean((2, 3)))
 
 
-def trainable(folded: Folded, areas: list[Area], readout: nn.Linear) -> SteadyNetwork:
-    """A copy whose tensors can be trained."""
-
-    def own(tensor: Tensor) -> Tensor:
-        return tensor.detach().clone().requires_grad_(True)
-
-    linear = nn.Linear(readout.in_features, readout.out_features, device=readout.weight.device)
-    linear.load_state_dict(readout.state_dict())
-    return SteadyNetwork(
-        replace(folded, stem=own(folded.stem), inp_skip=own(folded.inp_skip), skips=[own(skip) for skip in folded.skips]),
-        [Area(own(area.inp), own(area.rec), own(area.bias), area.stride) for area in areas],
-        linear,
-    )
-
-
 def flat_images(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
     """Normalised images (count, channel, S, S) of one level each: first nothing (zero), then random ones."""
     levels = 5 * torch.rand(count, 1, 1, 1, generator=generator, dtype=torch.float32) - 2.5
@@ -158,100 +137,37 @@ def flat_images(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
     return levels.to(like).expand(count, *like.shape[1:])
 
 
-def train_at_equilibrium(
-    network: SteadyNetwork,
-    teacher: Callable[[Tensor], Tensor],
-    train: ImageSet,
-    test: ImageSet,
-    presentation: Presentation,
-    settings: EquilibriumSettings,
-    checkpoint: Path,
-    log: Log,
-    *,
-    deadline: Deadline | None = None,
-) -> None:
-    """Train `network` in place, from `checkpoint` if that exists.
+def training_of(network: SteadyNetwork, teacher: Callable[[Tensor], Tensor], context: Context) -> Training:
+    """The training of a network at equilibrium, in place.
 
     Parameters
     ----------
     network : SteadyNetwork
     teacher : callable
         The CNN: normalised images (image, channel, S, S) -> logits (image, class).
-    train, test : ImageSet
-    presentation : Presentation
-    settings : EquilibriumSettings
-    checkpoint : Path
-    log : Log
-    deadline : Deadline, optional
-
-    Raises
-    ------
-    InputError
-        If the network diverges; the message names the area, and the checkpoint before stays.
-    OutOfTime
-        If `deadline` has passed; the checkpoint holds what has been done.
+    context : Context
     """
-    deadline = deadline or Deadline()
-    device = network.folded.stem.device
-    optimiser = torch.optim.AdamW(network.groups(settings.learning_rate), weight_decay=settings.weight_decay)
-    per_epoch = batches_per_epoch(len(train), settings.batch)
-    steps = settings.epochs * per_epoch
-    done, totals = 0, torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, settling
-    state = read_state(checkpoint, device)
-    if state is not None:
-        with torch.no_grad():
-            for own, kept in zip(network.tensors(), state["tensors"], strict=True):
-                own.copy_(kept)
-        optimiser.load_state_dict(state["optimiser"])
-        done, totals = state["step"], state["totals"]
-    log.keep(done)
+    settings, presentation = context.settings, context.presentation
+    optimiser = torch.optim.AdamW(
+        network.groups(settings.equilibrium_learning_rate), weight_decay=settings.equilibrium_weight_decay
+    )
 
-    def save() -> None:
-        if not math.isfinite(float(totals.sum())):
-            raise _diverged(network, rates, settings, done)
-        state = {"tensors": network.tensors(), "optimiser": optimiser.state_dict(), "step": done, "totals": totals}
-        save_state(checkpoint, state)
+    def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
+        return _loss(network, teacher, x, targets, generator, settings)
 
-    last_save = time.monotonic()
-    rates: list[Tensor] = []
-    with tqdm(total=steps, initial=done, desc="equilibrium", unit="batch") as bar:
-        for step, pick, generator in batches(len(train), settings.batch, done, steps, seed=settings.seed + 1):
-            if deadline.passed():
-                save()
-                raise OutOfTime
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * schedule(step, steps)
-            images, labels = train.images[pick], train.labels[pick]
-            x, targets = presentation.training(images, labels, generator, progress=step / steps)
-            loss, rates, correct, change = _loss(network, teacher, x, targets, generator, settings)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.tensors(), 1.0)
-            optimiser.step()
-            totals += torch.stack([loss.detach(), correct, change.detach()])
-            done = step + 1
-            bar.update()
-            if done % CHECK_BATCHES == 0 and not math.isfinite(float(totals.sum())):
-                raise _diverged(network, rates, settings, done)
-            if done % per_epoch == 0:
-                row = _row(network, test, presentation, settings, totals / per_epoch, done // per_epoch)
-                log.write({**row, "step": done})
-                bar.write(
-                    f"equilibrium epoch {row['epoch']}/{settings.epochs}: loss {row['loss']:.3f}, training "
-                    f"{row['train']:.1%} (augmented), test {row['test']:.2%}, settling {row['settling']:.1e}"
-                )
-                totals = torch.zeros_like(totals)
-            if time.monotonic() - last_save > SAVE_SECONDS or done == steps:
-                save()
-                last_save = time.monotonic()
+    def logits(images: Tensor) -> Tensor:
+        with torch.autocast(presentation.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
+            rates = network.rates(presentation.test(images), settings)[0]
+        return network.logits(rates)
 
-
-def schedule(step: int, steps: int) -> float:
-    """Fraction of the peak learning rate: a linear rise, then half a cosine down to zero."""
-    warm = max(1, round(WARMUP * steps))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    common = {**context.common("equilibrium"), "schedule": cosine, "seed": settings.seed + 1}
+    return Training(
+        **common,
+        state={str(number): tensor for number, tensor in enumerate(network.tensors())},
+        optimiser=optimiser,
+        loss=loss,
+        evaluate=lambda: {"test": accuracy(logits, context.images.test)},
+    )
 
 
 def _loss(
@@ -260,10 +176,10 @@ def _loss(
     x: Tensor,
     targets: Tensor,
     generator: torch.Generator,
-    settings: EquilibriumSettings,
-) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
-    """The loss, the rates it came from, the fraction of images that are right, and how far rates still move."""
-    flat = flat_images(FLAT_IMAGES, x, generator)
+    settings: PretrainSettings,
+) -> Outcome:
+    """The loss with the fraction of images that are right, and how far rates still move."""
+    flat = flat_images(settings.equilibrium_flat_images, x, generator)
     shown = torch.cat([x, flat]).contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
         with torch.no_grad():
@@ -272,50 +188,17 @@ def _loss(
     logits = network.logits(rates)[: len(x)]
     change = torch.stack(
         [(r - b).square().mean() / r.detach().var().clamp_min(1e-12) for r, b in zip(rates, before, strict=True)]
-    )
-    cross_entropy = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
-    temperature = settings.temperature
+    ).mean()
+    cross_entropy = F.cross_entropy(logits, targets, label_smoothing=settings.equilibrium_label_smoothing)
+    temperature = settings.equilibrium_temperature
     divergence = temperature**2 * F.kl_div(
         F.log_softmax(logits / temperature, 1),
         F.log_softmax(expected / temperature, 1),
         log_target=True,
         reduction="batchmean",
     )
-    weight = settings.distillation
-    loss = (1 - weight) * cross_entropy + weight * divergence + settings.settling * change.mean()
+    weight = settings.equilibrium_distillation
+    value = (1 - weight) * cross_entropy + weight * divergence + settings.equilibrium_settling * change
     correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
-    return loss, rates, correct, change.mean()
-
-
-@torch.no_grad()
-def _row(
-    network: SteadyNetwork,
-    test: ImageSet,
-    presentation: Presentation,
-    settings: EquilibriumSettings,
-    means: Tensor,
-    epoch: int,
-) -> dict[str, Any]:
-    def logits(images: Tensor) -> Tensor:
-        with torch.autocast(presentation.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
-            rates = network.rates(presentation.test(images), settings)[0]
-        return network.logits(rates)
-
-    loss, correct, change = means.tolist()
-    return {
-        "stage": "equilibrium",
-        "epoch": epoch,
-        "loss": loss,
-        "train": correct,
-        "settling": change,
-        "test": accuracy(logits, test),
-    }
-
-
-def _diverged(network: SteadyNetwork, rates: list[Tensor], settings: EquilibriumSettings, done: int) -> InputError:
-    bad = [index for index, r in enumerate(rates) if not bool(r.isfinite().all())]
-    where = f"area {bad[0]}" if bad else "the loss"
-    return InputError(
-        f"equilibrium_learning_rate={settings.learning_rate:g}: {where} was no longer finite at or before batch {done}; "
-        "choose a smaller one (the checkpoint before is kept)"
-    )
+    activity = torch.stack([r.detach().float().square().mean() for r in rates])
+    return Outcome(value, {"train": correct, "settling": change.detach()}, activity)

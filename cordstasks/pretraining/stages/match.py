@@ -1,47 +1,159 @@
-"""Layer-wise matching: each area's nonlinear steady state is trained to be the CNN's activity of that layer.
+"""Stage ``match``: each area's steady state is trained to be the CNN's layer.
 
-Fixed points do not depend on alpha, so areas are settled with large steps; that they are also stable at the network's own
-alpha is what `cordstasks.pretraining.protocol` checks. Areas feed forward only, so the steady state of the whole network
-is found area by area, and each area learns from the steady inputs that the areas below really give it: it can correct what
-they got wrong.
+``match=linear`` is the paper's: with d = b + Conv_inp u, the linear steady state is (I + W + W^2 + W^3) d, and the target is
+the CNN's layer before its relu. A penalty on W^3 d keeps the spectrum inside the unit circle. W and b start afresh, all else
+is the folded CNN's (Soo et al. 2024, section 3). Areas learn side by side, since each is fed the CNN's activity.
+
+``match=nonlinear`` is ours: the steady state with relu is trained to be the CNN's activity, with Conv_inp free too. Fixed
+points do not depend on alpha, so areas are settled with large steps; that they are also stable at the network's own alpha
+is what stage ``check`` checks. Areas learn one after the other: each is fed the steady states that those below really
+have, and can correct what they got wrong.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.network import CordsNet, set_weight
-from cordstasks.errors import InputError
-from cordstasks.pretraining.data import ImageSet
-from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.feedforward import Folded
-from cordstasks.pretraining.presentation import Presentation
-from cordstasks.utils.files import Log
-from cordstasks.utils.states import read_state, save_state
+from cordstasks.pretraining.loop import Training, accuracy, batches_per_epoch, cosine
+from cordstasks.pretraining.objectives import Outcome
+from cordstasks.pretraining.promises import spectral_radius
+from cordstasks.pretraining.settings import PretrainSettings
+from cordstasks.pretraining.stages.fold import read_folded
 
-STEP = 0.5  # Euler step of the relaxation
-ITERATES = 6  # unrolled when an area is trained
-SETTLED_ITERATES = 8  # when an area's steady state is what the next one is fed
+NEEDS = ("fold",)
+NONLINEAR_WARMUP = 0.2  # fraction of an area's batches in which its rate rises
 
 
-@dataclass(frozen=True)
-class MatchSettings:
-    """How areas are matched: AdamW, one cycle; the rate falls with the number of inputs of a unit."""
+def run(context: Context) -> None:
+    """Match the areas to ``fold.safetensors``, and write ``match.safetensors``."""
+    settings = context.settings
+    folded, readout = read_folded(context, "match")
+    if settings.match == "linear":
+        network = linear_start(context.network(1.0), folded, readout)
+        context.train(linear_training(network, folded, context))
+        after = linear_promise(network, folded, context)
+    else:
+        areas = [initial_area(folded, number) for number in range(settings.depth)]
+        context.train(nonlinear_training(areas, folded, context))
+        network = assemble(context.network(), folded, areas, readout)
+        after = nonlinear_promise(areas, folded, readout, context)
+    context.note("match", "after", {**after, "spectral radius by area": radii(network)})
+    context.save_network("match", network, match=settings.match)
 
-    steps: int = 300  # per area
-    batch: int = 64
-    learning_rate: float = 2e-3  # for 64 channels; inversely proportional to channels
-    seed: int = 0
-    bfloat16: bool = False
+
+def radii(network: CordsNet) -> list[float]:
+    """Spectral radius of each area's recurrent convolution."""
+    pairs = zip(network.area_conv, network.sides, strict=True)
+    return [spectral_radius(module.weight.detach(), side) for module, side in pairs]  # type: ignore[operator]
+
+
+def potentials(folded: Folded, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Inputs u_l of all areas of the CNN for normalised images, and what the areas rectify."""
+    drive = folded.drive(x)
+    inputs: list[Tensor] = []
+    found: list[Tensor] = []
+    rates: list[Tensor] = []
+    for number in range(len(folded.areas)):
+        inputs.append(folded.input(number, drive, rates))
+        found.append(_precise(folded.potential(number, inputs[-1])))
+        rates.append(F.relu(found[-1]))
+    return inputs, found
+
+
+def _precise(x: Tensor) -> Tensor:
+    """Products in bfloat16 are summed up in float32."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
+# the linear way
+
+
+@torch.no_grad()
+def linear_start(network: CordsNet, folded: Folded, readout: nn.Linear) -> CordsNet:
+    """Put all of the folded CNN but the recurrent convolutions and biases into a new network, which is returned."""
+    _common(network, folded, readout)
+    for module, part in zip(network.area_area, folded.areas, strict=True):
+        set_weight(module, part.inp)
+    return network
+
+
+def linear_steady(weight: Tensor, d: Tensor, iterates: int) -> tuple[Tensor, Tensor]:
+    """The sum of W^k d for k from 0 to `iterates`, and its last term."""
+    r, last = d, d
+    for _ in range(iterates):
+        last = _precise(F.conv2d(last, weight, padding=1))
+        r = r + last
+    return r, last
+
+
+def linear_training(network: CordsNet, folded: Folded, context: Context) -> Training:
+    """The training of all areas of a network side by side, in place."""
+    settings = context.settings
+    parts = [[*network.area_conv[number].parameters(), network.conv_bias[number]] for number in range(network.depth)]
+    peak = settings.match_learning_rate
+    parameters = [tensor for part in parts for tensor in part]
+    optimiser = torch.optim.AdamW([{"params": parameters, "peak": peak}], lr=peak, weight_decay=settings.weight_decay)
+
+    def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
+            with torch.no_grad():
+                inputs, wanted = potentials(folded, x)
+            total = x.new_zeros(())
+            activity = []
+            for number, (u, target) in enumerate(zip(inputs, wanted, strict=True)):
+                d = _linear_drive(network, number, u)
+                r, last = linear_steady(network.area_conv[number].weight, d, settings.match_iterates)  # type: ignore[arg-type]
+                total = total + (target - r).square().mean() + settings.match_penalty * last.square().mean()
+                activity.append(r.detach().square().mean())
+        return Outcome(total / network.depth, {}, torch.stack(activity))
+
+    common = {**context.common("match"), "schedule": _match_schedule(settings)}
+    return Training(**common, state=network.state_dict(), optimiser=optimiser, loss=loss, clipped=parts, plain=True)
+
+
+def _match_schedule(settings: PretrainSettings) -> Any:
+    return cosine if settings.match_schedule == "cosine" else lambda step, steps: 1.0
+
+
+def _linear_drive(network: CordsNet, number: int, u: Tensor) -> Tensor:
+    weight: Any = network.area_area[number].weight
+    return F.conv2d(u, weight.detach(), stride=arch.STRIDES[number], padding=1).float() + network.conv_bias[number]
+
+
+@torch.no_grad()
+def linear_promise(network: CordsNet, folded: Folded, context: Context) -> dict[str, Any]:
+    """Unexplained variance of each area's target by its linear steady state, and the accuracy of these steady states."""
+    images, _ = context.images.test.batch(torch.arange(min(250, len(context.images.test))))
+    x, iterates = context.presentation.test(images), context.settings.match_iterates
+    inputs, wanted = potentials(folded, x)
+    errors = []
+    for number, (u, target) in enumerate(zip(inputs, wanted, strict=True)):
+        r, _ = linear_steady(network.area_conv[number].weight, _linear_drive(network, number, u), iterates)  # type: ignore[arg-type]
+        errors.append(float((r - target).square().mean() / target.var()))
+
+    def logits(images: Tensor) -> Tensor:
+        drive = folded.drive(context.presentation.test(images))
+        rates: list[Tensor] = []
+        for number in range(network.depth):
+            d = _linear_drive(network, number, folded.input(number, drive, rates))
+            rates.append(F.relu(linear_steady(network.area_conv[number].weight, d, iterates)[0]))  # type: ignore[arg-type]
+        return network.readout(rates[-1], rates[-2])
+
+    score = accuracy(logits, context.images.test, label="linear steady states")
+    return {"test": score, "error by area": errors}
+
+
+# the nonlinear way
 
 
 @dataclass
@@ -57,7 +169,7 @@ class Area:
         """The trained tensors."""
         return [self.inp, self.rec, self.bias]
 
-    def settle(self, u: Tensor, iterates: int, *, step: float = STEP) -> tuple[Tensor, Tensor]:
+    def settle(self, u: Tensor, iterates: int, *, step: float) -> tuple[Tensor, Tensor]:
         """The activity after `iterates` relaxation steps of the input `u`, and the activity one step earlier."""
         drive = F.conv2d(u, self.inp, stride=self.stride, padding=1).float() + self.bias
         r = before = F.relu(drive)
@@ -94,117 +206,96 @@ def initial_area(folded: Folded, area: int) -> Area:
     )
 
 
-def steady_rates(folded: Folded, areas: list[Area], x: Tensor, *, iterates: int = SETTLED_ITERATES) -> list[Tensor]:
+def steady_rates(folded: Folded, areas: list[Area], x: Tensor, *, iterates: int = 8, step: float = 0.5) -> list[Tensor]:
     """The steady activity of every given area, for normalised images `x` (image, channel, height, width)."""
     drive = folded.drive(x)
     rates: list[Tensor] = []
     for index, area in enumerate(areas):
-        rates.append(area.settle(folded.input(index, drive, rates), iterates)[0])
+        rates.append(area.settle(folded.input(index, drive, rates), iterates, step=step)[0])
     return rates
 
 
-def match_areas(
-    folded: Folded,
-    train: ImageSet,
-    presentation: Presentation,
-    settings: MatchSettings,
-    checkpoint: Path,
-    log: Log,
-    *,
-    deadline: Deadline | None = None,
-) -> list[Area]:
-    """Match every area in turn; finished areas are read from `checkpoint` and kept there.
+def nonlinear_training(areas: list[Area], folded: Folded, context: Context) -> Training:
+    """The training of areas one after the other, in place: the first epochs are the first area's, and so on."""
+    settings = context.settings
+    groups = []
+    for number, area in enumerate(areas):
+        peak = settings.match_learning_rate * 64 / arch.CHANNELS_OUT[number]
+        for tensor in area.tensors():
+            tensor.requires_grad_(True)
+        groups.append({"params": area.tensors(), "peak": peak, "lr": peak})
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+    common = context.common("match")
+    common["epochs"] = settings.match_epochs * len(areas)
+    own = settings.match_epochs * batches_per_epoch(settings.match_images or len(context.images.train), settings.match_batch)
 
-    Raises
-    ------
-    InputError
-        If an area's error is no longer finite.
-    OutOfTime
-        If `deadline` has passed; the areas finished so far are kept.
-    """
-    areas: list[Area] = []
-    for state in read_state(checkpoint, folded.stem.device) or []:
-        areas.append(Area(**state))
-    log.keep(len(areas) - 1, key="area")
-    for index in range(len(areas), len(folded.areas)):
-        area = initial_area(folded, index)
-        row = _match_area(index, area, areas, folded, train, presentation, settings, deadline or Deadline())
-        areas.append(area)
-        save_state(checkpoint, [vars(each) for each in areas])
-        log.write(row)
-    return areas
+    def schedule(step: int, steps: int) -> float:
+        return cosine(step % own, own, warmup=NONLINEAR_WARMUP)
 
-
-def _match_area(
-    index: int,
-    area: Area,
-    below: list[Area],
-    folded: Folded,
-    train: ImageSet,
-    presentation: Presentation,
-    settings: MatchSettings,
-    deadline: Deadline,
-) -> dict[str, Any]:
-    rate = settings.learning_rate * 64 / arch.CHANNELS_OUT[index]
-    for tensor in area.tensors():
-        tensor.requires_grad_(True)
-    optimiser = torch.optim.AdamW(area.tensors(), lr=rate, weight_decay=0.0)
-    rising = max(0.2, 2 / settings.steps)  # OneCycleLR divides by zero where it rises for one step only
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=settings.steps, pct_start=rising)
-    generator = torch.Generator().manual_seed(settings.seed * 1_009 + index)
-    kept: list[Tensor] = []
-    for _ in tqdm(range(settings.steps), desc=f"matching area {index}", unit="batch", leave=False):
-        if deadline.passed():
-            raise OutOfTime
-        pick = torch.randint(len(train), (settings.batch,), generator=generator)
-        x = presentation.augmented(train.images[pick], generator).contiguous(memory_format=torch.channels_last)
+    def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
+        number = step // own
+        area = areas[number]
+        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
             with torch.no_grad():
-                target = _targets(folded, x, index)[index]
-                drive = folded.drive(x)
-                u = folded.input(index, drive, steady_rates(folded, below, x))
-                variance = target.float().var()
-            r, before = area.settle(u, ITERATES)
-        error = (r - target.float()).square().mean() / variance
-        loss = error + (r - before).square().mean() / variance
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(area.tensors(), 1.0)
-        optimiser.step()
-        schedule.step()
-        kept.append(error.detach())
-    for tensor in area.tensors():
-        tensor.requires_grad_(False)
-    errors = torch.stack(kept).tolist()
-    if not math.isfinite(sum(errors)):
-        raise InputError(
-            f"match_learning_rate={settings.learning_rate:g}: matching area {index} diverged; choose a smaller one"
-        )
-    last = sum(errors[-20:]) / len(errors[-20:])
-    silent = float((r.detach().amax((0, 2, 3)) == 0).float().mean())
-    tqdm.write(f"area {index}: {last:.3f} of the variance unexplained, {silent:.1%} of channels silent")
-    return {"stage": "matching", "area": index, "error": last, "first_error": errors[0], "silent": silent}
+                target = F.relu(potentials(folded, x)[1][number])
+                below = steady_rates(
+                    folded, areas[:number], x, iterates=settings.match_settled, step=settings.match_relaxation
+                )
+                u = folded.input(number, folded.drive(x), below)
+                variance = target.var()
+            r, before = area.settle(u, 2 * settings.match_iterates, step=settings.match_relaxation)
+        error = (r - target).square().mean() / variance
+        value = error + (r - before).square().mean() / variance
+        activity = torch.zeros(len(areas), device=x.device)
+        activity[number] = r.detach().square().mean()
+        silent = (r.detach().amax((0, 2, 3)) == 0).float().mean()
+        return Outcome(value, {"error": error.detach(), "silent": silent}, activity)
 
-
-def _targets(folded: Folded, x: Tensor, area: int) -> list[Tensor]:
-    drive = folded.drive(x)
-    rates: list[Tensor] = []
-    for index in range(area + 1):
-        rates.append(folded.activity(index, folded.input(index, drive, rates)))
-    return rates
+    state: Mapping[str, Tensor] = {
+        f"{number}.{name}": getattr(area, name) for number, area in enumerate(areas) for name in ("inp", "rec", "bias")
+    }
+    common["schedule"] = schedule
+    clipped = [area.tensors() for area in areas]
+    return Training(**common, state=state, optimiser=optimiser, loss=loss, clipped=clipped, plain=True)
 
 
 @torch.no_grad()
-def assemble(network: CordsNet, folded: Folded, areas: list[Area], readout: torch.nn.Linear) -> CordsNet:
+def nonlinear_promise(areas: list[Area], folded: Folded, readout: nn.Linear, context: Context) -> dict[str, Any]:
+    """Unexplained variance of the CNN's activity by each area's steady state, and the accuracy of these steady states."""
+    settings = context.settings
+
+    def rates_of(images: Tensor) -> list[Tensor]:
+        x = context.presentation.test(images)
+        return steady_rates(folded, areas, x, iterates=2 * settings.match_settled, step=settings.match_relaxation)
+
+    images, _ = context.images.test.batch(torch.arange(min(250, len(context.images.test))))
+    wanted = [F.relu(target) for target in potentials(folded, context.presentation.test(images))[1]]
+    errors = [float((r - target).square().mean() / target.var()) for r, target in zip(rates_of(images), wanted, strict=True)]
+
+    def logits(images: Tensor) -> Tensor:
+        rates = rates_of(images)
+        return readout((rates[-1] + rates[-2]).mean((2, 3)))
+
+    return {"test": accuracy(logits, context.images.test, label="steady states"), "error by area": errors}
+
+
+@torch.no_grad()
+def assemble(network: CordsNet, folded: Folded, areas: list[Area], readout: nn.Linear) -> CordsNet:
     """Put the matched areas, the folded stem and skips and a read-out into `network`, which is returned."""
-    set_weight(network.inp_conv, folded.stem)
-    set_weight(network.inp_skip, folded.inp_skip)
-    for module, weight in zip(network.skip_area, folded.skips, strict=True):
-        set_weight(module, weight)
+    _common(network, folded, readout)
     for index, area in enumerate(areas):
         set_weight(network.area_area[index], area.inp)
         set_weight(network.area_conv[index], area.rec)
         network.conv_bias[index].copy_(area.bias)
+    return network
+
+
+@torch.no_grad()
+def _common(network: CordsNet, folded: Folded, readout: nn.Linear) -> None:
+    set_weight(network.inp_conv, folded.stem)
+    set_weight(network.inp_skip, folded.inp_skip)
+    for module, weight in zip(network.skip_area, folded.skips, strict=True):
+        set_weight(module, weight)
     set_weight(network.out_fc, readout.weight)
     network.out_fc.bias.copy_(readout.bias)
-    return network

@@ -103,7 +103,9 @@ def carry_out(
     """Carry out or continue a run of either family, see `train`; returns its folder."""
     out = None if out is None else path_of("out", out)
     if resume:
-        folder = RunFolder(out if out is not None else unfinished_folder(task))
+        # a run's folder bears the id of its task, also if that is given as a file
+        wanted = tasks.get(task).id if out is None and task is not None and str(task).endswith(".py") else task
+        folder = RunFolder(out if out is not None else unfinished_folder(wanted))
         is_abstract = family_of(folder.path) == AbstractSettings.FAMILY
     else:
         if task is None:

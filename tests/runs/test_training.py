@@ -18,7 +18,18 @@ from cordstasks.runs import TrainedNetworks, TrainedRun, load_run, train
 from cordstasks.training.networks import initial_network
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.interrupt import Interrupted
-from helpers import SHORT, assert_same_run, assert_same_state, contents, ctrl_c, flags, printed_by, read, settling_cordsnet
+from helpers import (
+    ROOT,
+    SHORT,
+    assert_same_run,
+    assert_same_state,
+    contents,
+    ctrl_c,
+    flags,
+    printed_by,
+    read,
+    settling_cordsnet,
+)
 
 VISUAL: dict[str, Any] = {"trials": 24, "validation": 12, "heldout": 30, "steps": 30, "evaluate_every": 10, "units": 16}
 ABSTRACT: dict[str, Any] = {"validation": 20, "heldout": 20, "steps": 30, "evaluate_every": 10, "units": 16, "seeds": (2, 6)}
@@ -194,6 +205,15 @@ class TestMistakes:
         assert str(caught.value).startswith(message)
         assert "\n" not in str(caught.value)
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_run_of_a_task_s_file_is_found_by_the_file(self, tmp_path: Path):
+        (tmp_path / "mine.py").write_text((ROOT / "examples" / "go_nogo.py").read_text().replace("go-nogo", "found-by-file"))
+        small = {**ABSTRACT, "batch": 8, "device": "cpu"}
+        with ctrl_c(3), pytest.raises(Interrupted):
+            train("mine.py", **small)
+        run = train("mine.py", resume=True, device="cpu")
+        assert run.path == Path("runs/found-by-file-001")
+        assert run.summary["networks"]
 
     @pytest.mark.parametrize("folder", [5, None, ""])
     def test_what_is_no_folder_of_a_run(self, folder: Any):

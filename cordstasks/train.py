@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(family, task).parse_args(arguments)
     if options.task is None and not options.resume:
         raise InputError("--task is missing; name one, such as --task rdm")
+    if getattr(options, "no_bank", False) and options.bank is not None:
+        raise InputError(f"--bank {options.bank}: has no effect with --no-bank; leave one of them out")
     given = given_by_flags(options, family)
     given.pop("task", None)
     parameters = assignments(options.set, "motion=1000")

@@ -117,7 +117,7 @@ def task_class(name: str | Path) -> type[Task]:
     """
     if str(name).endswith(".py"):
         return load_file(name)
-    if name not in _TASKS:
+    if not isinstance(name, str) or name not in _TASKS:
         raise unknown("task", name, (*names(), *abstract_names()))
     return _TASKS[str(name)]
 

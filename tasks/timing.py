@@ -27,6 +27,8 @@ __all__ = [
 Duration = float | tuple[float, float]
 """A duration in ms: fixed, or the two ends of a uniform distribution."""
 
+MOST_STEPS = 1_000_000  # of a period; more are a mistake, and would only fill the memory
+
 
 class Timed(Protocol):
     """Whatever has periods, such as a task."""
@@ -129,10 +131,18 @@ def check_durations(task: Timed) -> None:
 
 
 def check_step(dt: float, task: Timed) -> float:
-    """Return `dt` as a float, or raise an InputError unless every period of `task` can hold a time step of `dt` ms."""
+    """Return `dt` as a float, or raise an InputError unless every period of `task` can hold a time step of `dt` ms.
+
+    Periods of more than a million steps are refused, since they would only fill the memory.
+    """
     dt = number("dt", dt, "a time step must be above 0 ms", above=0)
     for name, duration in task.timing.items():
-        shortest = ends_of(duration)[0]
+        shortest, longest = ends_of(duration)
+        if longest > MOST_STEPS * dt:
+            raise InputError(
+                f"dt={dt:g} ms makes more than {MOST_STEPS:,} steps of {name} ({longest:g} ms); choose a larger dt, or a "
+                f"shorter {name}"
+            )
         if 0 < shortest < dt:  # a period that may last 0 ms may as well have no step
             raise InputError(f"dt={dt:g} ms is longer than {name} can be ({shortest:g} ms); choose a smaller dt")
     return dt

@@ -211,7 +211,7 @@ def observers(rows: Sequence[Rows], fits: Sequence[WeibullFit], names: Sequence[
     colours, markers = (BLUE, ORANGE, GREEN, BLACK), ("o", "s", "^", "D")
     for place, (table, fit, name) in enumerate(zip(tables, fits, names, strict=True)):
         colour, marker = colours[place % len(colours)], markers[place % len(markers)]
-        label = name
+        label = name = name.replace("$", r"\$")  # else Matplotlib would read it as mathematics
         if np.isfinite(fit.threshold) and "threshold" not in fit.at_bound:
             low, high = fit.threshold_interval
             said = f", 95 % [{percent(low)}, {percent(high)}]" if np.isfinite(low) else ""

@@ -86,7 +86,10 @@ def _columns(path: str | Path, given: object) -> Mapping[str, str]:
     for wanted, known in COLUMNS.items():
         own = [each for each in header if each.strip().lower() in known]
         if not own:
-            raise InputError(f"path={path}: has no column {' or '.join(known)} (but {', '.join(header) or 'none'})")
+            raise InputError(
+                f"path={path}: has no column {' or '.join(known)} (but {', '.join(header) or 'none'}); "
+                "name the columns so, separated by commas"
+            )
         names[wanted] = own[0]
     return names
 

@@ -101,6 +101,8 @@ def locate(name_or_path: str | os.PathLike[str]) -> Path:
         If there are no weights of that name and no such file, if the download fails, or if the file in the cache is
         not the published one.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise unknown("weights", name_or_path, names())
     text = os.fspath(name_or_path)
     if text in REGISTRY:
         entry = REGISTRY[text]

@@ -206,7 +206,7 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
         address = {"scheduler_file": scheduler} if scheduler and Path(scheduler).is_file() else {"address": scheduler}
         try:
             client = connect(**address) if scheduler else connect(threads_per_worker=1)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError, if the address has no port
             raise InputError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from error
         with client, joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
             yield

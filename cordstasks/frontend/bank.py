@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import stat
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cordstasks.errors import InputError
+from cordstasks.utils.arguments import number, path_of
 from cordstasks.utils.cache import cache_folder
 from cordstasks.utils.files import unwritable, writable_folder, write_bytes
 
@@ -86,12 +86,11 @@ class Bank:
     """
 
     def __init__(self, folder: Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
-        if not 0 < limit_gb < math.inf:
-            raise InputError(f"limit_gb={limit_gb}: give a size above 0 (GB)")
-        self.folder = Path(folder or default_folder())
-        if folder and not self.folder.is_dir():
+        limit = number("limit_gb", limit_gb, "give a size above 0 (GB)", above=0)
+        self.folder = default_folder() if folder is None else path_of("folder", folder)
+        if folder is not None and not self.folder.is_dir():
             writable_folder(self.folder, "folder")
-        self.limit = int(limit_gb * 1e9)
+        self.limit = int(limit * 1e9)
         self.damaged = 0
 
     def path(self, key: str) -> Path:

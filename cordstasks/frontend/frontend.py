@@ -107,7 +107,7 @@ class FrontEnd:
         if readout not in READOUTS:
             raise unknown("readout", readout, READOUTS)
         most = 1 if readout == "pool" else _check_side(side)
-        asked = "give a relative error from 0 (simulate everything) to 0.1"
+        asked = "give a relative error of at least 0 (simulate everything) and below 0.1"
         tolerance = number("tolerance", tolerance, asked, least=0, below=0.1)
         if batch is not None:
             batch = whole("batch", batch)
@@ -128,7 +128,7 @@ class FrontEnd:
             self.bank = None
         else:
             with naming({"folder=": "bank=", "limit_gb=": "bank_limit="}):
-                self.bank = Bank(None if bank is None or bank is True else Path(bank), limit_gb=bank_limit)
+                self.bank = Bank(None if bank is None or bank is True else bank, limit_gb=bank_limit)
         self._bank_writable = True
 
     @property

@@ -20,6 +20,7 @@ from cordstasks.tasks import AbstractTask, TrialBatch, VisualTask
 from cordstasks.training.evaluation import Behaviour, behave
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.training.visual import load_best
+from cordstasks.utils.arguments import path_of
 from cordstasks.utils.files import read_json
 from cordstasks.utils.folders import family_of
 from cordstasks.utils.run_folder import RunFolder
@@ -134,7 +135,7 @@ def load_run(
         If there is no such run, it has no trained weights yet, a file is damaged, or the weights of the front-end are gone
         or are others than the run's.
     """
-    run = RunFolder(Path(folder))
+    run = RunFolder(path_of("folder", folder))
     with naming({"path=": "folder="}):
         if family_of(run.path) == AbstractSettings.FAMILY:
             return _networks(run)

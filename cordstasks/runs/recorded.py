@@ -12,6 +12,7 @@ from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError
 from cordstasks.frontend.frontend import weights_digest
 from cordstasks.utils.files import absolute
+from cordstasks.utils.folders import TRAINED
 from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.settings import Settings
 
@@ -44,7 +45,8 @@ def recorded_settings(folder: RunFolder, kind: type[T]) -> T:
     family = config.get("family")
     if family != kind.FAMILY:
         found = "a run of an earlier version" if family is None else f"a run of the {family} family"
-        raise InputError(f"{folder.path}: holds {found}, not of the {kind.FAMILY} one; load it with cordstasks.load_run")
+        fix = "load it with cordstasks.load_run" if family in TRAINED else "choose another folder"
+        raise InputError(f"{folder.path}: holds {found}, not of the {kind.FAMILY} one; {fix}")
     return kind.from_dict(config, str(folder.path / "config.json"))
 
 

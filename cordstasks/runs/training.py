@@ -13,12 +13,13 @@ from cordstasks import reports, tasks
 from cordstasks.analysis.psychophysics.observers import Observer, read_observers
 from cordstasks.cordsnet import pretrained
 from cordstasks.cordsnet.network import CordsNet
-from cordstasks.errors import InputError, naming
+from cordstasks.errors import InputError, naming, unknown
 from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.recorded import recorded_network, recorded_settings
 from cordstasks.training.settings import AbstractSettings, VisualSettings
+from cordstasks.utils.arguments import path_of, shown
 from cordstasks.utils.devices import resolve
 from cordstasks.utils.files import absolute, read_json
 from cordstasks.utils.folders import family_of
@@ -100,17 +101,23 @@ def carry_out(
     verbose: bool = False,
 ) -> RunFolder:
     """Carry out or continue a run of either family, see `train`; returns its folder."""
+    out = None if out is None else path_of("out", out)
     if resume:
-        folder = RunFolder(Path(out) if out is not None else unfinished_folder(task))
+        # a run's folder bears the id of its task, also if that is given as a file
+        wanted = tasks.get(task).id if out is None and task is not None and str(task).endswith(".py") else task
+        folder = RunFolder(out if out is not None else unfinished_folder(wanted))
         is_abstract = family_of(folder.path) == AbstractSettings.FAMILY
     else:
         if task is None:
             raise InputError("task=None: name one, such as task='rdm'")
         made = tasks.get(task)
         is_abstract = isinstance(made, tasks.AbstractTask)
-        folder = RunFolder(Path(out) if out is not None else Path("runs") / made.id, numbered=out is None)
+        folder = RunFolder(out if out is not None else Path("runs") / made.id, numbered=out is None)
         folder.check_free()
     given = _settled(task, settings)
+    for name, value in (("weights", execution.weights), ("bank", execution.bank)) if is_abstract else ():
+        if value is not None:
+            raise InputError(f"{name}={shown(value)}: goes with visual tasks, which have a front-end; leave it out")
     animals = None if monkey is None else _animals(monkey, folder.config()["task"] if resume else made.id)
     try:
         if is_abstract:
@@ -130,10 +137,11 @@ def carry_out(
 
 def _animals(path: str | os.PathLike[str], task: str) -> list[Observer]:
     """The animals of a table; the table is read before anything is computed."""
+    table = path_of("monkey", path)
     if task != "rdm":
         raise InputError(f"monkey={path}: goes with task rdm, not {task}; leave it out")
     with naming({"path=": "monkey="}):
-        return read_observers(Path(path))
+        return read_observers(table)
 
 
 def _observer_line(row: Mapping[str, Any]) -> str:
@@ -150,20 +158,18 @@ def _settled(task: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     if task is not None:
         given["task"] = absolute(task) if str(task).endswith(".py") else task
     frontend = given.get("frontend")
-    if frontend is not None and frontend not in pretrained.names() and Path(frontend).expanduser().is_file():
-        given["frontend"] = absolute(frontend)
-    parameters = dict(given.get("parameters") or {})
-    if isinstance(parameters.get("stimuli_dir"), str | os.PathLike):
-        parameters["stimuli_dir"] = absolute(parameters["stimuli_dir"])
-    if parameters:
-        given["parameters"] = parameters
+    if isinstance(frontend, str | os.PathLike) and frontend not in pretrained.names():
+        given["frontend"] = absolute(frontend) if Path(frontend).expanduser().is_file() else frontend
+    parameters = given.get("parameters")
+    if isinstance(parameters, Mapping) and parameters.get("stimuli_dir") is not None:
+        given["parameters"] = {**parameters, "stimuli_dir": absolute(path_of("stimuli_dir", parameters["stimuli_dir"]))}
     return given
 
 
 def _check_names(given: Mapping[str, Any], kind: type[VisualSettings] | type[AbstractSettings]) -> None:
     for name in given:
         if name not in kind.names():
-            raise InputError(f"{name}: is no setting of a run of the {kind.FAMILY} family ({', '.join(kind.names())})")
+            raise unknown(f"setting of a run of the {kind.FAMILY} family", name, kind.names())
 
 
 def _visual(

@@ -349,6 +349,7 @@ def frontend_of(settings: VisualSettings, network: CordsNet, execution: Executio
 
 def model_of(settings: VisualSettings, frontend: FrontEnd, task: VisualTask) -> MultiAreaModel:
     """The untrained model of a run's settings."""
-    assert settings.inputs is not None
+    if settings.inputs is None:  # config.json was edited: a run records how many it has
+        raise InputError("inputs=null: the settings of this run do not say how many inputs it has; give their number")
     rnn = initial_network(settings, settings.inputs, len(task.actions), seed=settings.seed)
     return MultiAreaModel(rnn, frontend.units).to(torch.device(frontend.device))

@@ -129,7 +129,8 @@ class Trainer:
             began = time.monotonic()
             losses = self._learn()
             rows: list[dict[str, Any]] = []
-            if self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps:
+            due = self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps
+            if due and self.active:  # all may just have diverged
                 rows = self._test(losses)
             self.seconds += time.monotonic() - began
             yield rows

@@ -80,10 +80,10 @@ def seeds_of_text(text: str) -> tuple[int, ...]:
 
 def shape_of_text(text: str) -> tuple[int, int, int]:
     """Channels, height and width from ``"4x5x5"``, for a flag."""
-    parts = text.split("x")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise InputError(f"--shape {text}: write channels, height and width as 4x5x5")
-    channels, height, width = map(int, parts)
+    try:
+        channels, height, width = map(int, text.split("x"))
+    except ValueError:  # not three, or not numbers
+        raise InputError(f"--shape {text}: write channels, height and width as 4x5x5") from None
     return channels, height, width
 
 
@@ -170,6 +170,7 @@ class NetworkSettings(Settings):
             chosen = given.get(each)
             if chosen is None or given.get("connectivity", "full") == connectivity:
                 continue
+            chosen = NetworkSettings.checked(each, chosen)
             if defaults[each] is None or chosen != defaults[each]:
                 value = "x".join(map(str, chosen)) if each == "shape" else chosen
                 raise InputError(
@@ -270,7 +271,7 @@ class VisualSettings(NetworkSettings):
         optional(text()), "of the front-end's products: float32, tf32, bfloat16", default=None, group=FRONT
     )
     tolerance: float = setting(
-        number("a relative error from 0 (simulate everything) to 0.1", least=0.0, below=0.1),
+        number("a relative error of at least 0 (simulate everything) and below 0.1", least=0.0, below=0.1),
         "error allowed to a settled state of the front-end, relative to the norm of its activity",
         default=1e-3,
         group=FRONT,

@@ -7,6 +7,7 @@ import os
 from dataclasses import fields
 from functools import lru_cache
 from numbers import Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -84,6 +85,14 @@ def number(
     if not is_number(given) or not (least <= given <= most and above < given < below):
         raise InputError(f"{name}={shown(value)}: {asked}")
     return float(given)
+
+
+def path_of(name: str, value: Any) -> Path:
+    """Return a path as a Path, or raise an InputError if it is none; "" would silently be the working directory."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"{name}={shown(value)}: give the path of a file or folder")
+    return Path(text)
 
 
 def seed_of(seed: Any, *, otherwise: str = "; the same number gives the same again") -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,13 +17,19 @@ from cordstasks.utils.interrupt import Interrupted
 # the running command's names of the parameters in the library's errors, see `cordstasks.errors.reworded`
 _FLAGS: ContextVar[dict[str, str] | None] = ContextVar("flags", default=None)
 
+# how torch says it, in a RuntimeError
+_NO_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are InputErrors, so that they are also printed as one line.
 
     Within `run_command` it also records its flags. Errors of the library, which name parameters, are then printed with the
-    flags that set these parameters.
+    flags that set these parameters. Flags cannot be shortened, since `--seed` of one command is not `--seeds` of another.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse as `argparse` does."""
@@ -82,6 +89,11 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         sys.stdout = None  # otherwise Python tries to write again at exit
         print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
         status = 1
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):
+            raise
+        print(f"error: not enough memory ({' '.join(str(error).split())[:200]}); choose smaller sizes", file=sys.stderr)
+        status = 2
     except Interrupted as stop:
         print(f"\nstopped; this continues: {stop.again}", file=sys.stderr)
         status = 130

@@ -17,7 +17,7 @@ def resolve(name: str) -> torch.device:
     InputError
         If the device is unknown, or this machine does not have it.
     """
-    kind = name.split(":")[0]
+    kind = name.split(":")[0] if isinstance(name, str) else ""
     if kind not in DEVICES:
         raise unknown("device", name, DEVICES)
     if kind == "auto":

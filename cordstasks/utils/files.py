@@ -96,7 +96,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        raise InputError(f"{path}: cannot be read ({error}); correct it, or choose another folder") from error
 
 
 def writable_folder(path: Path, argument: str) -> Path:

@@ -160,6 +160,7 @@ def note_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     then, now : mapping
         From `environment`, when the run was begun and now.
     """
+    then = then if isinstance(then, Mapping) else {}  # config.json may have been edited
     for name in ("device", "threads", "torch"):
         if then.get(name) != now[name]:
             warnings.warn(

@@ -39,6 +39,7 @@ class TestReading:
             ("coh,correct\n0.5,1\n", "has no column monkey or subject or observer"),
             ("monkey,correct\n1,1\n", "has no column coh or coherence"),
             ("", "has no column"),
+            ("monkey;coh;correct\n1;0.1;1\n", r"\(but monkey;coh;correct\); name the columns so, separated by commas"),
             ("monkey,coh,correct\n", "holds no trials"),
             (ROWS + "1,0.4,51.2,1,1\n", r"line 5 has coherence 51\.2; it is a fraction"),
             (ROWS + "1,0.4,-0.1,1,1\n", "line 5 has coherence -0.1"),
@@ -91,6 +92,10 @@ class TestFigure:
         figure, _, _ = self.drawn((0.064, 0.256))
         (axis,) = figure.axes
         assert [label.get_text() for label in axis.get_xticklabels()] == ["6.4", "25.6"]
+
+    def test_a_name_is_no_mathematics(self, tmp_path: Path):
+        figure, _, _ = self.drawn((0.064, 0.256), ("model", "monkey $\\frac$"))
+        analysis.figures.save(figure, tmp_path / "observers.png")
 
     def test_numbers_must_agree(self):
         _, rows, fits = self.drawn((0.0, 0.128, 0.512))

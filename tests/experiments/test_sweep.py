@@ -359,6 +359,14 @@ class TestBadInput:
             main([str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), *arguments])
         assert not (tmp_path / "out").exists()
 
+    def test_of_an_address_without_a_port(self, tmp_path: Path):
+        pytest.importorskip("distributed")
+        (tmp_path / "small.toml").write_text('tasks = ["dms"]')
+        with pytest.raises(InputError, match=r"scheduler=nowhere: no Dask scheduler answers there \(missing port"):
+            main(
+                [str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), "--backend", "dask", "--scheduler", "nowhere"]
+            )
+
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
     def test_of_a_device_that_is_not_there(self, tmp_path: Path):
         (tmp_path / "small.toml").write_text('tasks = ["dms"]')

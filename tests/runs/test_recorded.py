@@ -20,14 +20,14 @@ from safetensors.torch import save_file
 from cordstasks import train
 from cordstasks.cordsnet import Preprocessing
 from cordstasks.cordsnet.checkpoints import load, save
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, Note
 from cordstasks.frontend.frontend import weights_digest
 from cordstasks.runs.abstract import load_networks
 from cordstasks.runs.loading import load_run
 from cordstasks.runs.recorded import recorded_settings
 from cordstasks.tasks import registry
 from cordstasks.training.settings import AbstractSettings, VisualSettings
-from cordstasks.utils.run_folder import RunFolder
+from cordstasks.utils.run_folder import RunFolder, note_differences
 from helpers import ROOT, SHORT, change, flags, output_of, printed_by, read, refused, tiny_cordsnet
 
 command, refusal = partial(output_of, train.main), partial(refused, train.main, begun=True)
@@ -185,6 +185,16 @@ class TestDamagedSettings:
         change(run, dt=200.0)
         said = refusal(*resume(place, run))
         assert re.search(r"config\.json: holds settings that do not fit together \(.*dt.*200", said)
+
+    def test_a_number_of_inputs_that_is_not_said(self, place: Path, run: Path):
+        change(run, inputs=None)
+        with pytest.raises(InputError, match=r"^inputs=null: the settings of this run do not say"):
+            load_run(run, device="cpu", bank=place / "bank")
+
+    @pytest.mark.parametrize("environment", [None, [], "x"])
+    def test_an_environment_that_is_no_object(self, environment: Any):
+        with pytest.warns(Note, match="begun with device None, continued with cpu"):
+            note_differences(environment, {"device": "cpu", "threads": None, "torch": None})
 
     @pytest.mark.parametrize("content", ["", "[]", "null", "7", '"text"', "{", '{"a": 1', "\udcff", "[" * 100_000])
     def test_what_is_no_object(self, place: Path, run: Path, content: str):

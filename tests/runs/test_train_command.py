@@ -493,6 +493,8 @@ class TestBadInput:
             ),
             ("--heldout 1", "--heldout 1: all of these trials have the same right answer"),
             ("--trials 3", "--trials 3: too few to learn from; give hundreds"),
+            ("--bank b --no-bank", "--bank b: has no effect with --no-bank; leave one of them out"),
+            ("--shape ²x5x5", "--shape ²x5x5: write channels, height and width as 4x5x5"),
             ("--bank-limit 0", "--bank-limit 0.0: give a size above 0 (GB)"),
             ("--bank-limit inf", "--bank-limit inf: give a size above 0 (GB)"),
             ("--set motion", "--set motion: write NAME=VALUE, such as motion=1000"),
@@ -575,7 +577,8 @@ class TestBadInput:
             ("--set motion=300", "--set motion=300: the run in {} has --set motion=120; leave it out"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),
             ("--learning-rate=0.01", "--learning-rate 0.01: the run in {} has 0.004"),
-            ("--see 4", "--seed 4: the run in {} has 3"),
+            ("--seed 4", "--seed 4: the run in {} has 3"),
+            ("--see 4", "unrecognized arguments: --see 4; see --help"),
         ],
     )
     def test_resuming_with_other_settings(self, finished: tuple[Path, str], more: str, message: str):

@@ -18,7 +18,18 @@ from cordstasks.runs import TrainedNetworks, TrainedRun, load_run, train
 from cordstasks.training.networks import initial_network
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.interrupt import Interrupted
-from helpers import SHORT, assert_same_run, assert_same_state, contents, ctrl_c, flags, printed_by, read, settling_cordsnet
+from helpers import (
+    ROOT,
+    SHORT,
+    assert_same_run,
+    assert_same_state,
+    contents,
+    ctrl_c,
+    flags,
+    printed_by,
+    read,
+    settling_cordsnet,
+)
 
 VISUAL: dict[str, Any] = {"trials": 24, "validation": 12, "heldout": 30, "steps": 30, "evaluate_every": 10, "units": 16}
 ABSTRACT: dict[str, Any] = {"validation": 20, "heldout": 20, "steps": 30, "evaluate_every": 10, "units": 16, "seeds": (2, 6)}
@@ -158,25 +169,56 @@ class TestMistakes:
         [
             (None, {}, "task=None: name one, such as task='rdm'"),
             ("rmd", {}, "task 'rmd' is unknown; did you mean 'rdm'?"),
-            ("saccade", {"stepz": 3}, "stepz: is no setting of a run of the visual family (task, parameters, "),
-            ("saccade", {"seeds": 3}, "seeds: is no setting of a run of the visual family"),
-            ("dms", {"frontend": "cordsnet-r8"}, "frontend: is no setting of a run of the abstract family (task, "),
-            ("dms", {"seed": 3}, "seed: is no setting of a run of the abstract family"),
+            ("saccade", {"stepz": 3}, "setting of a run of the visual family 'stepz' is unknown; did you mean 'steps'?"),
+            ("saccade", {"seeds": 3}, "setting of a run of the visual family 'seeds' is unknown; did you mean 'seed'?"),
+            ("dms", {"frontend": "cordsnet-r8"}, "setting of a run of the abstract family 'frontend' is unknown"),
+            ("dms", {"seed": 3}, "setting of a run of the abstract family 'seed' is unknown; did you mean 'seeds'?"),
             ("saccade", {"batch": 0}, "batch=0: give a whole number of at least 1"),
             ("dms", {"rank": 3}, "rank=3: matters to lowrank networks only; leave it out, or give connectivity=lowrank"),
             ("dms", {"parameters": {"delays": 5}}, "parameter of task dms 'delays' is unknown; did you mean 'delay'?"),
             ("dms", {"device": "cdua"}, "device 'cdua' is unknown; did you mean 'cuda'?"),
+            (["dms"], {}, "task ['dms'] is unknown"),
+            ("dms", {"device": None}, "device None is unknown"),
+            ("dms", {"out": 5}, "out=5: give the path of a file or folder"),
+            ("dms", {"out": ""}, "out='': give the path of a file or folder"),
+            ("dms", {"parameters": 5}, "parameters=5: give names and values"),
+            ("dms", {"rank": np.array([2, 3])}, "rank=(2, 3): give a whole number of at least 1"),
+            ("dms", {"shape": 3}, "shape=3: give channels, height and width"),
+            ("dms", {"dt": 1e-300}, "dt=1e-300 ms makes more than 1,000,000 steps of fixation (100 ms); choose a larger dt"),
+            ("dms", {"parameters": {"delay": 1e9}}, "dt=20 ms makes more than 1,000,000 steps of delay (1e+09 ms)"),
+            ("dms", {"weights": "r2"}, "weights='r2': goes with visual tasks"),
+            ("dms", {"bank": "bank"}, "bank='bank': goes with visual tasks"),
+            ("saccade", {"frontend": 5}, "frontend=5: give a name"),
+            ("saccade", {"weights": 5}, "weights 5 is unknown"),
+            ("saccade", {"bank": 5}, "bank=5: give the path of a file or folder"),
+            ("saccade", {"bank": ""}, "bank='': give the path of a file or folder"),
+            ("saccade", {"bank_limit": "x"}, "bank_limit='x': give a size above 0 (GB)"),
+            ("rdm", {"monkey": 5, "parameters": {}}, "monkey=5: give the path of a file or folder"),
+            ("rdm", {"monkey": "", "parameters": {}}, "monkey='': give the path of a file or folder"),
+            ("catdog", {"parameters": {"stimuli_dir": ""}}, "stimuli_dir='': give the path of a file or folder"),
         ],
     )
-    def test_one_line_names_the_parameter(
-        self, place: Path, task: str | None, wrong: dict[str, Any], message: str, tmp_path: Path
-    ):
+    def test_one_line_names_the_parameter(self, place: Path, task: Any, wrong: dict[str, Any], message: str, tmp_path: Path):
         family = "abstract" if task == "dms" else "visual"
         with pytest.raises(InputError) as caught:
             train(task, **{**given(place, family), **wrong})
         assert str(caught.value).startswith(message)
         assert "\n" not in str(caught.value)
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_run_of_a_task_s_file_is_found_by_the_file(self, tmp_path: Path):
+        (tmp_path / "mine.py").write_text((ROOT / "examples" / "go_nogo.py").read_text().replace("go-nogo", "found-by-file"))
+        small = {**ABSTRACT, "batch": 8, "device": "cpu"}
+        with ctrl_c(3), pytest.raises(Interrupted):
+            train("mine.py", **small)
+        run = train("mine.py", resume=True, device="cpu")
+        assert run.path == Path("runs/found-by-file-001")
+        assert run.summary["networks"]
+
+    @pytest.mark.parametrize("folder", [5, None, ""])
+    def test_what_is_no_folder_of_a_run(self, folder: Any):
+        with pytest.raises(InputError, match=rf"^folder={folder!r}: give the path of a file or folder$"):
+            load_run(folder)
 
     def test_a_folder_that_holds_another_run(self, place: Path, run: tuple[str, TrainedRun | TrainedNetworks]):
         family, made = run

@@ -149,8 +149,10 @@ class TestStops:
             for name, value in states(clean)[place].items():
                 torch.testing.assert_close(states(trainer)[place][name], value, rtol=1e-5, atol=1e-7, msg=name)
 
-    def test_all_may_diverge(self, tmp_path: Path):
-        summary = experiment.carry_out(small(seeds=(1, 2), learning_rate=1e30), RunFolder(tmp_path))
+    @pytest.mark.parametrize("evaluate_every", [2, 50])  # as they diverge, and never before
+    def test_all_may_diverge(self, tmp_path: Path, evaluate_every: int):
+        chosen = small(seeds=(1, 2), learning_rate=1e30, evaluate_every=evaluate_every)
+        summary = experiment.carry_out(chosen, RunFolder(tmp_path))
         assert (summary["diverged"], summary["learned"]) == (2, 0)
         assert [row["score"] for row in summary["networks"]] == [None, None]
         text = experiment.table(tmp_path)
@@ -412,7 +414,7 @@ class TestCommand:
             experiment.load_networks(tmp_path)
         (tmp_path / "config.json").write_text(json.dumps({"task": "dms"}))
         for words in (["--task", "dms"], []):
-            with pytest.raises(InputError, match=r"holds a run of an earlier version"):
+            with pytest.raises(InputError, match=r"holds a run of an earlier version, .*; choose another folder$"):
                 main([*words, "--resume", "--out", str(tmp_path)])
 
 

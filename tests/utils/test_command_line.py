@@ -102,3 +102,31 @@ def test_names_change_from_layer_to_layer():
 def test_a_write_error_passes_between_processes():
     error = pickle.loads(pickle.dumps(WriteError("a.pt: cannot be written", 28)))
     assert (type(error), str(error), error.errno) == (WriteError, "a.pt: cannot be written", 28)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 420. GiB for an array"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate\n4000 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"),
+    ],
+)
+def test_too_little_memory_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]):
+    code, err = ended(failing(error), capsys)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("error: not enough memory (")
+    assert line.endswith("); choose smaller sizes")
+
+
+def test_another_error_of_torch_is_a_fault_of_ours():
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        run_command(failing(RuntimeError("size mismatch")))
+
+
+def failing(error: Exception) -> Callable[[], int]:
+    def main() -> int:
+        raise error
+
+    return main

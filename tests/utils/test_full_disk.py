@@ -33,7 +33,7 @@ from helpers import contents, output_of, printed_by, refused, tiny_cordsnet
 
 Contexts = Callable[..., AbstractContextManager[Any]]
 SMALL = "--task dms --units 8 --steps 60 --batch 4 --heldout 20 --validation 20 --device cpu --seeds 0"
-SHARD = Shard(np.zeros((900, 8), np.float16), np.zeros((2, 4), np.int32), {"asked": 2, "simulated": 1, "bound": 0.0})
+SHARD = Shard(np.zeros((900, 8), np.float16), np.zeros((2, 4), np.int32), {"requested": 2, "simulated": 1, "bound": 0.0})
 JOBS = expand({"tasks": ["dms"], "units": [12], "seeds": 400})
 FAILED = {JOBS[0].name: sweep_run._rows(JOBS[0], None, "it failed")}
 

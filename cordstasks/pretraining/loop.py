@@ -322,7 +322,7 @@ class _Loop:
         self._check()
         training, epoch = self.training, self.done // self.per_epoch
         totals = self.processes.add_all(self.totals)
-        row: dict[str, Any] = {name: float(totals[name]) / self.per_epoch for name in self.totals}
+        row: dict[str, Any] = {name: float(totals[name]) / self.per_epoch for name in totals}
         row.update(training.evaluate())
         if self.processes.main:
             self.log.write({"stage": training.stage, "epoch": epoch, **row, "step": self.done})

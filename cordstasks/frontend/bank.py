@@ -85,7 +85,7 @@ class Bank:
         If the limit is no size, or the folder cannot be made.
     """
 
-    def __init__(self, folder: Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
+    def __init__(self, folder: str | Path | None = None, *, limit_gb: float = LIMIT_GB) -> None:
         limit = number("limit_gb", limit_gb, "give a size above 0 (GB)", above=0)
         self.folder = default_folder() if folder is None else path_of("folder", folder)
         if folder is not None and not self.folder.is_dir():

@@ -64,7 +64,8 @@ def arguments(place: Path, *more: str, task: bool = True) -> list[str]:
     """A small run's command line, and `more`."""
     periods = {name: value for name, value in PERIODS.items() if not any(word.startswith(f"{name}=") for word in more)}
     sizes = flags(**SIZES, parameters=periods)
-    where = ["--frontend", str(place / "r2.safetensors"), "--bank", str(place / "bank"), "--readout", "pool"]
+    bank = [] if "--no-bank" in more else ["--bank", str(place / "bank")]
+    where = ["--frontend", str(place / "r2.safetensors"), *bank, "--readout", "pool"]
     begin = ["--task", "rdm"] if task else []
     return [*begin, *where, *sizes, "--seed", str(SEED), "--device", "cpu", *more]
 

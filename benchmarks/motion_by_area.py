@@ -36,9 +36,9 @@ def main() -> int:
         own = {row["coherence"]: row["accuracy"] for row in rows if row["area"] == area}
         print(f"{area:4d}" + "".join(f"{100 * own[level]:11.1f}" for level in levels))
     write_json(options.out / "by_area.json", {"rows": rows, "seeds": options.seeds, "trials": options.trials})
-    shown = [{**row, "coherence": f"{100 * row['coherence']:.1f} %"} for row in rows if row["coherence"] > 0]
+    shown = [{**row, "coherence": round(100 * row["coherence"], 1)} for row in rows if row["coherence"] > 0]
     figure = analysis.figures.performance(
-        shown, "area", lines="coherence", chance=0.5, x_label="area of the front-end", line_label="coherence"
+        shown, "area", lines="coherence", chance=0.5, x_label="area of the front-end", line_label="coherence (%)"
     )
     analysis.figures.save(figure, options.out / "by_area.png")
     return 0

@@ -162,14 +162,7 @@ def _accuracy_panel(axis: Axes, table: Floats, fit: WeibullFit) -> None:
             label = f"threshold {percent(fit.threshold)} %{said}"
             axis.plot([100 * fit.threshold] * 2, [0, height], color=ORANGE, linestyle="--", label=label)
     _points(axis, 100 * np.where(moving, table[:, 0], zero), table, "accuracy, 95 % interval")
-    axis.set_xlim(100 * (zero if still else weakest) / 1.25, 100 * strongest * 1.25)
-    axis.set_ylim(min(0.4, float(table[:, 2].min()) - 0.03), 1.03)
-    ticks = [100 * zero, *(100 * shown)] if still else list(100 * shown)
-    axis.set_xticks(ticks, ["0", *map(percent, shown)] if still else [percent(c) for c in shown])
-    axis.set_xticks([], minor=True)
-    dress(axis, "Accuracy", "coherence (%), log scale", "fraction correct")
-    if still:
-        _broken(axis, 100 * float(np.sqrt(zero * weakest)))
+    _coherence_axis(axis, shown, zero=zero if still else None, lowest=float(table[:, 2].min()))
     _legend_below(axis)
 
 
@@ -222,20 +215,35 @@ def observers(rows: Sequence[Rows], fits: Sequence[WeibullFit], names: Sequence[
         points = 100 * np.where(table[:, 0] > 0, table[:, 0], zero) * shift
         bars = np.maximum([table[:, 1] - table[:, 2], table[:, 3] - table[:, 1]], 0)
         axis.errorbar(points, table[:, 1], bars, fmt=marker, color=colour, markersize=6, capsize=3, label=label, zorder=3)
-    axis.set_xlim(100 * (zero if still else weakest) / 1.25, 100 * strongest * 1.25)
-    axis.set_ylim(min(0.4, *(float(table[:, 2].min()) - 0.03 for table in tables)), 1.03)
-    ticks = [100 * zero, *(100 * moving)] if still else list(100 * moving)
-    axis.set_xticks(ticks, ["0", *map(percent, moving)] if still else [percent(c) for c in moving])
-    axis.set_xticks([], minor=True)
-    dress(axis, "Accuracy", "coherence (%), log scale", "fraction correct")
-    if still:
-        _broken(axis, 100 * float(np.sqrt(zero * weakest)))
+    _coherence_axis(axis, moving, zero=zero if still else None, lowest=min(float(table[:, 2].min()) for table in tables))
     _legend_below(axis)
     return figure
 
 
-def _broken(axis: Axes, gap: float) -> None:
-    """Two strokes through the baseline, where a logarithmic axis leaves out what is between 0 and its first value."""
+def _coherence_axis(axis: Axes, levels: Floats, *, zero: float | None, lowest: float) -> None:
+    """Label an axis of accuracy against coherence on a log scale.
+
+    Parameters
+    ----------
+    axis : Axes
+        Its x axis is logarithmic already.
+    levels : ndarray of shape (level,)
+        Coherences above 0, in increasing order.
+    zero : float, optional
+        Where coherence 0 is drawn, if it is; the baseline is broken between it and the weakest motion.
+    lowest : float
+        The lowest end of an interval.
+    """
+    weakest, strongest = (float(levels.min()), float(levels.max())) if len(levels) else (0.01, 0.1)
+    axis.set_xlim(100 * (weakest if zero is None else zero) / 1.25, 100 * strongest * 1.25)
+    axis.set_ylim(min(0.4, lowest - 0.03), 1.03)
+    ticks, labels = list(100 * levels), [percent(level) for level in levels]
+    axis.set_xticks(*((ticks, labels) if zero is None else ([100 * zero, *ticks], ["0", *labels])))
+    axis.set_xticks([], minor=True)
+    dress(axis, "Accuracy", "coherence (%), log scale", "fraction correct")
+    if zero is None:
+        return
+    gap = 100 * np.sqrt(zero * weakest)
     for factor in (0.96, 1.04):
         axis.plot(
             [gap * factor / 1.03, gap * factor * 1.03],

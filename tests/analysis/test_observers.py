@@ -87,6 +87,9 @@ class TestFigure:
         for name, fit in zip(("model", "monkey"), fits, strict=True):
             assert any(text.startswith(f"{name}: threshold {100 * fit.threshold:.3g} %") for text in texts)
         assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "6.4", "12.8", "25.6", "51.2"]
+        # the observers' points lie around the tick of their coherence
+        np.testing.assert_allclose(np.mean([each[0].get_xdata() for each in axis.containers], axis=0), axis.get_xticks())
+        np.testing.assert_allclose(axis.get_xticks()[1:], [6.4, 12.8, 25.6, 51.2])
 
     def test_without_coherence_zero_the_axis_is_not_broken(self):
         figure, _, _ = self.drawn((0.064, 0.256))

@@ -12,6 +12,7 @@ import pkgutil
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from inspect import isabstract
 from pathlib import Path
 from types import CodeType
@@ -90,6 +91,19 @@ def forget(task: type[Task]) -> None:
     for key in [key for key, known in _FILES.items() if known is task]:
         del _FILES[key]
         _TASKS.pop(task.id, None)
+
+
+@contextlib.contextmanager
+def as_before() -> Iterator[None]:
+    """A context after which the tasks that are known are those that were known before it."""
+    tasks, files = dict(_TASKS), dict(_FILES)
+    try:
+        yield
+    finally:
+        _TASKS.clear()
+        _TASKS.update(tasks)
+        _FILES.clear()
+        _FILES.update(files)
 
 
 def names() -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cordstasks.tasks import registry
 from helpers import ROOT
 
 
@@ -39,6 +40,20 @@ def _the_checkout_stays_as_it_is() -> Iterator[None]:
     yield
     left = sorted(_visible() - before)
     assert not left, f"tests left {', '.join(left)} in the checkout; they should write into tmp_path"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tasks_of_a_module_are_forgotten() -> Iterator[None]:
+    """A task that a module's fixtures register is not known to the next module."""
+    with registry.as_before():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _tasks_of_a_test_are_forgotten() -> Iterator[None]:
+    """A task that a test registers is not known to the next test."""
+    with registry.as_before():
+        yield
 
 
 @pytest.fixture(scope="session")

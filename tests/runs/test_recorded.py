@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,22 +25,12 @@ from cordstasks.frontend.frontend import weights_digest
 from cordstasks.runs.abstract import load_networks
 from cordstasks.runs.loading import load_run
 from cordstasks.runs.recorded import recorded_settings
-from cordstasks.tasks import registry
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.run_folder import RunFolder, note_differences
 from helpers import ROOT, SHORT, change, flags, output_of, printed_by, read, refused, tiny_cordsnet
 
 command, refusal = partial(output_of, train.main), partial(refused, train.main, begun=True)
 SIZES = {"trials": 12, "validation": 6, "heldout": 16, "steps": 6, "units": 8, "batch": 6}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _as_before() -> Iterator[None]:
-    """The task that is registered here is forgotten."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_TASKS", dict(registry._TASKS))
-        patch.setattr(registry, "_FILES", {})
-        yield
 
 
 @pytest.fixture(scope="module")

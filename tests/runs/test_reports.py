@@ -470,12 +470,6 @@ class TestTasksOfOnesOwn:
 class TestReportsOfOnesOwn:
     """A task brings its own report, as docs/own-task.md says."""
 
-    @pytest.fixture(autouse=True)
-    def _as_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What a test registers is forgotten after it."""
-        monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-        monkeypatch.setattr(registry, "_FILES", {})
-
     def own(self, folder: Path, code: str, attribute: str) -> VisualTask:
         """The example with `code` before its class and `attribute` in it."""
         text = (ROOT / "examples" / "orientation_discrimination.py").read_text()
@@ -519,12 +513,10 @@ class Mine:
         task = self.own(tmp_path, self.OBJECT, "report: ClassVar[Any] = Mine")
         reported(task, 8, tmp_path)
         write_json(tmp_path / "config.json", {"task": str(tmp_path / "mine.py")})
-        registry._TASKS.pop("mine")
-        registry._FILES.clear()
+        registry.forget(type(task))
         assert reports.table(tmp_path / "summary.json") == "half is 0.5 of 8"
         (tmp_path / "mine.py").unlink()
-        registry._TASKS.pop("mine")
-        registry._FILES.clear()
+        registry.forget(registry.task_class("mine"))
         assert "of 8 held-out trials" in reports.table(tmp_path / "summary.json")
 
     @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from cordstasks import tasks
 from cordstasks.errors import InputError
 from cordstasks.stimuli import Display
-from cordstasks.tasks import checking, registry
+from cordstasks.tasks import checking
 from cordstasks.tasks.timing import check_duration, timeline
 from cordstasks.tasks.visual.base import collate
 
@@ -24,13 +24,6 @@ DESIGN = 'return [{"tilt": tilt, "side": side} for tilt, side in product(self.ti
 ACTIONS = 'return ("fixate", "left", "right")'
 ID = 'id: ClassVar[str] = "mine"'
 FIRST = r"OrientationTask.trial\(tilt=1.0, side=-1.0\)"
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    monkeypatch.setattr(registry, "_FILES", {})
 
 
 def own(folder: Path, old: str = "", new: str = "") -> str:

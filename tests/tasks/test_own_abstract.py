@@ -13,7 +13,6 @@ from gymnasium.utils.env_checker import check_env
 from cordstasks import tasks
 from cordstasks.errors import InputError
 from cordstasks.tasks import __main__ as command
-from cordstasks.tasks import registry
 from cordstasks.tasks.checking import check_task
 from cordstasks.tasks.environments.abstract import AbstractEnv
 from helpers import ROOT
@@ -29,13 +28,6 @@ TARGETS = "1.0, -1.0).astype(np.float32)[:, None]"
 ANSWERS = '(conditions["go"] == 1).astype(np.int64)'
 DELAY = "delay: Duration = (200.0, 600.0)"
 SHOW = r"show\(inputs, conditions, schedule\)"
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    monkeypatch.setattr(registry, "_FILES", {})
 
 
 def own(folder: Path, old: str = "", new: str = "") -> Path:

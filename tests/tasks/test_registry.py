@@ -24,13 +24,6 @@ from helpers import ROOT
 EXAMPLE = ROOT / "examples" / "orientation_discrimination.py"
 
 
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    monkeypatch.setattr(registry, "_FILES", {})
-
-
 def own(folder: Path, old: str = "", new: str = "", name: str = "mine.py") -> Path:
     """The example under another id, with a piece of it changed."""
     text = EXAMPLE.read_text().replace('"orientation"', '"mine"')

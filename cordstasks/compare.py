@@ -18,6 +18,7 @@ from cordstasks.training.settings import (
 )
 from cordstasks.utils.command_line import Parser, named_path, run_command
 
+OF_SWEEPS = ("sweep", "mixed_units", "tasks", "conditions", "out")  # flags that matter to networks trained already
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
 
@@ -47,6 +48,16 @@ def parser() -> argparse.ArgumentParser:
         "of OUT/TASK/conditions.csv",
     )
     made.add_argument("--bank", type=named_path, help="of visual tasks: folder of the feature bank (default: in the cache)")
+    made.add_argument(
+        "--sweep",
+        type=named_path,
+        nargs="+",
+        metavar="FOLDER",
+        help="compare the networks of these sweeps, over their hyperparameters, instead of training any",
+    )
+    made.add_argument(
+        "--mixed-units", action="store_true", help="of sweeps: also compare networks of different numbers of units"
+    )
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
     made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
@@ -65,11 +76,38 @@ def _settings(
     return VisualSettings.new(task, **given)
 
 
+def _compare_sweeps(options: argparse.Namespace) -> int:
+    """Compare networks that are trained already."""
+    made = parser()
+    for name, value in vars(options).items():
+        if name not in OF_SWEEPS and value != made.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: has no effect on the networks of --sweep, which are trained already; leave it out")
+    if options.conditions < 4:
+        raise InputError(f"--conditions {options.conditions}: must be at least 4")
+    from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
+
+    summary = compare_architectures(
+        options.sweep,
+        options.out,
+        tasks=None if options.tasks == made.get_default("tasks") else options.tasks,
+        conditions=options.conditions,
+        match_units=not options.mixed_units,
+    )
+    print(table(summary))
+    print(f"{summary['seconds']:.0f} s; {options.out}/: summary.json, differences.png")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     from cordstasks import tasks  # late, since --help needs no NumPy
 
     options = parser().parse_args(arguments)
+    if options.sweep is not None:
+        return _compare_sweeps(options)
+    if options.mixed_units:
+        raise InputError("--mixed-units: matters to sweeps only; give them with --sweep, or leave it out")
     for task in options.tasks:
         tasks.get(task)
     for name, flag, known in (

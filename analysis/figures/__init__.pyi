@@ -1,6 +1,7 @@
 from .abstract import example_trials, learning_curves, shown_trials
 from .behaviour import boundary, confusion, performance, place_by_delay
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
+from .differences import closer_to_reference
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .tuning import aligned_tuning, heat_map, peristimulus
@@ -9,6 +10,7 @@ __all__ = [
     "aligned_trajectories",
     "aligned_tuning",
     "boundary",
+    "closer_to_reference",
     "confusion",
     "contact_sheet",
     "dendrogram",

@@ -213,7 +213,7 @@ class _Means:
                 rows = np.flatnonzero(members & (strata == stratum))
                 if len(rows) >= (1 if hierarchical else FEWEST):
                     counts[:, rows] = _drawn(rng, len(rows), resamples)
-                # a pair's weight is the product of its networks' counts, and is to grow with how often they were drawn together
+                # a pair's weight is the product of its networks' counts: together they count as often as their match was drawn
                 counts[:, rows] *= np.sqrt(times[:, place, None])
             self._groups[name] = _Group(members, counts)
 
@@ -236,7 +236,7 @@ class _Means:
 
 
 def _drawn(rng: np.random.Generator, number: int, resamples: int) -> Any:
-    """How often each of a number of things is drawn, with replacement and as often as there are things: (resample, thing)."""
+    """How often each of `number` things is drawn, with replacement, in `number` draws: (resample, thing)."""
     return rng.multinomial(number, np.full(number, 1 / number), size=resamples)
 
 

@@ -213,7 +213,7 @@ class _Means:
                 rows = np.flatnonzero(members & (strata == stratum))
                 if len(rows) >= (1 if hierarchical else FEWEST):
                     counts[:, rows] = _drawn(rng, len(rows), resamples)
-                # a pair's weight is the product of its networks' counts: together they count as often as their match was drawn
+                # a pair's weight is the product of two counts, and is to be how often their match was drawn
                 counts[:, rows] *= np.sqrt(times[:, place, None])
             self._groups[name] = _Group(members, counts)
 

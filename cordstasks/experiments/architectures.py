@@ -1,4 +1,4 @@
-"""Are convolutional networks closest to full ones? Networks of one or more sweeps, compared over hyperparameters and seeds."""
+"""Are convolutional networks closest to full ones? Networks of sweeps, compared over hyperparameters and seeds."""
 
 from __future__ import annotations
 

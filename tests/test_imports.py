@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": LEARNING - {"experiments"},
     "experiments": LEARNING,
     "pretraining": {"errors", "utils", "stimuli", "cordsnet"},
+    "paper": LEARNING | {"pretraining"},
     **dict.fromkeys(COMMANDS, LEARNING | {"pretraining"}),
 }
 # Outside packages that a part may import, beside the standard library; no entry: any.

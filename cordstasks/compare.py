@@ -16,7 +16,7 @@ from cordstasks.training.settings import (
     first_repeated,
     seeds_of_text,
 )
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
@@ -67,7 +67,8 @@ def _settings(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    from cordstasks import tasks  # late, since --help needs no NumPy
+    with loading():
+        from cordstasks import tasks  # late, since --help needs no NumPy
 
     options = parser().parse_args(arguments)
     for task in options.tasks:
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
     combinations = product(options.tasks, options.connectivities, options.activations)
     chosen = {combination: _settings(options, *combination) for combination in combinations}
-    from cordstasks.experiments.comparison import compare_networks  # late: it loads torch, which mistakes need not wait for
+    with loading():  # late: it loads torch, which mistakes need not wait for
+        from cordstasks.experiments.comparison import compare_networks
 
     return compare_networks(options, chosen)
 

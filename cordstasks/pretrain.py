@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cordstasks.errors import InputError, naming
 from cordstasks.pretraining.settings import RECIPES, STAGES, PretrainSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 UNFINISHED = 75  # exit status at the time limit: "temporary failure, try again", which queues understand
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.data is None:
         raise InputError("--data: is missing; name the folder of the images")
     PretrainSettings.of(given, options.recipe)  # mistakes need not wait for torch
-    from cordstasks.pretraining.pipeline import pretrain
+    with loading():
+        from cordstasks.pretraining.pipeline import pretrain  # late: it loads torch
 
     with naming({"path=": "--out ", "out=": "--out "}):
         done = pretrain(

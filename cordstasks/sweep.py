@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.experiments.sweep import read_sweep
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 BACKENDS = ("loky", "dask", "ray")
 
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.scheduler is not None and options.backend != "dask":
         raise InputError(f"--scheduler {options.scheduler}: goes with --backend dask")
     out = options.out or Path("sweeps") / options.config.stem
-    from cordstasks.experiments.sweep_jobs import run_sweep  # late: it loads torch, which mistakes need not wait for
+    with loading():  # late: it loads torch, which mistakes need not wait for
+        from cordstasks.experiments.sweep_jobs import run_sweep
 
     return run_sweep(
         sweep,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cordstasks.errors import InputError, naming
 from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.folders import family_of, unfinished_folder
 from cordstasks.utils.settings import add_flags, assignments, given_by_flags
 
@@ -97,8 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         NetworkSettings.check_used(given)
         with naming(names):
             family.new(options.task, quick=options.quick, **given)
-    from cordstasks.runs.training import carry_out  # late: these load torch
-    from cordstasks.runs.visual import Execution
+    with loading():
+        from cordstasks.runs.training import carry_out  # late: these load torch
+        from cordstasks.runs.visual import Execution
 
     visual = family is VisualSettings
     execution = Execution(
@@ -136,7 +137,8 @@ def _look(arguments: Sequence[str]) -> tuple[str | None, Path | None, bool]:
 
 def _family(task: str | None, out: Path | None, *, resume: bool) -> type[VisualSettings] | type[AbstractSettings]:
     """The settings of a run, by its task or by the run that is resumed."""
-    from cordstasks import tasks  # late, since --help needs no NumPy
+    with loading():
+        from cordstasks import tasks  # late, since --help needs no NumPy
 
     if resume and out is not None and task is None:
         return AbstractSettings if family_of(out) == AbstractSettings.FAMILY else VisualSettings

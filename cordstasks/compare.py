@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}")
     if options.recording is not None and (len(options.tasks) > 1 or not options.recording.is_file()):
         raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
+    if options.bank is not None and all(tasks.is_abstract(task) for task in options.tasks):
+        raise InputError(f"--bank {options.bank}: has no effect, since none of the tasks shows movies; leave it out")
     combinations = product(options.tasks, options.connectivities, options.activations)
     chosen = {combination: _settings(options, *combination) for combination in combinations}
     with loading():  # late: it loads torch, which mistakes need not wait for

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"default: {' '.join(TASKS)}")
     made.add_argument("--connectivities", nargs="+", default=list(CONNECTIVITIES), metavar="KIND", help="default: all four")
     made.add_argument("--activations", nargs="+", default=["relu"], metavar="NAME", help="default: relu")
-    made.add_argument("--seeds", default="0:5", help="one a network: 0:5 for 0 to 4, or 0,2,5 (default 0:5)")
+    made.add_argument("--seeds", default="0:5", help="one per network: 0:5 for 0 to 4, or 0,2,5 (default 0:5)")
     made.add_argument("--units", type=int, help="recurrent units of each network (default: 100; visual tasks 512)")
     made.add_argument("--steps", type=int, help="largest number of training batches (default: by task)")
     made.add_argument("--quick", action="store_true", help="small trainings, to see the whole way")

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.jobs is not None and options.backend == "dask":
         raise InputError(f"--jobs {jobs}: has no effect with --backend dask, which uses all its workers; leave it out")
     if jobs == 0 or jobs < -1:
-        raise InputError(f"--jobs {jobs}: give a number of at least 1, or -1 for one a core")
+        raise InputError(f"--jobs {jobs}: give a number of at least 1, or -1 for one per core")
     if options.scheduler is not None and options.backend != "dask":
         raise InputError(f"--scheduler {options.scheduler}: goes with --backend dask")
     out = options.out or Path("sweeps") / options.config.stem

@@ -1,4 +1,4 @@
-"""Settings that would change nothing: a user who gives one is told so, and does not believe that it was used."""
+"""Settings that would change nothing: a user who gives one is informed, and does not believe that it was used."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
 LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
 COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 ALLOWED: dict[str, set[str]] = {
-    "cordstasks": {"runs"},  # load_run, when it is used
+    "cordstasks": {"runs", "utils"},  # load_run, when it is used; Ctrl-C, while a command is loaded
     "errors": set(),
     "utils": {"errors"},
     "stimuli": {"errors", "utils"},

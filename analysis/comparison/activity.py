@@ -86,10 +86,10 @@ class Comparison:
         observed, chance = architecture_table, {**options, "bootstrap": 1}
         rows = observed(self.distances, self.labels, **options)
         # tables are of distances: correlations enter as 1 - r, which is 0 on the diagonal and never negative
-        likeness = observed(_unlike(self.correlations), self.labels, **options)
+        similarity = observed(_unlike(self.correlations), self.labels, **options)
         null_rows = observed(self.null_distances.mean(axis=0), self.labels, **chance)
-        null_likeness = observed(_unlike(self.null_correlations).mean(axis=0), self.labels, **chance)
-        for row, like, null, null_like in zip(rows, likeness, null_rows, null_likeness, strict=True):
+        null_similarity = observed(_unlike(self.null_correlations).mean(axis=0), self.labels, **chance)
+        for row, like, null, null_like in zip(rows, similarity, null_rows, null_similarity, strict=True):
             ends = like["interval"]
             row["null_distance"] = null["distance"]
             row["correlation"] = _one_minus(like["distance"])

@@ -1,5 +1,5 @@
 from .abstract import example_trials, learning_curves, shown_trials
-from .behaviour import boundary, confusion, performance, place_by_delay
+from .behaviour import boundary, confusion, location_by_delay, performance
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .differences import closer_to_reference
 from .direction import direction_population
@@ -21,10 +21,10 @@ __all__ = [
     "heat_map",
     "learning_curve",
     "learning_curves",
+    "location_by_delay",
     "observers",
     "performance",
     "peristimulus",
-    "place_by_delay",
     "psychometric",
     "save",
     "shown_trials",

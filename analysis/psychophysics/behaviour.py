@@ -58,7 +58,7 @@ class Confusions:
     counts: NDArray[np.int64]
 
     @property
-    def shares(self) -> Floats:
+    def fractions(self) -> Floats:
         """Counts over the trials of each row, (label, label); NaN in rows without trials."""
         total = self.counts.sum(axis=1, keepdims=True)
         return np.divide(self.counts, total, out=np.full(self.counts.shape, np.nan), where=total > 0)

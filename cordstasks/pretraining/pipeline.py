@@ -17,6 +17,7 @@ from cordstasks.pretraining.card import command_of
 from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.datasets import Pair, read_dataset
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.effects import check_recipe, check_used
 from cordstasks.pretraining.presentation import Presentation, augmentation_of
 from cordstasks.pretraining.processes import Processes
 from cordstasks.pretraining.settings import STAGES, PretrainSettings
@@ -34,7 +35,7 @@ def pretrain(
     out: str | os.PathLike[str],
     *,
     stage: str = "all",
-    recipe: str = "laptop",
+    recipe: str | None = None,
     resume: bool = False,
     download: bool = False,
     device: str = "auto",
@@ -51,8 +52,9 @@ def pretrain(
         Folder for checkpoints, logs and weights.
     stage : str
         One of `cordstasks.pretraining.settings.STAGES`, which reads what earlier ones have left in `out`; or ``"all"``.
-    recipe : str
-        Defaults of the settings: ``"laptop"``, or ``"paper"`` for the paper's numbers.
+    recipe : str, optional
+        Defaults of the settings: ``"laptop"``, or ``"paper"`` for the paper's numbers; by default ``"laptop"``, or what
+        `out` was begun with.
     resume : bool
         Continue what `out` holds.
     download : bool
@@ -147,18 +149,22 @@ def recorded(folder: RunFolder) -> PretrainSettings:
 
 
 def _settings(
-    folder: RunFolder, stage: str, resume: bool, recipe: str, given: dict[str, Any]
+    folder: RunFolder, stage: str, resume: bool, recipe: str | None, given: dict[str, Any]
 ) -> tuple[PretrainSettings, dict[str, Any] | None]:
     """The settings to work with, and the folder's config.json, if there is one."""
-    fresh = PretrainSettings.of(given, recipe)
+    fresh = PretrainSettings.of(given, recipe or "laptop")
     if not folder.begun:
+        check_used(fresh, given, recipe or "laptop")
         if resume:
             folder.config()
         return fresh, None
     begun = {name for name in STAGES if any((folder.path / f"{name}.{end}").exists() for end in ("pt", "safetensors"))}
     if not resume and (stage == "all" or stage in begun):
         folder.check_free()
-    return recorded(folder).changed(given, begun, folder.path), folder.config()
+    before = recorded(folder)
+    if recipe is not None:
+        check_recipe(recipe, before, given, folder.path)
+    return before.changed(given, begun, folder.path), folder.config()
 
 
 def _images(data: Path, settings: PretrainSettings, download: bool, device: torch.device) -> Pair:

@@ -254,7 +254,7 @@ def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
     """The cost of the front-end, for the summary."""
     cost = [trials.inputs.cost for trials in sets.values()]
     return {
-        "steps_asked": sum(each.requested for each in cost),
+        "steps_requested": sum(each.requested for each in cost),
         "steps_simulated": sum(each.simulated for each in cost),
         "plateau_error_bound": max(each.bound for each in cost),
         "step_fraction": frontend.step_fraction,

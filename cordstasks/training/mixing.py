@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Mixtures"]
+__all__ = ["TrialMixing"]
 
 
 @dataclass(frozen=True)
-class Mixtures:
+class TrialMixing:
     """A source of mixed trials; trials with the same timing are mixed.
 
     Attributes
@@ -50,7 +50,7 @@ class Mixtures:
     @classmethod
     def of(
         cls, inputs: Tensor, timing: Tensor, answers: Tensor | None = None, *, sizes: tuple[int, ...], fewest: int
-    ) -> Mixtures:
+    ) -> TrialMixing:
         """A source of mixed trials from `inputs` (trial, time, input) and timings (trial,).
 
         With `answers` (trial,), only trials of the same answer are mixed. If fewer than `fewest`

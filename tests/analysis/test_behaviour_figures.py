@@ -28,14 +28,14 @@ def _catdog(*, lines=False, guess=False):
     return rows, fit, behaviour.performance_table({"morph": morph, "line": line}, chose) if lines else ()
 
 
-def _saccade(*, by_place=False):
+def _saccade(*, by_location=False):
     rng = np.random.default_rng(2)
-    place, delay = 45 * rng.integers(0, 8, 700), rng.choice([1500, 3000, 6000], 700)
-    angle = place + rng.standard_normal(700) * delay / 400
-    conditions = {"place": place, "delay": delay}
-    accuracies = behaviour.performance_table(conditions, np.abs(angle - place) < 15)
-    columns = conditions if by_place else {"delay": delay}
-    return accuracies, behaviour.angular_error_table(columns, angle, place, rng=rng, bootstrap=50)
+    location, delay = 45 * rng.integers(0, 8, 700), rng.choice([1500, 3000, 6000], 700)
+    angle = location + rng.standard_normal(700) * delay / 400
+    conditions = {"location": location, "delay": delay}
+    accuracies = behaviour.performance_table(conditions, np.abs(angle - location) < 15)
+    columns = conditions if by_location else {"delay": delay}
+    return accuracies, behaviour.angular_error_table(columns, angle, location, rng=rng, bootstrap=50)
 
 
 def _matrix(labels, seed=3):
@@ -63,10 +63,10 @@ FIGURES = {
     "boundary with lines": lambda: _boundary(lines=True),
     "boundary of guesses": lambda: _boundary(guess=True),
     "confusions of numbers": lambda: figures.confusion(_matrix([1, 2, 3, 4, 5]), condition="number"),
-    "confusions of places": lambda: figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
+    "confusions of locations": lambda: figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
     "confusions of names": lambda: figures.confusion(_matrix(["match", "nonmatch"])),
-    "place by delay": lambda: figures.place_by_delay(*_saccade(), chance=1 / 8, trained=3000),
-    "places by delay": lambda: figures.place_by_delay(*_saccade(by_place=True), chance=1 / 8),
+    "location by delay": lambda: figures.location_by_delay(*_saccade(), chance=1 / 8, trained=3000),
+    "locations by delay": lambda: figures.location_by_delay(*_saccade(by_location=True), chance=1 / 8),
 }
 
 
@@ -137,13 +137,13 @@ def test_confusions_are_in_their_places():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a (2)", "b (1)", "c (2)"]
 
 
-def test_place_by_delay_has_accuracies_and_errors():
+def test_location_by_delay_has_accuracies_and_errors():
     accuracies, errors = _saccade()
-    left, right, _ = figures.place_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
+    left, right, _ = figures.location_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
     picture = np.asarray(left.images[0].get_array())
     assert picture.shape == (3, 8)
     for row in accuracies:
-        assert picture[[1500, 3000, 6000].index(row["delay"]), row["place"] // 45] == pytest.approx(100 * row["accuracy"])
+        assert picture[[1500, 3000, 6000].index(row["delay"]), row["location"] // 45] == pytest.approx(100 * row["accuracy"])
     drawn = right.containers[0]
     np.testing.assert_allclose(drawn.lines[0].get_xydata(), [[row["delay"], row["median_absolute_error"]] for row in errors])
     ends = np.array([segment[:, 1] for segment in drawn.lines[2][0].get_segments()])
@@ -156,7 +156,7 @@ def test_place_by_delay_has_accuracies_and_errors():
         (lambda: figures.performance([], "x", chance=0.5), "rows is empty"),
         (lambda: figures.performance(_numerosity("display"), "x", chance=0.5), "no column 'x'; they have display"),
         (lambda: figures.boundary(_numerosity("display"), _catdog()[1]), "rows have no column 'morph'"),
-        (lambda: figures.place_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'place'"),
+        (lambda: figures.location_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'location'"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -96,10 +96,10 @@ class TestRun:
         assert {"cordstasks", "python", "torch", "numpy", "device", "threads"} <= set(summary["environment"])
         assert {"threshold", "threshold_interval", "slope", "slope_interval"} <= set(summary["weibull"])
         assert {"shuffled", "reversed"} == set(summary["controls"])
-        assert 0 <= summary["tuning"]["share"] <= 1
+        assert 0 <= summary["tuning"]["fraction"] <= 1
         assert re.fullmatch("[0-9a-f]{64}", summary["weights"]["sha256"])
         assert summary["weights"]["card"]["depth"] == 2
-        assert 0 < summary["bank"]["steps_simulated"] < summary["bank"]["steps_asked"]
+        assert 0 < summary["bank"]["steps_simulated"] < summary["bank"]["steps_requested"]
         assert summary["bank"]["step_fraction"] == 1
         assert summary["read"] == {"areas": [1], "sides": [1], "features": 64}
 

@@ -23,13 +23,13 @@ WAYS = {
 
 
 def command_of(settings: PretrainSettings, data: Path, stage: str = "all") -> str:
-    """The command that makes the weights, without where its data and results were."""
+    """The command that makes the weights; of the folders of its data and results it has the name alone, or none."""
     given = [
         f"--{each.name.replace('_', '-')} {Path(value).name if each.name == 'init' else value}"
         for each in fields(settings)
         if (value := getattr(settings, each.name)) is not None and value != each.default
     ]
-    return " ".join([f"python -m cordstasks.pretrain --data {data.name} --stage {stage}", *given])
+    return " ".join([f"python -m cordstasks.pretrain --data {data.name} --out DIR --stage {stage}", *given])
 
 
 def card(settings: PretrainSettings, data: Path, images: Pair, source: str, result: dict[str, Any]) -> dict[str, Any]:

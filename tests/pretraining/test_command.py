@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from cordstasks.pretraining.pipeline import in_a_row
 from cordstasks.pretraining.protocol import check_frames, check_images
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.files import Log
+from cordstasks.utils.settings import given_by_flags
 
 Maker = Callable[..., CordsNet]
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +103,7 @@ class TestCommand:
         card = network.card
         assert card["classes"] == ["ape", "bee", "cow"]
         assert card["accuracy"]["protocol"] == summary["protocol"]["accuracy"]
-        assert card["command"].startswith("python -m cordstasks.pretrain --data data")
+        assert card["command"].startswith(f"python -m cordstasks.pretrain --data {data.name} --out DIR --stage all")
         assert " --stage all --depth 2 " in card["command"]
         assert card.pop("weights") == str(finished / "cordsnet-r2.safetensors")  # where it was read from
         assert str(finished) not in json.dumps(card)  # nobody's folders
@@ -183,6 +185,16 @@ class TestCommand:
         assert pretrain.main([*few, "--dataset", f"folder:{data}", "--out", str(tmp_path / "out")]) == 0
         with pytest.raises(InputError, match="--data: is missing"):
             pretrain.main([*few, "--out", str(tmp_path / "other")])
+
+    def test_command_in_the_card_of_shipped_weights_still_runs(self) -> None:
+        card = load("cordsnet-r8-scratch").card
+        words = shlex.split(card["command"])
+        assert words[:3] == ["python", "-m", "cordstasks.pretrain"]
+        options = pretrain.parser().parse_args(words[3:])
+        settings = PretrainSettings.of(given_by_flags(options, PretrainSettings))
+        assert (settings.depth, settings.image_size) == (card["depth"], card["image_size"])
+        assert in_a_row(settings, options.stage) == ("cnn", "fold", "match", "equilibrium", "check")
+        assert settings.match_images == 200 * settings.match_batch  # the card's made_by says so
 
     def test_stages_in_a_row(self) -> None:
         paper = ("cnn", "fold", "match", "linear", "anneal", "finetune", "check")

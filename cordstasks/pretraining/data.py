@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from cordstasks.errors import InputError, Note
 from cordstasks.stimuli.pictures import read_picture
 
-__all__ = ["ImageFiles", "ImageSet", "Images", "ahead", "evenly", "normalise", "random_crop"]
+__all__ = ["ImageFiles", "ImageSet", "Images", "ahead", "evenly", "kept_out", "normalise", "random_crop"]
 
 SHORTER_SIDE = 256 / 224  # of an image's shorter side to the centre crop that is tested, as ImageNet is
 
@@ -42,6 +42,9 @@ class Images(Protocol):
     def batch(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
         """Some of the images with their labels, see `ImageFiles.batch`."""
 
+    def take(self, pick: Tensor) -> Images:
+        """The images with these indices."""
+
     def subset(self, limit: int | None) -> Images:
         """At most so many images, taken evenly from the whole."""
 
@@ -51,6 +54,29 @@ def evenly(count: int, limit: int | None) -> Tensor | None:
     if limit is None or limit >= count:
         return None
     return torch.linspace(0, count - 1, limit, dtype=torch.float64).long()
+
+
+def kept_out(images: Images, count: int) -> tuple[Images, Images]:
+    """All images but some, and these, which are taken evenly from the whole.
+
+    Parameters
+    ----------
+    images : Images
+    count : int
+        Images to keep out.
+
+    Raises
+    ------
+    InputError
+        If none would remain.
+    """
+    if count >= len(images):
+        raise InputError(f"validation_images={count}: there are {len(images)} training images; keep fewer out")
+    pick = evenly(len(images), count)
+    assert pick is not None
+    rest = torch.ones(len(images), dtype=torch.bool)
+    rest[pick] = False
+    return images.take(rest.nonzero()[:, 0]), images.take(pick)
 
 
 @dataclass(frozen=True)
@@ -87,10 +113,14 @@ class ImageSet:
         """The same on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
 
+    def take(self, pick: Tensor) -> ImageSet:
+        """The images with these indices."""
+        return ImageSet(self.images[pick], self.labels[pick], self.classes)
+
     def subset(self, limit: int | None) -> ImageSet:
         """At most `limit` images, taken evenly from the whole."""
         pick = evenly(len(self), limit)
-        return self if pick is None else ImageSet(self.images[pick], self.labels[pick], self.classes)
+        return self if pick is None else self.take(pick)
 
 
 @dataclass(frozen=True)
@@ -176,13 +206,15 @@ class ImageFiles:
         x = centre_crop(x, self.side) if seed is None else random_crop(x, self.side, np.random.default_rng(seed))
         return x.permute(1, 2, 0).contiguous()
 
+    def take(self, pick: Tensor) -> ImageFiles:
+        """The images with these indices."""
+        paths = tuple(self.paths[row] for row in pick.tolist())
+        return replace(self, paths=paths, labels=self.labels[pick], broken=set())
+
     def subset(self, limit: int | None) -> ImageFiles:
         """At most `limit` images, taken evenly from the whole."""
         pick = evenly(len(self), limit)
-        if pick is None:
-            return self
-        paths = tuple(self.paths[row] for row in pick.tolist())
-        return replace(self, paths=paths, labels=self.labels[pick], broken=set())
+        return self if pick is None else self.take(pick)
 
 
 def centre_crop(x: Tensor, side: int) -> Tensor:

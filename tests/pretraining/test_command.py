@@ -22,7 +22,7 @@ from cordstasks import pretrain
 from cordstasks.cordsnet import CordsNet, Preprocessing, load
 from cordstasks.errors import InputError
 from cordstasks.pretraining.data import ImageSet
-from cordstasks.pretraining.pipeline import in_a_row
+from cordstasks.pretraining.pipeline import in_a_row, stage_seconds
 from cordstasks.pretraining.protocol import check_frames, check_images
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.files import Log
@@ -167,7 +167,10 @@ class TestCommand:
         assert pretrain.main([*arguments, "--time-limit", "1e-9"]) == 75
         assert not (tmp_path / "out" / "summary.json").exists()
         assert "this continues: python -m cordstasks.pretrain --resume --stage all --data" in capsys.readouterr().out
+        before = stage_seconds(tmp_path / "out")
+        assert list(before) == ["cnn"]
         assert pretrain.main([*arguments, "--resume"]) == 0
+        assert stage_seconds(tmp_path / "out")["cnn"] > before["cnn"]  # both parts of it
         summary = json.loads((tmp_path / "out" / "summary.json").read_text())
         assert summary["stage"] == "equilibrium"
         assert not (tmp_path / "out" / "linear.safetensors").exists()
@@ -179,6 +182,20 @@ class TestCommand:
             assert pretrain.main([*out, *small, "--stage", stage]) == 0
         assert pretrain.main([*out, "--stage", "check"]) == 0
         assert json.loads((tmp_path / "out" / "summary.json").read_text())["stage"] == "direct"
+
+    def test_validation_images_are_kept_out_and_tested_with(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = ["--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS, *NONLINEAR]
+        assert pretrain.main([*out, "--validation-images", "9", "--check-images", "100"]) == 0
+        assert "protocol (9 validation images)" in capsys.readouterr().out
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["images"] == "validation" and summary["protocol"]["images"] == 9
+        card = load(tmp_path / "out" / "cordsnet-r2.safetensors").card
+        assert card["data"].startswith("27 training and 9 validation images of 3 classes")
+        seconds = stage_seconds(tmp_path / "out")
+        assert list(seconds) == ["cnn", "fold", "match", "equilibrium", "check"]
+        assert min(seconds.values()) > 0
 
     def test_folder_may_be_named_with_the_data_set(self, data: Path, tmp_path: Path) -> None:
         few = [*OPTIONS, "--stage", "cnn", "--cnn-epochs", "1"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -181,21 +181,49 @@ class ImageFiles:
         InputError
             If too many are broken, or none of these can be read.
         """
+        images, labels, broken = self.readable(pick, seed=seed)
+        self.leave_out(broken.tolist(), remain=len(labels))
+        return images, labels
+
+    def readable(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The same without a word on broken images: images and labels of those that can be read, and indices of the others.
+
+        Several processes that each read a part of a batch (which may be empty) then agree on what is broken by `leave_out`.
+        """
         rows = pick.tolist()
         seeds = [None if seed is None or not self.crops else (seed, row) for row in rows]
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(self._image, rows, seeds))
-        errors = [image for image in found if isinstance(image, InputError)]
-        new = {
-            self.paths[row] for row, image in zip(rows, found, strict=True) if isinstance(image, InputError)
-        } - self.broken
-        self.broken.update(new)
-        if len(self.broken) > self.most_broken * len(self) or len(errors) == len(rows):
-            raise InputError(f"{errors[0]} ({len(self.broken)} broken of {len(self)} so far)")
-        for path in sorted(new):
-            warnings.warn(f"{path}: is broken and left out", Note, stacklevel=2)
         whole = [(row, image) for row, image in zip(rows, found, strict=True) if isinstance(image, Tensor)]
-        return torch.stack([image for _, image in whole]), self.labels[[row for row, _ in whole]]
+        broken = [row for row, image in zip(rows, found, strict=True) if isinstance(image, InputError)]
+        nothing = torch.empty((0, self.side, self.side, self.channels), dtype=torch.uint8)
+        images = torch.stack([image for _, image in whole]) if whole else nothing
+        good, bad = (torch.tensor(part, dtype=torch.int64) for part in ([row for row, _ in whole], broken))
+        return images, self.labels[good], bad
+
+    def leave_out(self, rows: Sequence[int], *, remain: int) -> None:
+        """Count images of a batch as broken, and name those that were not known to be.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Their indices.
+        remain : int
+            How many images of the batch are not broken.
+
+        Raises
+        ------
+        InputError
+            If too many of all are broken, or none remains.
+        """
+        if not rows:
+            return
+        new = {self.paths[row] for row in rows} - self.broken
+        self.broken.update(new)
+        if len(self.broken) > self.most_broken * len(self) or not remain:
+            raise InputError(f"{self._image(rows[0], None)} ({len(self.broken)} broken of {len(self)} so far)")
+        for path in sorted(new):
+            warnings.warn(f"{path}: is broken and left out", Note, stacklevel=3)
 
     def _image(self, row: int, seed: tuple[int, int] | None) -> Tensor | InputError:
         try:

@@ -20,7 +20,7 @@ class Convolution(Protocol):
 
 
 Step = Callable[[list[Tensor], list[Tensor]], None]
-"""``step(rates_and_totals, drives)`` takes one step in place, and adds the areas that are summed to their totals, if given."""
+"""``step(rates_and_totals, drives)`` takes one step in place, and adds the summed areas to their totals, if given."""
 
 
 class Portable:

@@ -2,8 +2,8 @@
 
 What limits the other CPU engine is the number of multiplications, so this one needs a third of them. Five ideas:
 
-**Fewer multiplications.** A 3-tap filter g over a row of inputs d gives m outputs ``y[i] = sum_k g[k] d[i + k]``. They can be
-had from few products of sums of inputs with sums of weights::
+**Fewer multiplications.** A 3-tap filter g over a row of inputs d gives m outputs ``y[i] = sum_k g[k] d[i + k]``. They can
+be had from few products of sums of inputs with sums of weights::
 
     y = A'[(G g) * (B'd)]                      * element by element
 

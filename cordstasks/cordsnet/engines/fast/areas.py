@@ -1,7 +1,7 @@
 """The loops of one area through a chunk of steps, compiled.
 
-`advance` computes the states after steps `done` + 1 to `done` + `steps` of some images, of which the state after step t lies in
-slot t modulo the number of slots. A chunk is done in groups of images, and within them in blocks of steps:
+`advance` computes the states after steps `done` + 1 to `done` + `steps` of some images. The state after step t lies in slot t
+modulo the number of slots. A chunk is done in groups of images, and within them in blocks of steps:
 
 1. what areas below send during a block of steps, which is known: either as sums (stride 2), or as products that await
    those of the area itself (stride 1);
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from cordstasks.cordsnet.engines.fast.vectors import COLUMNS, FLOAT, add, copy, product, tile_in, tile_out
+from cordstasks.cordsnet.engines.fast.vectors import FLOAT, add, copy, product, tile_in, tile_out
 
 NOTHING, DIRECT, STRIDED, SKIPPED = range(4)  # what an area is sent at every step, see `Area.below`
 BORDER = 1  # of zeros around each map
@@ -91,7 +91,7 @@ def _at(maps, slot, image, row, column):
 
 @njit
 def _transform(area, source, row, pixel, top, height, target, apart, channels):
-    """Factors of the tiles of one map, of which the border's corner lies at `source`, in `height` rows of tiles from `top`."""
+    """Factors of the tiles of one map in `height` rows of tiles from `top`; the border's corner lies at `source`."""
     for y in range(height):
         for x in range(area.tiles):
             corner = source + ((top + y) * area.outputs + area.first) * row + (x * area.outputs + area.first) * pixel
@@ -120,7 +120,7 @@ def _multiply(area, rows, weights, length, results, results_apart, added):
 
 @njit
 def _strided(area, image, images, done, steps):
-    """sums = drive + the two maps below, added and convolved at stride 2, of each step and image in turn."""
+    """Sums = drive + the two maps below, added and convolved at stride 2, of each step and image in turn."""
     slots, channels, inputs = area.states.shape[0], area.states.shape[4], area.lower.shape[4]
     side, pixel = area.side, channels * FLOAT
     most, length = area.patches.shape[0], 9 * inputs
@@ -150,7 +150,7 @@ def _strided(area, image, images, done, steps):
 
 @njit
 def _skipped(area, image, images, done, steps):
-    """sums = maps with borders: the map below + the one below that through the skip, of each step and image in turn."""
+    """Sums = maps with borders: the map below + the one below that through the skip, of each step and image in turn."""
     slots, side, inputs, lowest = area.states.shape[0], area.side, area.lower.shape[4], area.lowest.shape[4]
     rows = steps * images * side * side
     patches = area.patches.ctypes.data
@@ -178,7 +178,7 @@ def _skipped(area, image, images, done, steps):
 
 @njit
 def _forward_products(area, image, images, done, steps, top, height, apart):
-    """results = products of what is sent during some steps, rows in the order step, image, tile."""
+    """Results = products of what is sent during some steps, rows in the order step, image, tile."""
     slots, inputs = area.states.shape[0], area.lower.shape[4]
     tiles = height * area.tiles
     rows = steps * images * tiles

@@ -88,9 +88,7 @@ class _Code:
         return _Vector(self.builder, self.builder.shuffle_vector(first, undefined, zeros))
 
     def scalar(self, address):
-        return self.everywhere(
-            self.builder.load(self.builder.inttoptr(address, ir.PointerType()), typ=_FLOAT, align=FLOAT)
-        )
+        return self.everywhere(self.builder.load(self.builder.inttoptr(address, ir.PointerType()), typ=_FLOAT, align=FLOAT))
 
     def counting(self, end, step=1):
         """A context in which a number goes from 0 to `end`."""
@@ -181,7 +179,7 @@ _panel_product, _panel_product_added = _blocks(add=False), _blocks(add=True)
 
 @njit
 def product(left, left_stride, right, sums, sums_stride, rows, length, columns, add):
-    """sums = left @ right, or with `add` sums += left @ right, for `right` (length, columns) in panels."""
+    """Sums = left @ right, or with `add` sums += left @ right, for `right` (length, columns) in panels."""
     for number in range(columns // COLUMNS):
         panel = right + number * length * COLUMNS * FLOAT
         target = sums + number * COLUMNS * FLOAT
@@ -218,7 +216,7 @@ add = _written(_write_sum)
 def _tile_in(algorithm):
     """A function: the factors B'dB of one tile.
 
-    The first input lies at `source`, the next ones `row` and `pixel` bytes from it, and the factors are written `apart` bytes
+    The first input lies at `source`, the next ones `row` and `pixel` bytes from it. The factors are written `apart` bytes
     from one another.
     """
 
@@ -249,7 +247,9 @@ def _tile_out(algorithm):
         fraction = code.everywhere(alpha)
 
         def update(value, y, x, offset):
-            at = builder.add(offset, builder.add(code.at(ir.Constant(_INT, 0), row, y), code.at(ir.Constant(_INT, 0), pixel, x)))
+            at = builder.add(
+                offset, builder.add(code.at(ir.Constant(_INT, 0), row, y), code.at(ir.Constant(_INT, 0), pixel, x))
+            )
             seen = builder.add(
                 offset,
                 builder.add(code.at(ir.Constant(_INT, 0), drive_row, y), code.at(ir.Constant(_INT, 0), drive_pixel, x)),
@@ -293,9 +293,7 @@ def tile_in(number, source, row, pixel, target, apart, channels):
 
 
 @njit
-def tile_out(
-    number, products, apart, drive, drive_row, drive_pixel, old, new, row, pixel, channels, height, width, alpha
-):
+def tile_out(number, products, apart, drive, drive_row, drive_pixel, old, new, row, pixel, channels, height, width, alpha):
     """The step of a tile, by the algorithm of this number; see `_tile_out`."""
     if number == 0:
         four_out(products, apart, drive, drive_row, drive_pixel, old, new, row, pixel, channels, height, width, alpha)

@@ -1,7 +1,7 @@
 """The loops of one area through a chunk of steps, compiled.
 
-`advance` computes the states after steps `done` + 1 to `done` + `steps` of some images. The state after step t lies in slot t
-modulo the number of slots. A chunk is done in groups of images, and within them in blocks of steps:
+`advance` computes the states after steps `done` + 1 to `done` + `steps` of some images. The state after step t lies in slot
+t modulo the number of slots. A chunk is done in groups of images, and within them in blocks of steps:
 
 1. what areas below send during a block of steps, which is known: either as sums (stride 2), or as products that await
    those of the area itself (stride 1);

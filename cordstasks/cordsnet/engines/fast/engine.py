@@ -47,7 +47,9 @@ class Fast(Packed):
     @property
     def description(self) -> str:
         """As `Portable.description`."""
-        return super().description if self.why_not_fast else "Winograd products by numba"
+        if self.why_not_fast:
+            return f"{super().description} (numba: {self.why_not_fast})"
+        return "Winograd products by numba"
 
     def network(self, weights: Weights, summed: Sequence[int], step: Step) -> Repeat:
         """Whole steps, by this engine if it turns out to work, else by `step`."""

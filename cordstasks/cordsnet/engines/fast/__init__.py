@@ -27,8 +27,8 @@ of a chunk are kept in a ring of slots, with a border of zeros around each map.
 
 **Stride 2 is multiplied directly**: areas 2, 4 and 6 gather the 3x3 patches that their outputs see into rows.
 
-**Plain threads.** The images of a batch are divided among threads that hold no lock of the interpreter. With fewer
-images than threads, areas and chunks are the jobs: see `cordstasks.cordsnet.engines.fast.schedule`.
+**Plain threads.** The images of a batch are divided among threads that hold no lock of the interpreter. With few
+images, areas and chunks are the jobs: see `cordstasks.cordsnet.engines.fast.schedule`.
 
 Modules, from the bottom up: `transforms` (formulas), `vectors` (products and transforms as vector instructions, made by
 numba and LLVM, without any other compiler), `areas` (loops of one area through a chunk), `room` (weights and buffers),

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from cordstasks.cordsnet.engines.fast.room import Kernels, Room
 
 AGREEMENT = 1e-5  # of two steps with the other engine's, relative to the norm of an area's activity
+IMAGES_PER_THREAD = 4  # at least, where images are divided: each thread reads all weights
 CHUNKS_AT_ONCE = 4  # at least, if areas are to be computed side by side
-SLOTS_PER_IMAGE = 31  # for few images, so that areas may be several chunks apart
+MANY_SLOTS = 31  # for few images, so that areas may be several chunks apart
 
 
 class Fast(Packed):
@@ -139,15 +140,16 @@ class FastSteps:
         states, totals = [_array(r) for r in rates[:depth]], [_array(t) for t in rates[depth:]]
         shared = [images > 1 and drive.stride(0) == 0 for drive in drives]
         shown = [_array(drive[:1] if same else drive) for drive, same in zip(drives, shared, strict=True)]
-        if images >= threads:
-            rooms = [self._room(number, states, -(-images // threads), few=False) for number in range(threads)]
+        parts = min(threads, max(1, images // IMAGES_PER_THREAD))
+        if parts > 1 or threads == 1:
+            rooms = [self._room(number, states, -(-images // parts), few=False) for number in range(parts)]
 
             def part(number: int) -> None:
-                own = slice(images * number // threads, images * (number + 1) // threads)
+                own = slice(images * number // parts, images * (number + 1) // parts)
                 mine = [drive if same else drive[own] for drive, same in zip(shown, shared, strict=True)]
                 self._take(rooms[number], [s[own] for s in states], mine, [t[own] for t in totals], steps, 1)
 
-            side_by_side(part, threads)
+            side_by_side(part, parts)
         else:
             self._take(self._room(0, states, images, few=True), states, shown, totals, steps, threads)
 
@@ -186,7 +188,7 @@ class FastSteps:
         assert self.kernels is not None
         kept = self.rooms.get((number, few))
         if kept is None or kept.images < images:
-            slots = SLOTS_PER_IMAGE if few else MOST_STEPS + 1
+            slots = MANY_SLOTS if few else MOST_STEPS + 1
             kept = Room(self.kernels, [state.shape[1] for state in states], images, slots)
             self.rooms[number, few] = kept
         return kept

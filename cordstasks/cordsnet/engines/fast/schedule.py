@@ -1,4 +1,4 @@
-"""Who computes what: images divided among threads, or, for fewer images than threads, areas and chunks of time.
+"""Who computes what: images divided among threads, or, for few images, areas and chunks of time.
 
 Compiled code holds no lock of the interpreter, so Python's own threads do. They are started for each call and end with
 it, so that nothing is left in a process that forks, and torch's threads are left alone.

@@ -209,7 +209,7 @@ class TestTheChecker:
         assert "stimuli must not import rnn" in found
 
 
-HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL"}
+HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL", "numba", "llvmlite"}
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,7 @@ class FrontEnd:
             with naming({"folder=": "bank=", "limit_gb=": "bank_limit="}):
                 self.bank = Bank(None if bank is None or bank is True else bank, limit_gb=bank_limit)
         self._bank_writable = True
+        self._simulated = False
 
     @property
     def image_size(self) -> int:
@@ -154,6 +155,11 @@ class FrontEnd:
             for depth in (self.simulator.depth, self.network.depth)
         )
         return simulated / whole
+
+    @property
+    def engine(self) -> str | None:
+        """How steps have been simulated, in words; None if none have been, as all features were in the bank."""
+        return self.simulator.engine.description if self._simulated else None
 
     def describe(self) -> str:
         """What is read, in words: ``"area 3, averaged to 4 x 4: 2,048 features"``."""
@@ -267,6 +273,7 @@ class FrontEnd:
             progress=progress,
         )
         rows, index, cost = simulation.run(made)
+        self._simulated = True
         return Shard(rows.numpy(), index, asdict(cost))
 
     def _key(self, movies: Sequence[Movie], dt: float) -> str:
@@ -292,7 +299,7 @@ class FrontEnd:
         return digest.hexdigest()
 
     def _products(self) -> str:
-        """What decides the last bits of features: float32 agrees between devices to what is kept, less does not."""
+        """What decides the last bits of features: float32 agrees between devices and engines to what is kept."""
         precision = self.precision or ("tf32" if self.device.type == "cuda" else "float32")
         return precision if precision in ("float32", "tf32") else f"{precision} on {self.device.type}"
 

@@ -101,6 +101,12 @@ class TestRun:
         assert summary["weights"]["card"]["depth"] == 2
         assert 0 < summary["bank"]["steps_simulated"] < summary["bank"]["steps_requested"]
         assert summary["bank"]["step_fraction"] == 1
+        assert summary["bank"]["engine"] in (
+            "Winograd products by numba",
+            "convolutions by oneDNN",
+            "convolutions by PyTorch",
+        )
+        assert f"front-end simulated on cpu through {summary['bank']['engine']}\n" in finished[1]
         assert summary["read"] == {"areas": [1], "sides": [1], "features": 64}
 
     def test_the_conditions_add_up(self, finished: tuple[Path, str]):

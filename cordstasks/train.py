@@ -136,8 +136,6 @@ def _check_effects(options: argparse.Namespace, out: Path | None, *, visual: boo
                 raise InputError(
                     f"{name}={as_text(getattr(options, name))}: has no effect with --no-bank; leave one of them out"
                 )
-    if visual and options.weights is not None and options.frontend is not None and Path(options.frontend).is_file():
-        raise InputError(f"frontend={options.frontend}: has no effect with --weights; leave one of them out")
     if not options.resume or out is None or not finished(out):
         return
     given = {name: getattr(options, name) for name in ("bank", "bank_limit") if visual}

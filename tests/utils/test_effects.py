@@ -189,10 +189,6 @@ class TestTraining:
                 "--task saccade --no-mix --mix-fewest 3",
                 "--mix-fewest 3: has no effect unless --mix; leave it out, or give --mix",
             ),
-            (
-                f"--task saccade --frontend {__file__} --weights x",
-                f"--frontend {__file__}: has no effect with --weights; leave one of them out",
-            ),
         ],
     )
     def test_of_two_flags_neither_is_silently_left_out(self, words: str, message: str):

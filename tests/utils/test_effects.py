@@ -194,10 +194,18 @@ class TestTraining:
     def test_of_two_flags_neither_is_silently_left_out(self, words: str, message: str):
         assert refused(train.main, *words.split()) == message
 
-    @pytest.mark.parametrize("words", [("--bank", "x"), ("--no-bank",), ("--bank-limit", "3"), ("--device", "mps")])
-    def test_nothing_is_computed_for_a_finished_visual_run(self, tmp_path: Path, words: tuple[str, ...]):
+    @pytest.mark.parametrize(
+        ("bank", "words"),
+        [
+            ("null", ("--bank", "x")),
+            ("null", ("--bank-limit", "3")),
+            ("12.5", ("--no-bank",)),
+            ("12.5", ("--device", "mps")),
+        ],
+    )
+    def test_nothing_is_computed_for_a_finished_visual_run(self, tmp_path: Path, bank: str, words: tuple[str, ...]):
         (tmp_path / "config.json").write_text('{"family": "visual", "environment": {"device": "NVIDIA H100"}}')
-        (tmp_path / "summary.json").write_text("{}")
+        (tmp_path / "summary.json").write_text(f'{{"bank": {{"megabytes": {bank}}}}}')
         line = refused(train.main, "--resume", "--out", tmp_path, *words)
         assert line == f"{' '.join(words)}: has no effect, since the run in {tmp_path} is finished; leave it out"
 

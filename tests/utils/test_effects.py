@@ -72,8 +72,6 @@ class TestVisualSettings:
             ),
             ("rdm", {"whiten": False}, "whiten=False: has no effect unless teacher=False"),
             ("catdog", {"readout": "pool", "side": 3}, "side=3: has no effect unless readout=flatten"),
-            ("catdog", {"labels_only": True, "auxiliary": 0.5}, r"auxiliary=0\.5: contradicts labels_only=True"),
-            ("rdm", {"labels_only": True, "teacher": True}, "teacher=True: contradicts labels_only=True"),
         ],
     )
     def test_what_is_not_used_is_refused(self, task: str, given: dict[str, Any], message: str):

@@ -98,6 +98,20 @@ def flags(**values: object) -> list[str]:
     return words
 
 
+SMALL_SIZES = {"trials": 24, "validation": 12, "heldout": 30, "steps": 120, "units": 16, "batch": 8}
+SMALL_SEED = 3
+
+
+def small_run(place: Path, *more: str, task: bool = True) -> list[str]:
+    """The command line of a small run of random dots, on the network in `place`, and `more`."""
+    periods = {name: value for name, value in SHORT["rdm"].items() if not any(word.startswith(f"{name}=") for word in more)}
+    sizes = flags(**SMALL_SIZES, parameters=periods)
+    bank = [] if "--no-bank" in more else ["--bank", str(place / "bank")]
+    where = ["--frontend", str(place / "r2.safetensors"), *bank, "--readout", "pool"]
+    begin = ["--task", "rdm"] if task else []
+    return [*begin, *where, *sizes, "--seed", str(SMALL_SEED), "--device", "cpu", *more]
+
+
 @contextlib.contextmanager
 def inside(folder: Path) -> Iterator[None]:
     """While open, `folder` is the working directory."""

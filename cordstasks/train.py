@@ -11,6 +11,7 @@ from pathlib import Path
 from cordstasks.errors import InputError, naming
 from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
 from cordstasks.utils.command_line import Parser, loading, named_path, run_command
+from cordstasks.utils.files import read_json
 from cordstasks.utils.folders import family_of, finished, recorded_device, unfinished_folder
 from cordstasks.utils.settings import add_flags, as_text, assignments, given_by_flags
 
@@ -136,17 +137,26 @@ def _check_effects(options: argparse.Namespace, out: Path | None, *, visual: boo
                 raise InputError(
                     f"{name}={as_text(getattr(options, name))}: has no effect with --no-bank; leave one of them out"
                 )
-    if visual and options.weights is not None and options.frontend is not None and Path(options.frontend).is_file():
-        raise InputError(f"frontend={options.frontend}: has no effect with --weights; leave one of them out")
     if not options.resume or out is None or not finished(out):
         return
-    given = {name: getattr(options, name) for name in ("bank", "bank_limit") if visual}
-    given |= {"no_bank": options.no_bank or None} if visual else {}
+    given: dict[str, object] = {}
     if options.device is not None and options.device.split(":")[0] not in (_device(visual), recorded_device(out)):
         given["device"] = options.device
+    banked = _had_bank(out) if visual else None
+    if banked is False:
+        given |= {"bank": options.bank, "bank_limit": options.bank_limit}
+    elif banked is True:
+        given["no_bank"] = options.no_bank or None
     for name, value in given.items():
         if value is not None:
             raise InputError(f"{name}={as_text(value)}: has no effect, since the run in {out} is finished; leave it out")
+
+
+def _had_bank(out: Path) -> bool | None:
+    """Whether a finished run kept its features on disk; None if its summary does not say."""
+    with contextlib.suppress(InputError, KeyError, TypeError):
+        return read_json(out / "summary.json")["bank"]["megabytes"] is not None
+    return None
 
 
 def _look(arguments: Sequence[str]) -> tuple[str | None, Path | None, bool]:

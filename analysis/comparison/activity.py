@@ -98,11 +98,23 @@ class Comparison:
         return rows
 
     def closer_to(self, **options: Any) -> list[dict[str, Any]]:
-        """Whether one architecture is closer to a reference than others are; takes the options of `analysis.closer_to`."""
+        """Whether one architecture is closer to a reference than others are; takes the options of `analysis.closer_to`.
+
+        Returns
+        -------
+        list of dict
+            One row for each of the others, see `cordstasks.analysis.closer_to`.
+        """
         return closer_to(self.distances, self.labels, **options)
 
     def text(self, **options: Any) -> str:
-        """The table as lines to print; takes the options of `table`."""
+        """The table as lines to print; takes the options of `table`.
+
+        Returns
+        -------
+        str
+            Several lines, without an end of line after the last.
+        """
         unit = ", rad" if self.metric == "angular" else ""
         kept = "all directions" if self.distance_components is None else f"{self.distance_components} components"
         lines = [

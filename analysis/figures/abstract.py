@@ -48,6 +48,10 @@ def learning_curves(
     title : str
         Title above the axes.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+
     Raises
     ------
     InputError
@@ -102,6 +106,10 @@ def example_trials(
         Duration of a step in ms.
     title : str
         Title above the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Raises
     ------

@@ -108,7 +108,13 @@ class CrossValidatedCurves:
         return float(same[self.varies].mean()) if self.varies.any() else float("nan")
 
     def standardised(self) -> Floats:
-        """Return (way, condition, unit): curves minus their mean over conditions, in standard deviations; 0 if constant."""
+        """Return (way, condition, unit): curves minus their mean over conditions, in standard deviations; 0 if constant.
+
+        Returns
+        -------
+        (way, condition, unit)
+            Without a unit of measurement.
+        """
         centred = self.mean - self.mean.mean(axis=1, keepdims=True)
         return np.divide(centred, self.scale, out=np.zeros_like(centred), where=self.varies)
 

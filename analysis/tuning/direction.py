@@ -107,12 +107,24 @@ class DirectionTuning:
         return scaled.mean(axis=0), scaled.std(axis=0, ddof=1) / np.sqrt(len(scaled))
 
     def clearest(self, number: int) -> NDArray[np.intp]:
-        """Return the indices of the tuned units with the largest selectivity, at most `number`, in decreasing order."""
+        """Return the indices of the tuned units with the largest selectivity, at most `number`, in decreasing order.
+
+        Returns
+        -------
+        (index,) int
+            At most `number`; empty if no unit is tuned.
+        """
         order = np.argsort(-self.selectivity, kind="stable")
         return np.asarray(order[self.tuned[order]][:number])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for values that could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         mean, error = self.population_difference()
         slope = slopes(mean[None], self.coherences)[0]
         return {

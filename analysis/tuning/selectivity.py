@@ -48,7 +48,13 @@ class Selectivity:
     fraction_interval: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for values that could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return {
             "units": len(self.f),
             "selective": int(self.selective.sum()),
@@ -92,7 +98,13 @@ class SelectivityOverTime:
         return np.asarray(self.selective.mean(axis=1))
 
     def latency_ms(self, consecutive: int = 3) -> Floats:
-        """Return (unit,) the middle of the first of several selective windows in a row; NaN for units without them."""
+        """Return (unit,) the middle of the first of several selective windows in a row; NaN for units without them.
+
+        Returns
+        -------
+        (unit,)
+            In ms.
+        """
         length = count("consecutive", consecutive, 1)
         if length > len(self.windows):
             return np.full(self.selective.shape[1], np.nan)

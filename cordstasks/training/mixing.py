@@ -55,6 +55,11 @@ class TrialMixing:
 
         With `answers` (trial,), only trials of the same answer are mixed. If fewer than `fewest`
         trials have the same timing, they are not mixed, since their mean could not be estimated.
+
+        Returns
+        -------
+        TrialMixing
+            On the device of the inputs.
         """
         means = torch.stack([inputs[timing == number].mean(0) for number in range(int(timing.max()) + 1)])
         key = timing if answers is None else timing * (answers.max() + 1) + answers
@@ -65,7 +70,13 @@ class TrialMixing:
         return cls(inputs, means, timing, members, group, timing.bincount()[timing] < fewest, sizes)
 
     def draw(self, pick: Tensor, generator: torch.Generator) -> Tensor:
-        """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn."""
+        """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn.
+
+        Returns
+        -------
+        Tensor of shape (trial, time, input)
+            In the order of `pick`.
+        """
         device, most = pick.device, max(self.sizes)
         shape = len(pick), most
         place = torch.rand(shape, generator=generator, device=device, dtype=self.inputs.dtype)

@@ -19,7 +19,6 @@ from cordstasks.tasks.timing import check_step
 from cordstasks.utils.effects import check_effects
 from cordstasks.utils.settings import (
     Settings,
-    as_text,
     choice,
     fraction,
     mapping,
@@ -432,16 +431,7 @@ class VisualSettings(NetworkSettings):
             raise InputError(
                 f"recombine={made.recombine:g}: matters to tasks that compare two pictures, not to {chosen.id}; leave it out"
             )
-        made._check_labels_only(given)
         return made
-
-    def _check_labels_only(self, given: Mapping[str, Any]) -> None:
-        """Raise an InputError if a caller gives both `labels_only` and what it excludes."""
-        for each in ("teacher", "auxiliary", "recombine"):
-            if self.labels_only and each in given and getattr(self, each):
-                raise InputError(
-                    f"{each}={as_text(getattr(self, each))}: contradicts labels_only=True; leave one of them out"
-                )
 
     def with_inputs(self, features: int, *, chosen: bool) -> VisualSettings:
         """These settings with a number of inputs that a front-end with this number of features can give.

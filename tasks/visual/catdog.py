@@ -148,13 +148,25 @@ class CatDogTask(DelayedMatchTask):
         return open_folder(str(self.stimuli_dir))
 
     def all_lines(self) -> tuple[str, ...]:
-        """Names of every morph line there is."""
+        """Names of every morph line there is.
+
+        Returns
+        -------
+        tuple of str
+            Each once.
+        """
         if self.stimuli_dir is None:
             return ALL_LINES
         return tuple(dict.fromkeys(picture.line for picture in file_pictures(self._folder, "all")))
 
     def between(self, line: str) -> bool:
-        """Whether a line leads from one category to the other."""
+        """Whether a line leads from one category to the other.
+
+        Returns
+        -------
+        bool
+            False for a line within a category.
+        """
         return len({picture.category for picture in self._every() if picture.line == line}) == 2
 
     def _every(self) -> tuple[Picture, ...]:

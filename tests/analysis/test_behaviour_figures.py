@@ -1,13 +1,10 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from cordstasks.analysis import figures
 from cordstasks.analysis.psychophysics import behaviour
 from cordstasks.errors import InputError
+from helpers import assert_texts_are_readable
 
 DISPLAYS = ["standard", "equal area", "equal circumference", "low density", "high density", "linear", "mixed shapes"]
 MORPHS = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -70,38 +67,9 @@ FIGURES = {
 }
 
 
-def _drawn_texts(figure, monkeypatch):
-    """Return each text that is drawn, with its box; matplotlib also holds tick labels that it leaves out."""
-    texts = []
-    draw = Text.draw
-
-    def record(self, renderer, *args, **kwargs):
-        if self.get_visible() and self.get_text().strip():
-            texts.append((self, self.get_window_extent(renderer)))
-        draw(self, renderer, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Text, "draw", record)
-        FigureCanvasAgg(figure).draw()
-    return texts
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_texts_are_large_apart_and_inside(name, monkeypatch):
-    figure = FIGURES[name]()
-    texts = _drawn_texts(figure, monkeypatch)
-    assert len(texts) > 5
-    for text, box in texts:
-        assert text.get_fontsize() >= 9
-        assert box.x0 >= -1, text
-        assert box.y0 >= -1, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y1 <= figure.bbox.y1 + 1, text
-    for (one, a), (other, b) in combinations(texts, 2):
-        if one.get_rotation() % 90 or other.get_rotation() % 90:
-            continue  # the boxes of slanted texts overlap where the texts do not
-        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
-        assert apart, f"{one.get_text()!r} lies over {other.get_text()!r}"
+    assert_texts_are_readable(FIGURES[name](), monkeypatch)
 
 
 def test_performance_has_a_line_for_each_kind():

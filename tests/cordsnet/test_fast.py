@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import subprocess
@@ -25,6 +26,7 @@ from cordstasks.cordsnet.simulator import Simulator
 from helpers import ROOT
 
 Maker = Callable[..., CordsNet]
+Pair = Callable[[int], tuple[Simulator, Simulator]]
 pytest.importorskip("numba")
 
 
@@ -87,7 +89,8 @@ class TestInstructions:
     def test_products_of_any_number_of_rows(self) -> None:
         from numba import njit
 
-        from cordstasks.cordsnet.engines.fast.vectors import COLUMNS, panels, product
+        from cordstasks.cordsnet.engines.fast.room import panels
+        from cordstasks.cordsnet.engines.fast.vectors import COLUMNS, product
 
         @njit
         def multiply(left, right, sums, add):  # type: ignore[no-untyped-def]
@@ -228,6 +231,18 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def pair(random_network: Maker) -> Pair:
+    """For images of a size: a fast and a plain simulator of all areas, of which three are summed; made once."""
+
+    @functools.cache
+    def make(size: int) -> tuple[Simulator, Simulator]:
+        network = random_network(8, image_size=size, dt=3.0, seed=size)
+        return fast(network, areas=(1, 4, 7)), Simulator(network, areas=(1, 4, 7), engine=Portable())
+
+    return make
+
+
 def images(count: int, size: int, *, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
@@ -255,11 +270,8 @@ def fast(network: CordsNet, **options: Any) -> Simulator:
 class TestSteps:
     # maps of 8 4 2 1, of 9 5 3 2 with tiles that reach beyond them, and of 16 8 4 2
     @pytest.mark.parametrize(("size", "counts"), [(32, (1, 7)), (35, (1, 7)), (64, (1, 2, 9))])
-    def test_they_are_those_of_convolutions(
-        self, random_network: Maker, threads: int, size: int, counts: tuple[int, ...]
-    ) -> None:
-        network = random_network(8, image_size=size, dt=3.0, seed=size)
-        ours, plain = fast(network, areas=(1, 4, 7)), Simulator(network, areas=(1, 4, 7), engine=Portable())
+    def test_they_are_those_of_convolutions(self, pair: Pair, threads: int, size: int, counts: tuple[int, ...]) -> None:
+        ours, plain = pair(size)
         for count in counts:
             x = images(count, size, seed=count)
             states = [simulator.spontaneous(count, steps=2) for simulator in (ours, plain)]
@@ -279,19 +291,19 @@ class TestSteps:
         assert furthest(*states) < 1e-5
 
     @pytest.mark.parametrize("areas", [0, 2, 3, 5])
-    def test_areas_above_are_left_out(self, random_network: Maker, areas: int) -> None:
-        network = random_network(8, image_size=64)
-        whole, part, x = fast(network), fast(network, areas=areas), images(3, 64)
+    def test_areas_above_are_left_out(self, pair: Pair, areas: int) -> None:
+        whole, x = pair(35)[0], images(3, 35)
+        part = fast(whole.network, areas=areas)
         expected, ours = whole.spontaneous(3, steps=2), part.spontaneous(3, steps=2)
         whole.step(expected, whole.drives(x), 5)
         part.step(ours, part.drives(x), 5)
         assert len(ours) == areas + 1
         assert all(torch.equal(own, other) for own, other in zip(ours, expected, strict=False))
 
-    def test_every_run_is_the_same_however_its_steps_are_called_for(self, random_network: Maker, threads: int) -> None:
-        simulator = fast(random_network(8, image_size=64))
-        for count in (1, 7):
-            x, ends = images(count, 64), []
+    def test_every_run_is_the_same_however_its_steps_are_called_for(self, pair: Pair, threads: int) -> None:
+        simulator, _ = pair(35)
+        for count in (1, 9):
+            x, ends = images(count, 35), []
             for calls in ((29,), (29,), (3, 11, 15), (1,) * 29):
                 state = simulator.spontaneous(count, steps=3)
                 for steps in calls:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks.cordsnet.engines.fast.areas import BORDER, DIRECT, NOTHING, PAD, SKIPPED, STRIDED, Area, advance
 from cordstasks.cordsnet.engines.fast.transforms import Algorithm, algorithm_for
-from cordstasks.cordsnet.engines.fast.vectors import COLUMNS, panels
+from cordstasks.cordsnet.engines.fast.vectors import COLUMNS
 from cordstasks.cordsnet.engines.portable import Weights
 
 Array = NDArray[np.float32]
@@ -138,27 +139,23 @@ class Room:
         """Room for factors, products and sums of an area, whatever the number of images."""
         kind, side = kind_of(area), self.sides[area]
         channels, inputs = self.kernels.channels[area], self.kernels.inputs[area]
-        most = dict.fromkeys(("factors", "results", "sums", "patches"), 1)
-        for images in {1, self.images}:  # few images may have another algorithm
+        factors = results = maps = sums = 1
+        patches = (1, 1)
+        for images in (1, self.images):  # few images may have another algorithm
             algorithm = algorithm_for(side, images)
             tiles, products = _tiles(side, algorithm), algorithm.products**2
             rows = max(FORWARD_TILES, _strip(tiles) * tiles)
-            maps = max(1, FORWARD_TILES // tiles**2)
-            padded = tiles * algorithm.outputs + 2 * BORDER
-            need = {
-                "factors": products * (rows * max(channels, inputs) + PAD),
-                "results": products * (rows * channels + PAD),
-                "sums": maps * (side**2 * channels if kind == STRIDED else padded**2 * inputs),
-                "patches": maps * side**2,
-            }
-            most = {name: max(most[name], need[name]) for name in most}
-        work = {name: np.zeros(most[name] if name != "sums" or kind > DIRECT else 1, np.float32) for name in most}
+            factors = max(factors, products * (rows * max(channels, inputs) + PAD))
+            results = max(results, products * (rows * channels + PAD))
+            maps = max(maps, FORWARD_TILES // tiles**2)
         if kind == STRIDED:
-            work["patches"] = np.zeros((max(side, min(PATCHES, most["patches"])), 9 * inputs), np.float32)
-        else:
-            lowest = self.kernels.channels[area - 2] if kind == SKIPPED else 0
-            work["patches"] = np.zeros((most["patches"] if lowest else 1, lowest + inputs), np.float32)
-        return work
+            sums = maps * side**2 * channels
+            patches = (max(side, min(PATCHES, maps * side**2)), 9 * inputs)
+        elif kind == SKIPPED:
+            sums = maps * self.states[area].shape[2] ** 2 * inputs
+            patches = (maps * side**2, self.kernels.channels[area - 2] + inputs)
+        shapes = {"factors": (factors,), "results": (results,), "sums": (sums,), "patches": patches}
+        return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
     def _area(self, area: int, drive: Array) -> Area:
         side = self.sides[area]
@@ -188,6 +185,13 @@ class Room:
             skip=self.kernels.skip(area),
             **self._work[area],
         )
+
+
+def panels(right: NDArray[np.floating[Any]]) -> Array:
+    """Matrices (..., length, columns) in the order in which `vectors.product` reads them."""
+    *batch, length, columns = right.shape
+    cut = right.reshape(*batch, length, columns // COLUMNS, COLUMNS)
+    return np.ascontiguousarray(np.moveaxis(cut, -2, -3), np.float32)
 
 
 def _tiles(side: int, algorithm: Algorithm) -> int:

@@ -6,7 +6,7 @@ lengths in channels are multiples of `COLUMNS`.
 
 The product of matrices takes `ROWS` rows of the left and `COLUMNS` columns of the right matrix at a time, whose sums stay
 in registers: 6 x 64 with AVX-512, 6 x 16 with AVX2. The right matrix is stored in panels of that many columns
-(`panels`), so that it is read from front to end.
+(`room.panels`), so that it is read from front to end.
 """
 
 # mypy: ignore-errors
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from inspect import signature
 
-import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
 from numba.core import cgutils
@@ -69,6 +68,10 @@ class _Code:
     def at(self, address, stride, number):
         """The address of element `number`, a constant, of what lies `stride` bytes apart."""
         return self.builder.add(address, self.builder.mul(stride, ir.Constant(_INT, number)))
+
+    def within(self, row, y, pixel, x):
+        """Bytes from a tile's corner to its element in row `y` and column `x`, which are constants."""
+        return self.at(self.builder.mul(row, ir.Constant(_INT, y)), pixel, x)
 
     def bytes_of(self, floats):
         return self.builder.mul(floats, ir.Constant(_INT, FLOAT))
@@ -140,33 +143,39 @@ def _block(rows, *, add):
     return _written(write)
 
 
+@njit
+def _next_rows(rest):
+    """How many of so many rows a block takes, so that no block is left with one row if it can be avoided."""
+    if rest <= 3:
+        return rest
+    if rest == 7 or rest == 8:
+        return 4
+    if rest == 9:
+        return 5
+    return min(rest, ROWS)
+
+
 def _blocks(*, add):
-    """A function: any number of rows times one panel, in blocks of at most six rows and none of one row if it can be."""
+    """A function: any number of rows times one panel, in blocks."""
     one, two, three, four, five, six = (_block(rows, add=add) for rows in range(1, ROWS + 1))
 
     @njit
     def panel_product(left, left_stride, panel, sums, sums_stride, rows, length):
         done = 0
         while done < rows:
-            rest = rows - done
-            if rest == 1:
-                taken = 1
-                one(left, left_stride, panel, sums, sums_stride, length)
-            elif rest == 2:
-                taken = 2
-                two(left, left_stride, panel, sums, sums_stride, length)
-            elif rest == 3:
-                taken = 3
-                three(left, left_stride, panel, sums, sums_stride, length)
-            elif rest == 4 or rest == 7 or rest == 8:
-                taken = 4
-                four(left, left_stride, panel, sums, sums_stride, length)
-            elif rest == 5 or rest == 9:
-                taken = 5
-                five(left, left_stride, panel, sums, sums_stride, length)
-            else:
-                taken = 6
+            taken = _next_rows(rows - done)
+            if taken == 6:
                 six(left, left_stride, panel, sums, sums_stride, length)
+            elif taken == 5:
+                five(left, left_stride, panel, sums, sums_stride, length)
+            elif taken == 4:
+                four(left, left_stride, panel, sums, sums_stride, length)
+            elif taken == 3:
+                three(left, left_stride, panel, sums, sums_stride, length)
+            elif taken == 2:
+                two(left, left_stride, panel, sums, sums_stride, length)
+            else:
+                one(left, left_stride, panel, sums, sums_stride, length)
             done += taken
             left += taken * left_stride
             sums += taken * sums_stride
@@ -187,13 +196,6 @@ def product(left, left_stride, right, sums, sums_stride, rows, length, columns, 
             _panel_product_added(left, left_stride, panel, target, sums_stride, rows, length)
         else:
             _panel_product(left, left_stride, panel, target, sums_stride, rows, length)
-
-
-def panels(right):
-    """Matrices (..., length, columns) in the order in which `product` reads them, float32."""
-    *batch, length, columns = right.shape
-    cut = right.reshape(*batch, length, columns // COLUMNS, COLUMNS)
-    return np.ascontiguousarray(np.moveaxis(cut, -2, -3), np.float32)
 
 
 def _write_copy(code, source, target, floats):
@@ -247,13 +249,8 @@ def _tile_out(algorithm):
         fraction = code.everywhere(alpha)
 
         def update(value, y, x, offset):
-            at = builder.add(
-                offset, builder.add(code.at(ir.Constant(_INT, 0), row, y), code.at(ir.Constant(_INT, 0), pixel, x))
-            )
-            seen = builder.add(
-                offset,
-                builder.add(code.at(ir.Constant(_INT, 0), drive_row, y), code.at(ir.Constant(_INT, 0), drive_pixel, x)),
-            )
+            at = builder.add(offset, code.within(row, y, pixel, x))
+            seen = builder.add(offset, code.within(drive_row, y, drive_pixel, x))
             before = code.load(builder.add(old, at))
             target = (value + code.load(builder.add(drive, seen))).positive()
             code.store(fraction * (target - before) + before, builder.add(new, at))

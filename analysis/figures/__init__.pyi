@@ -2,6 +2,7 @@ from .abstract import example_trials, learning_curves, shown_trials
 from .behaviour import boundary, confusion, performance, place_by_delay
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .direction import direction_population
+from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .tuning import aligned_tuning, heat_map, peristimulus
 
@@ -19,11 +20,14 @@ __all__ = [
     "heat_map",
     "learning_curve",
     "learning_curves",
+    "memory_states",
     "observers",
     "performance",
     "peristimulus",
     "place_by_delay",
     "psychometric",
+    "regimes",
     "save",
     "shown_trials",
+    "spectrum",
 ]

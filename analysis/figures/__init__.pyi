@@ -3,6 +3,7 @@ from .behaviour import boundary, confusion, location_by_delay, performance
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .differences import closer_to_reference
 from .direction import direction_population
+from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .tuning import aligned_tuning, heat_map, peristimulus
 
@@ -22,10 +23,13 @@ __all__ = [
     "learning_curve",
     "learning_curves",
     "location_by_delay",
+    "memory_states",
     "observers",
     "performance",
     "peristimulus",
     "psychometric",
+    "regimes",
     "save",
     "shown_trials",
+    "spectrum",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cordstasks.errors import InputError
-from cordstasks.rnn.network import RNN
+from cordstasks.rnn.network import ACTIVATIONS, RNN
 from cordstasks.utils.systems import PRECISIONS, TorchSystem
 
 __all__ = ["RNNSystem"]
@@ -69,6 +69,28 @@ class RNNSystem(TorchSystem):
         if inputs.ndim == 2 and len(inputs) not in (1, len(states)):
             raise InputError(f"inputs of {len(inputs)} states: there are {len(states)} states; give a row for each")
         return self.network.step(states, inputs)
+
+    def jacobian(self, states: ArrayLike, inputs: ArrayLike | None = None) -> NDArray[np.float64]:
+        """The whole Jacobian (state, unit to, unit from) at each state, or (unit to, unit from), in closed form.
+
+        ``(1 - alpha) I + alpha f'(W x + drive) W`` in rate form, ``(1 - alpha) I + alpha W f'(h)`` in current form.
+        """
+        x, single = self._rows("states", states)
+        given, network = self._checked_inputs(inputs), self.network
+        weights = network.connectivity.matrix()
+        alpha = torch.as_tensor(network.alpha, dtype=self._kind, device=x.device).expand(self.size)
+        if network.form == "rate":
+            total = x @ weights.mT + torch.nn.functional.linear(given, network.input_weights, network.bias)
+            recurrent = self._slope(total)[:, :, None] * weights
+        else:
+            recurrent = weights * self._slope(x)[:, None, :]
+        return self._array(torch.diag(1 - alpha) + alpha[:, None] * recurrent, single)
+
+    def _slope(self, total: Tensor) -> Tensor:
+        """The slope of the activation."""
+        with torch.enable_grad():
+            at = total.detach().requires_grad_()
+            return torch.autograd.grad(ACTIVATIONS[self.network.activation](at).sum(), at)[0]
 
     def outputs(self, states: ArrayLike) -> NDArray[np.float64]:
         """The outputs (state, output) that are read from states (state, unit)."""

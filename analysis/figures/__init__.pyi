@@ -3,6 +3,7 @@ from .behaviour import boundary, confusion, performance, place_by_delay
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
+from .robustness import cost_and_parameters, noise_levels, responses_over_time
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "boundary",
     "confusion",
     "contact_sheet",
+    "cost_and_parameters",
     "dendrogram",
     "direction_population",
     "distance_matrix",
@@ -19,10 +21,12 @@ __all__ = [
     "heat_map",
     "learning_curve",
     "learning_curves",
+    "noise_levels",
     "observers",
     "performance",
     "peristimulus",
     "place_by_delay",
+    "responses_over_time",
     "psychometric",
     "save",
     "shown_trials",

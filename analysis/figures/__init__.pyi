@@ -4,12 +4,14 @@ from .comparison import aligned_trajectories, dendrogram, distance_matrix, embed
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .robustness import cost_and_parameters, noise_levels, responses_over_time
+from .trajectories import class_trajectories
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
     "aligned_trajectories",
     "aligned_tuning",
     "boundary",
+    "class_trajectories",
     "confusion",
     "contact_sheet",
     "cost_and_parameters",

@@ -1,3 +1,4 @@
+from .similarity import dynamical_distances
 from .trajectories import (
     DiscriminantAxis,
     PrincipalTrajectories,
@@ -12,6 +13,7 @@ __all__ = [
     "PrincipalTrajectories",
     "discriminant_axis",
     "distance_from_rest",
+    "dynamical_distances",
     "principal_trajectories",
     "response_latency",
 ]

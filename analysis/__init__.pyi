@@ -1,4 +1,4 @@
-from . import comparison, decoding, figures, psychophysics, statistics, tuning
+from . import comparison, decoding, dynamics, figures, psychophysics, statistics, tuning
 from .comparison import (
     Alignment,
     Comparison,
@@ -20,6 +20,7 @@ from .comparison import (
     shape_distance,
 )
 from .decoding import Decoding, decode, population_angle
+from .dynamics import eigenvalues
 from .psychophysics import ChoiceFit, WeibullFit, behaviour, fit_choices, fit_weibull
 from .statistics import accuracy_by_condition, benjamini_hochberg, chance_p_value, spearman, wilson_interval
 from .tuning import DirectionTuning, direction_tuning
@@ -48,6 +49,8 @@ __all__ = [
     "decode",
     "decoding",
     "direction_tuning",
+    "dynamics",
+    "eigenvalues",
     "embed",
     "figures",
     "fit_choices",

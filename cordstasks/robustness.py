@@ -21,7 +21,11 @@ def parser() -> argparse.ArgumentParser:
         "one that was stopped.",
     )
     made.add_argument(
-        "--images", type=named_path, required=True, metavar="DIR", help="test images, in one folder per class of the networks"
+        "--images",
+        type=named_path,
+        required=True,
+        metavar="DIR",
+        help="test images, in one folder per class of the networks",
     )
     made.add_argument("--out", type=named_path, required=True, metavar="DIR", help="folder for numbers and figures")
     add_flags(made, RobustnessSettings)

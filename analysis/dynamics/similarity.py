@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from cordstasks.analysis._checks import Floats, count, real_array
 from cordstasks.errors import InputError
 
-__all__ = ["dynamical_distances"]
+__all__ = ["dsa_package", "dynamical_distances"]
 
 INPUT_PARTS = ("joint", "control")  # what InputDSA may compare
 
@@ -78,7 +78,7 @@ def dynamical_distances(
         raise InputError(f"compare is {compare!r}; give one of {', '.join(INPUT_PARTS)}")
     states = [_reduced(f"activities[{place}]", values, most, steps) for place, values in enumerate(activities)]
     given = None if inputs is None else _inputs(inputs, states)
-    package = _package()
+    package = dsa_package()
     common: dict[str, Any] = {"n_jobs": count("workers", workers, 1)}
     kept = min(kept, min(state.shape[2] for state in states) * steps)
     if given is None:
@@ -97,8 +97,14 @@ def dynamical_distances(
     return distances
 
 
-def _package() -> Any:
-    """The package, which takes seconds to import."""
+def dsa_package() -> Any:
+    """The package ``dsa-metric``, whose import takes seconds.
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
     try:
         import DSA
     except ImportError as error:

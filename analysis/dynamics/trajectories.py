@@ -244,7 +244,9 @@ def discriminant_axis(
     for label, own in zip(classes, (~second, second), strict=True):
         if len(np.unique(blocks[own])) < parts:
             what = "trials" if groups is None else "groups"
-            raise InputError(f"labels: {label} has {len(np.unique(blocks[own]))} {what} for {parts} folds; give more, or fewer folds")
+            raise InputError(
+                f"labels: {label} has {len(np.unique(blocks[own]))} {what} for {parts} folds; give more, or fewer folds"
+            )
     if np.ptp(rates, axis=0).max() == 0:
         raise InputError("activity is the same in all trials; there is no axis")
     coverage, held = open_fraction("confidence", confidence), np.empty(len(rates))
@@ -333,10 +335,14 @@ def response_latency(distance: ArrayLike, times_ms: ArrayLike, *, fraction: floa
     values, times = real_array("distance", distance, ("time", "trial")), real_array("times_ms", times_ms, ("time",))
     part = open_fraction("fraction", fraction)
     if len(times) != len(values) or times[0] <= 0 or (np.diff(times) <= 0).any():
-        raise InputError(f"times_ms has {len(times)} times for {len(values)} distances; give one for each, ascending from above 0")
+        raise InputError(
+            f"times_ms has {len(times)} times for {len(values)} distances; give one for each, ascending from above 0"
+        )
     largest = values.max(axis=0)
     if largest.min() <= 0:
-        raise InputError(f"distance is 0 throughout in {(largest <= 0).sum()} trials, which have no response; leave them out")
+        raise InputError(
+            f"distance is 0 throughout in {(largest <= 0).sum()} trials, which have no response; leave them out"
+        )
     times = np.concatenate([[0.0], times])
     values = np.concatenate([np.zeros((1, values.shape[1])), values])
     first = (values >= part * largest).argmax(axis=0)

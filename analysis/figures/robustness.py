@@ -140,8 +140,15 @@ def _mark(axis: Axes, shown: Sequence[tuple[float, float, str]], *, named: bool)
         axis.axvspan(begin, end, color="0.93", zorder=0)
         if named:
             axis.annotate(
-                name, ((begin + end) / 2, 1.0), (0, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-                fontsize=TEXT - 2, ha="center", va="top", color=GREY,
+                name,
+                ((begin + end) / 2, 1.0),
+                (0, -2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                fontsize=TEXT - 2,
+                ha="center",
+                va="top",
+                color=GREY,
             )
 
 

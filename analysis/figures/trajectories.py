@@ -50,15 +50,18 @@ def class_trajectories(
     InputError
         If shapes do not fit, or there are not two classes.
     """
-    points, along = real_array("scores", scores, ("image", "time", "component")), real_array(
-        "coordinates", coordinates, ("image", "time")
+    points, along = (
+        real_array("scores", scores, ("image", "time", "component")),
+        real_array("coordinates", coordinates, ("image", "time")),
     )
     away, times = real_array("distances", distances, ("image", "time", "area")), real_array("times_ms", times_ms, ("time",))
     names = column("labels", labels)
     same_trials("labels", names, len(points), "scores")
     classes = np.unique(names)
     if len(classes) != 2 or points.shape[2] < 2:
-        raise InputError(f"scores have {points.shape[2]} components and labels {len(classes)} classes; give two or more, and two")
+        raise InputError(
+            f"scores have {points.shape[2]} components and labels {len(classes)} classes; give two or more, and two"
+        )
     if not points.shape[:2] == along.shape == away.shape[:2] == (len(names), len(times)):
         raise InputError("scores, coordinates, distances and times_ms differ in their images or times; give the same ones")
     figure = new_figure(14.0, 4.4)

@@ -206,7 +206,9 @@ def run_cost(out: Path, *, steps: int = 300) -> int:
         rows = [asdict(cost) for cost in costs]
         write_json(out / "summary.json", {"steps": steps, "image_size": IMAGE_SIZE, "versions": versions, "costs": rows})
     print(_text(own, costs))
-    print(f"{len(costs) - len(own)} models of torchvision {torchvision.__version__}; {out}/: cost.csv, cost.png, summary.json")
+    print(
+        f"{len(costs) - len(own)} models of torchvision {torchvision.__version__}; {out}/: cost.csv, cost.png, summary.json"
+    )
     return 0
 
 
@@ -226,7 +228,9 @@ def _named(costs: list[Cost]) -> list[bool]:
 
 def _text(own: list[Cost], costs: list[Cost]) -> str:
     by: dict[tuple[str, str], Any] = {(cost.name, cost.family): cost for cost in own}
-    lines = ["                parameters   published   simulator   ratio   torchvision models that cost more than the simulator"]
+    lines = [
+        "                parameters   published   simulator   ratio   torchvision models that cost more than the simulator"
+    ]
     others = [cost.multiply_accumulates for cost in costs if cost.family == "torchvision"]
     for depth in DEPTHS:
         name = f"CordsNet-R{depth}"

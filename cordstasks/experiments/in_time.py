@@ -303,7 +303,9 @@ def read_cnn(folder: Path, stage: str, step_ms: float) -> FeedForwardInTime | Re
     run_folder = RunFolder(folder)
     settings, path = recorded(run_folder), folder / f"{stage}.safetensors"
     if not path.is_file():
-        raise InputError(f"{flag}={folder}: has no {path.name}; run python -m cordstasks.pretrain --stage {stage} there first")
+        raise InputError(
+            f"{flag}={folder}: has no {path.name}; run python -m cordstasks.pretrain --stage {stage} there first"
+        )
     try:
         state = load_file(path)
         classes, channels = len(state["readout.weight"]), state["stem.weight"].shape[1]
@@ -317,9 +319,7 @@ def read_cnn(folder: Path, stage: str, step_ms: float) -> FeedForwardInTime | Re
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise InputError(f"{path}: cannot be used ({str(error).splitlines()[0][:150]}); run its stage again") from error
     own = GREY if channels == 1 and settings.dataset == "folder" else PREPROCESSING[settings.dataset]
-    presentation = Presentation(
-        settings.image_size, own.mean, own.std, classes=classes, device=torch.device("cpu")
-    )
+    presentation = Presentation(settings.image_size, own.mean, own.std, classes=classes, device=torch.device("cpu"))
     cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if stage == "cnn":
         return FeedForwardInTime(cnn, presentation, f"CNN-R{settings.depth}", step_ms)

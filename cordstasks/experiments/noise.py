@@ -124,9 +124,7 @@ def noise_response(
     """
     steps = round(image_ms / network.step_ms)
     if steps < 2:
-        raise InputError(
-            f"image_ms={image_ms:g}: give at least two steps of {network.name}, {2 * network.step_ms:g} ms"
-        )
+        raise InputError(f"image_ms={image_ms:g}: give at least two steps of {network.name}, {2 * network.step_ms:g} ms")
     half = range(steps // 2 + 1, steps + 1)
     measured = {half[place] for place in np.linspace(0, len(half) - 1, min(MEASURED, len(half))).round().astype(int)}
     starts = range(0, len(images), batch)
@@ -144,7 +142,9 @@ def noise_response(
             bar.update()
         sizes = np.sqrt(squares / len(images))
         if not (np.isfinite(sizes).all() and sizes[-1] > 0):
-            raise InputError(f"network={network.name}: its activity with the image is zero or not finite; choose another one")
+            raise InputError(
+                f"network={network.name}: its activity with the image is zero or not finite; choose another one"
+            )
         deviation, correct = np.empty((2, len(levels), len(images)))
         for number, level in enumerate(levels):
             noise = Noise(image=level) if noise_in == "image" else Noise(units=tuple(level * sizes))

@@ -68,7 +68,9 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
             runs, responses = dict[str, Autonomy](), dict[str, NoiseResponse]()
             for network in networks:
                 name = network.name
-                runs[name] = _kept(folder, "autonomy", network, Autonomy, lambda own=network: _show(own, pixels, labels, chosen))
+                runs[name] = _kept(
+                    folder, "autonomy", network, Autonomy, lambda own=network: _show(own, pixels, labels, chosen)
+                )
                 responses[name] = _kept(
                     folder, "noise", network, NoiseResponse, lambda own=network: _disturb(own, pixels, labels, chosen)
                 )
@@ -183,15 +185,11 @@ def _figures(
             name: own.probability[slot].mean(axis=1) for name, own in runs.items()
         }
     for slot in range(slots):
-        panels[f"accuracy for image {slot + 1}"] = {
-            name: _with_interval(own.correct[slot]) for name, own in runs.items()
-        }
+        panels[f"accuracy for image {slot + 1}"] = {name: _with_interval(own.correct[slot]) for name, own in runs.items()}
     figure = figures.responses_over_time({name: own.times_ms for name, own in runs.items()}, panels, shown=shown)
     figures.save(figure, folder / "autonomy.png")
     measures = {"deviation of the last area, relative": "deviation", "accuracy": "accuracy"}
-    levels = {
-        title: {name: _columns(rows[1:], key) for name, rows in noise.items()} for title, key in measures.items()
-    }
+    levels = {title: {name: _columns(rows[1:], key) for name, rows in noise.items()} for title, key in measures.items()}
     unit = "SD of images" if settings.noise_in == "image" else "RMS activity of the area"
     figure = figures.noise_levels(settings.noise_levels, levels, unit=unit, logarithmic=[next(iter(measures))])
     figures.save(figure, folder / "noise.png")
@@ -211,7 +209,9 @@ def in_words(found: Mapping[str, Any]) -> str:
     """The results as lines to print."""
     lines = []
     for name, rows in found["autonomy"].items():
-        lines.append(f"{name}: at the end of each period, accuracy for the image of the period or the last one, and distance")
+        lines.append(
+            f"{name}: at the end of each period, accuracy for the image of the period or the last one, and distance"
+        )
         for row in rows:
             answer = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f} {_ends(row['interval'])}  "
             lines.append(

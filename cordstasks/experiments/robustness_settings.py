@@ -85,9 +85,7 @@ class RobustnessSettings(Settings):
 
     FAMILY: ClassVar[str] = "robustness"
 
-    network: str = setting(
-        text(), "CordsNet: a name such as cordsnet-r8, or a file", default="cordsnet-r8", group=NETWORKS
-    )
+    network: str = setting(text(), "CordsNet: a name such as cordsnet-r8, or a file", default="cordsnet-r8", group=NETWORKS)
     cnn: str | None = setting(
         optional(text()),
         "folder in which `python -m cordstasks.pretrain --stage cnn` has trained a feed-forward CNN",
@@ -124,7 +122,10 @@ class RobustnessSettings(Settings):
         group=NOISE,
     )
     noise_in: str = setting(
-        choice("image", "units"), "where noise is added: image, units (in the activation of every unit)", default="image", group=NOISE
+        choice("image", "units"),
+        "where noise is added: image, units (in the activation of every unit)",
+        default="image",
+        group=NOISE,
     )
     noise_image_ms: float = setting(_ABOVE, "ms of the image; the second half is measured", default=200.0, group=NOISE)
 
@@ -143,4 +144,3 @@ class RobustnessSettings(Settings):
     def periods(self) -> tuple[Period, ...]:
         """The sequence."""
         return periods(self.sequence)
-

@@ -294,10 +294,16 @@ class PretrainSettings(Settings):
     dense_clip: float = _clip(DENSE, 1.0)
 
     recurrent_steps: int = setting(
-        whole(), "steps from zero activity to the answer; the image reaches two more areas with each", default=5, group=RECURRENT
+        whole(),
+        "steps from zero activity to the answer; the image reaches two more areas with each",
+        default=5,
+        group=RECURRENT,
     )
     recurrent_epochs: int = setting(
-        whole(least=0), "passes over the training images; momentum, decay and schedule are those of cnn", default=30, group=RECURRENT
+        whole(least=0),
+        "passes over the training images; momentum, decay and schedule are those of cnn",
+        default=30,
+        group=RECURRENT,
     )
     recurrent_batch: int = _batch(RECURRENT, 128)
     recurrent_learning_rate: float = _rate(RECURRENT, 0.05, "peak learning rate of SGD")

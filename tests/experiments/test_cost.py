@@ -30,7 +30,9 @@ class TestClassifiers:
 
     def test_a_count_by_hand(self) -> None:
         def make() -> nn.Module:
-            return nn.Sequential(nn.Conv2d(3, 5, 7, stride=4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2))
+            return nn.Sequential(
+                nn.Conv2d(3, 5, 7, stride=4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
+            )
 
         found = cost.counted("small", make)
         side = (224 - 7) // 4 + 1
@@ -76,7 +78,12 @@ class TestCommand:
         with (out / "cost.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         assert len(rows) == 10
-        assert {"name": "alexnet", "family": "torchvision", "parameters": "61100840", "multiply_accumulates": "714188480"} in rows
+        assert {
+            "name": "alexnet",
+            "family": "torchvision",
+            "parameters": "61100840",
+            "multiply_accumulates": "714188480",
+        } in rows
         assert read(out)["steps"] == 30
         assert (out / "cost.png").stat().st_size > 10_000
 

@@ -46,7 +46,9 @@ def test_step_is_its_equation() -> None:
         for area, u in enumerate(fed):
             first, second = network.bn1[area], network.bn2[area]
             stride = network.conv_inp[area].stride
-            v = F.group_norm(F.conv2d(u, network.conv_inp[area].weight, stride=stride, padding=1), 32, first.weight, first.bias)
+            v = F.group_norm(
+                F.conv2d(u, network.conv_inp[area].weight, stride=stride, padding=1), 32, first.weight, first.bias
+            )
             x = F.conv2d(F.relu(v) + rates[area], network.conv_rec[area].weight, padding=1)
             expected = F.relu(F.group_norm(x, 32, second.weight, second.bias))
             assert expected.any()

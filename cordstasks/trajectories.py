@@ -13,8 +13,8 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = Parser(
         prog="python -m cordstasks.trajectories",
-        description="Show a CordsNet images of two classes from rest; follow its last area on its principal components and on "
-        "the cross-validated axis between the classes, as in Soo et al. (2024), figure 4A, and every area's latency and "
+        description="Show a CordsNet images of two classes from rest; follow its last area on its principal components and "
+        "on the cross-validated axis between the classes, as in Soo et al. (2024), figure 4A, and every area's latency and "
         "distance from rest.",
     )
     made.add_argument("--images", type=named_path, required=True, metavar="DIR", help="folder with one folder per class")

@@ -135,7 +135,7 @@ def _inputs(inputs: Sequence[ArrayLike], states: Sequence[Floats]) -> list[Float
     for place, (own, state) in enumerate(zip(given, states, strict=True)):
         if own.shape[:2] != state.shape[:2] or own.shape[2] != given[0].shape[2]:
             raise InputError(
-                f"inputs[{place}] has shape {own.shape}; give ({state.shape[0]}, {state.shape[1]}, {given[0].shape[2]}), as its "
-                "activity and the other inputs have"
+                f"inputs[{place}] has shape {own.shape}; give ({state.shape[0]}, {state.shape[1]}, {given[0].shape[2]}), "
+                "as its activity and the other inputs have"
             )
     return given

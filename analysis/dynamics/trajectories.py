@@ -65,13 +65,13 @@ class PrincipalTrajectories:
 def principal_trajectories(blocks: Iterable[ArrayLike], components: int = 3) -> PrincipalTrajectories:
     """Principal components and scores of a recording that does not fit into memory, in one pass.
 
-    The recording comes in blocks, for example from a generator, and no block is kept (`sklearn.decomposition.IncrementalPCA`).
-    The scores of samples that have gone by are carried over to the new components at each step. Memory is that of about
-    150 samples, whatever their number.
+    The recording comes in blocks, for example from a generator, and no block is kept
+    (`sklearn.decomposition.IncrementalPCA`). The scores of samples that have gone by are carried over to the new components
+    at each step. Memory does not grow with the number of samples, except for their scores.
 
-    Not valid as an exact decomposition where samples vary along many directions with nearly equal variances: a direction that
-    is small in the first blocks and large in later ones is partly lost. Seven more components than wanted are followed to
-    make this rare.
+    Not valid as an exact decomposition where samples vary along many directions with nearly equal variances: a direction
+    that is small in the first blocks and large in later ones is partly lost. Seven more components than wanted are followed
+    to make this rare.
 
     Parameters
     ----------
@@ -196,8 +196,8 @@ def discriminant_axis(
 ) -> DiscriminantAxis:
     """The axis between two classes, such as two breeds of dogs, with cross-validation.
 
-    Fisher's discriminant with a shrunk covariance, in the space of the first principal components. Numbers of the result that
-    say how well it separates are of trials that had no part in the fit. The axis itself is fitted to all trials.
+    Fisher's discriminant with a shrunk covariance, in the space of the first principal components. Numbers of the result
+    that say how well it separates are of trials that had no part in the fit. The axis itself is fitted to all trials.
 
     Not valid without `groups` if trials repeat one another, such as time points of one trial: give one trial one row, or the
     rows of a trial one group.

@@ -28,8 +28,8 @@ __all__ = [
     "performance",
     "peristimulus",
     "place_by_delay",
-    "responses_over_time",
     "psychometric",
+    "responses_over_time",
     "save",
     "shown_trials",
 ]

@@ -1,4 +1,4 @@
-"""Multiply-accumulates against parameters: CordsNet beside the classification models of torchvision (Soo et al., figure 2C)."""
+"""Multiply-accumulates against parameters: CordsNet beside torchvision's classifiers (Soo et al. 2024, figure 2C)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CordsNet, a feed-forward CNN and a discrete-time recurrent CNN, all shown the same things over time, with or without noise."""
+"""CordsNet, a feed-forward CNN and a discrete-time recurrent CNN, shown the same things over time, also under noise."""
 
 from __future__ import annotations
 

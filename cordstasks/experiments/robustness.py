@@ -103,8 +103,8 @@ def _images(source: Path, count: int, networks: list[InTime]) -> tuple[Tensor, T
     for network in networks:
         if len(found.classes) != network.classes:
             raise InputError(
-                f"images={source}: holds {len(found.classes)} classes ({', '.join(found.classes[:4])}, ...), but {network.name} "
-                f"knows {network.classes}; name the folder of its test images, such as DATA/test"
+                f"images={source}: holds {len(found.classes)} classes ({', '.join(found.classes[:4])}, ...), but "
+                f"{network.name} knows {network.classes}; name the folder of its test images, such as DATA/test"
             )
     if len(found) < count:
         raise InputError(f"count={count}: {source} holds {len(found)} images; choose at most as many")

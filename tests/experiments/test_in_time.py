@@ -283,5 +283,5 @@ class TestSettings:
             RobustnessSettings(sequence="blank:10")
         with pytest.raises(InputError, match="count=2: the sequence shows more images"):
             RobustnessSettings(count=2, sequence=("image:1", "image:1", "image:1"))
-        with pytest.raises(InputError, match="noise_levels=.*numbers above 0"):
+        with pytest.raises(InputError, match=r"noise_levels=.*numbers above 0"):
             RobustnessSettings(noise_levels=(0.1, 0.0))

@@ -69,6 +69,10 @@ class TestWheel:
         others = {path for folder in mapping.values() for path in content(ROOT / folder) if path.suffix != ".py"}
         assert others - shipped == set()
 
+    def test_it_stays_small(self, project: dict[str, Any]):
+        folders = [ROOT / folder for folder in project["tool"]["setuptools"]["package-dir"].values()]
+        assert sum(path.stat().st_size for folder in folders for path in content(folder)) < 60e6
+
     def test_mapped_folders_are_packages_of_cordstasks_only(self, project: dict[str, Any]):
         names = project["tool"]["setuptools"]["packages"]
         assert {name.split(".")[0] for name in names} == {"cordstasks"}
@@ -81,6 +85,22 @@ class TestWheel:
         for target in points.values():
             module, name = target.split(":")
             assert callable(getattr(importlib.import_module(module), name))
+
+
+class TestSourceDistribution:
+    def test_it_holds_everything_that_is_in_the_repository(self, project: dict[str, Any]):
+        lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+        named = {word for line in lines if line.startswith(("graft ", "include ")) for word in line.split()[1:]}
+        by_itself = {"MANIFEST.in", "pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
+        done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip("not a git checkout")
+        assert named | by_itself == {line.split("/")[0] for line in done.stdout.splitlines()}
+
+    def test_every_supported_python_is_declared(self, project: dict[str, Any]):
+        found = {line.rpartition(" ")[2] for line in project["project"]["classifiers"] if ":: Python :: 3." in line}
+        assert found == {"3.10", "3.11", "3.12", "3.13"}
+        assert project["project"]["requires-python"] == f">={min(found, key=lambda each: int(each[2:]))}"
 
 
 class TestVersion:

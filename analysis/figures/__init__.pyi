@@ -1,6 +1,7 @@
 from .abstract import example_trials, learning_curves, shown_trials
-from .behaviour import boundary, confusion, performance, place_by_delay
+from .behaviour import boundary, confusion, location_by_delay, performance
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
+from .differences import closer_to_reference
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .robustness import cost_and_parameters, noise_levels, responses_over_time
@@ -12,6 +13,7 @@ __all__ = [
     "aligned_tuning",
     "boundary",
     "class_trajectories",
+    "closer_to_reference",
     "confusion",
     "contact_sheet",
     "cost_and_parameters",
@@ -23,11 +25,11 @@ __all__ = [
     "heat_map",
     "learning_curve",
     "learning_curves",
+    "location_by_delay",
     "noise_levels",
     "observers",
     "performance",
     "peristimulus",
-    "place_by_delay",
     "psychometric",
     "responses_over_time",
     "save",

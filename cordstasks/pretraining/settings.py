@@ -94,6 +94,13 @@ class PretrainSettings(Settings):
     train_images: int | None = setting(
         optional(whole(least=2)), "use only so many training images (for a trial run)", default=None, group=DATA
     )
+    validation_images: int | None = setting(
+        optional(whole()),
+        "training images to keep out of training, taken evenly, and to test with in place of the test images: for choosing "
+        "settings",
+        default=None,
+        group=DATA,
+    )
     test_images: int = setting(
         whole(), "test images for the accuracies under the protocol that stages log", default=300, group=DATA
     )
@@ -315,6 +322,11 @@ class PretrainSettings(Settings):
                 raise InputError(
                     f"{window}={getattr(self, window)}: is longer than {steps}={getattr(self, steps)}; shorten it"
                 )
+
+    @property
+    def tested(self) -> str:
+        """What the images that accuracies are measured with are: test images, or some kept out of the training images."""
+        return "test" if self.validation_images is None else "validation"
 
     @property
     def bfloat16(self) -> bool:

@@ -43,5 +43,5 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     for name, single in summary.get("by_single_condition", {}).items():
         lines += common.rows_of(single, [name])
     if summary.get("tuning") is not None:
-        lines.append(f"units that tell answers apart {summary['tuning']['share']:.0%}")
+        lines.append(f"units that tell answers apart {summary['tuning']['fraction']:.0%}")
     return "\n".join([*lines, *common.closing(summary, folder)])

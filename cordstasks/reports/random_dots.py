@@ -198,7 +198,7 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         low, high = row["interval"]
         lines.append(f"{name:>9s} {row['trials']:8d} {row['accuracy']:10.1%}   {low:.1%} to {high:.1%}")
     lines.append(f"(shuffled and reversed in time: the strongest motion; chance is {heldout['chance']:.0%})")
-    tuned = "" if summary["tuning"] is None else f"; direction-tuned units {summary['tuning']['share']:.0%}"
+    tuned = "" if summary["tuning"] is None else f"; direction-tuned units {summary['tuning']['fraction']:.0%}"
     lines.append(f"{controls['reversed']['flipped']:.0%} of choices flip when reversed{tuned}")
     if "weibull" in summary:
         weibull, fit = summary["weibull"], summary["choices"]

@@ -208,16 +208,34 @@ class RNN(nn.Module):
         return Connections(self.kind, self.recurrent())
 
     def recurrent(self) -> dict[str, Tensor]:
-        """The recurrent parameters and buffers by name."""
+        """The recurrent parameters and buffers by name.
+
+        Returns
+        -------
+        dict of str to Tensor
+            The network's own tensors, not copies.
+        """
         return {name: getattr(self, name) for name in self.recurrent_names}
 
     def settings(self) -> dict[str, Any]:
-        """What two networks must share to be run side by side."""
+        """What two networks must share to be run side by side.
+
+        Returns
+        -------
+        dict of str to object
+            By name; equal for such networks.
+        """
         shared = {"form": self.form, "activation": self.activation, "noise": self.noise, "connectivity": self.kind}
         return shared | {"dt": self.dt}
 
     def rates(self, state: Tensor) -> Tensor:
-        """The rates that go with a state (trial, unit): x itself in rate form, f(h) in current form."""
+        """The rates that go with a state (trial, unit): x itself in rate form, f(h) in current form.
+
+        Returns
+        -------
+        Tensor of shape (trial, unit)
+            Of the shape of the state.
+        """
         return state if self.form == "rate" else ACTIVATIONS[self.activation](state)
 
     def step(self, state: Tensor, input: Tensor, noise: Tensor | None = None) -> Tensor:

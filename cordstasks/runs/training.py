@@ -18,7 +18,7 @@ from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.recorded import recorded_network, recorded_settings
-from cordstasks.training.settings import AbstractSettings, VisualSettings
+from cordstasks.training.settings import ABSTRACT_QUICK, AbstractSettings, VisualSettings
 from cordstasks.utils.arguments import path_of, shown
 from cordstasks.utils.devices import resolve
 from cordstasks.utils.files import absolute, read_json
@@ -172,6 +172,18 @@ def _check_names(given: Mapping[str, Any], kind: type[VisualSettings] | type[Abs
             raise unknown(f"setting of a run of the {kind.FAMILY} family", name, kind.names())
 
 
+def _check_quick(
+    settings: VisualSettings | AbstractSettings, small: Mapping[str, Any], given: Mapping[str, Any], folder: RunFolder
+) -> None:
+    """Raise an InputError if a run that is resumed was not begun with the settings `small` of quick runs."""
+    try:
+        settings.agree({name: value for name, value in small.items() if name not in given}, folder.path)
+    except InputError as error:
+        raise InputError(
+            f"quick=True: has no effect, since the run in {folder.path} was begun with settings of its own; leave it out"
+        ) from error
+
+
 def _visual(
     given: dict[str, Any], folder: RunFolder, execution: visual.Execution, *, resume: bool, quick: bool, verbose: bool
 ) -> None:
@@ -179,6 +191,8 @@ def _visual(
     if resume:
         settings = recorded_settings(folder, VisualSettings)
         settings.agree(given, folder.path)
+        if quick:
+            _check_quick(settings, tasks.get(settings.task).quick_defaults, given, folder)
         if folder.finished and execution.weights is not None:
             recorded_network(folder, settings.frontend, execution.weights)
     else:
@@ -203,6 +217,8 @@ def _abstract(
     if resume:
         settings = recorded_settings(folder, AbstractSettings)
         settings.agree(given, folder.path)
+        if quick:
+            _check_quick(settings, ABSTRACT_QUICK, given, folder)
     else:
         settings = AbstractSettings.new(**{**given, "quick": quick})
     device = resolve(execution.device)

@@ -189,6 +189,9 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
         name: trial_set(clock.features(frontend, batch, f"front-end, {name} movies"), batch, device, task)
         for name, batch in prepared.batches.items()
     }
+    engine = frontend.engine
+    if verbose and engine is not None:
+        print(f"front-end simulated on {device} through {engine}", flush=True)
     fitting = time.monotonic()
     teacher = _choose_inputs(settings, model, sets["training"], stationary=task.stationary)
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
@@ -254,10 +257,11 @@ def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
     """The cost of the front-end, for the summary."""
     cost = [trials.inputs.cost for trials in sets.values()]
     return {
-        "steps_asked": sum(each.requested for each in cost),
+        "steps_requested": sum(each.requested for each in cost),
         "steps_simulated": sum(each.simulated for each in cost),
         "plateau_error_bound": max(each.bound for each in cost),
         "step_fraction": frontend.step_fraction,
+        "engine": frontend.engine,
         "megabytes": None if frontend.bank is None else frontend.bank.size() / 1e6,
     }
 

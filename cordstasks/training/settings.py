@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks.timing import check_step
+from cordstasks.utils.effects import check_effects
 from cordstasks.utils.settings import (
     Settings,
     choice,
@@ -422,7 +423,15 @@ class VisualSettings(NetworkSettings):
         rules["teacher"] = chosen.stationary and len(chosen.actions) == 3 and not labels_only
         if labels_only:
             rules |= {"auxiliary": 0.0, "recombine": 0.0}
-        return cls(task, **{**rules, **chosen.run_defaults, **small, **given, "parameters": parameters})
+        usual = {**rules, **chosen.run_defaults, **small}
+        made = cls(task, **{**usual, **given, "parameters": parameters})
+        usual = {**{each.name: each.default for each in dataclasses.fields(cls)}, **usual}
+        check_effects(made, given, usual, NEEDS)
+        if chosen.compared is None and made.recombine not in (0.0, usual["recombine"]):
+            raise InputError(
+                f"recombine={made.recombine:g}: matters to tasks that compare two pictures, not to {chosen.id}; leave it out"
+            )
+        return made
 
     def with_inputs(self, features: int, *, chosen: bool) -> VisualSettings:
         """These settings with a number of inputs that a front-end with this number of features can give.
@@ -445,5 +454,13 @@ class VisualSettings(NetworkSettings):
         return dataclasses.replace(self, inputs=min(inputs, features))
 
 
+# settings that are used only if another one has a certain value
+NEEDS: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(("lags_ms", "components", "components_per_trial", "odds_gain", "odds_typical"), ("teacher", True)),
+    **dict.fromkeys(("mix_sizes", "mix_fewest"), ("mix", True)),
+    **dict.fromkeys(("input_noise", "recombine"), ("mix", False)),
+    "whiten": ("teacher", False),  # a teacher whitens by itself
+    "side": ("readout", "flatten"),
+}
 INPUTS_TAUGHT = 48  # directions in feature space that are the recurrent network's inputs, selected by a teacher
 INPUTS = 300  # or as many principal components

@@ -22,6 +22,7 @@ __all__ = [
     "Kind",
     "Settings",
     "add_flags",
+    "as_text",
     "assignments",
     "choice",
     "fraction",
@@ -31,6 +32,7 @@ __all__ = [
     "number",
     "optional",
     "positive",
+    "same_value",
     "setting",
     "several",
     "text",
@@ -336,16 +338,18 @@ class Settings:
         for each, value in sorted(given.items()):
             now, then = self.checked(each, value), getattr(self, each)
             if isinstance(now, Mapping):  # only values that are given again must agree
-                now = {key: content for key, content in now.items() if not _same(content, then.get(key))}
+                now = {key: content for key, content in now.items() if not same_value(content, then.get(key))}
                 if not now:
                     continue
                 then = {key: then[key] for key in now if key in then}
-            if not _same(now, then):
-                has = "none" if then is None or then == {} else _text(then)
-                raise InputError(f"{each}={_text(now)}: the run in {folder} has {has}; leave it out, or use another folder")
+            if not same_value(now, then):
+                has = "none" if then is None or then == {} else as_text(then)
+                raise InputError(
+                    f"{each}={as_text(now)}: the run in {folder} has {has}; leave it out, or use another folder"
+                )
 
 
-def _same(now: Any, then: Any) -> bool:
+def same_value(now: Any, then: Any) -> bool:
     """Whether two values are equal, or are whole paths of one file or folder."""
     paths = isinstance(now, str) and isinstance(then, str) and os.path.isabs(now)
     return bool(now == then or (paths and os.path.realpath(now) == os.path.realpath(then)))
@@ -357,12 +361,12 @@ def _listed(value: Any) -> Any:
     return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as it is written on a command line."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, Mapping):
-        return ", ".join(f"{each}={_text(content)}" for each, content in value.items())
+        return ", ".join(f"{each}={as_text(content)}" for each, content in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -419,7 +423,7 @@ def _default_text(each: dataclasses.Field[Any], defaults: Settings | None) -> st
     if defaults is None and each.metadata["by_task"]:
         return " (default: by task)"
     value = each.default if defaults is None else getattr(defaults, each.name)
-    return "" if value is None or value is dataclasses.MISSING else f" (default {_text(value)})"
+    return "" if value is None or value is dataclasses.MISSING else f" (default {as_text(value)})"
 
 
 def given_by_flags(options: argparse.Namespace, settings: type[Settings]) -> dict[str, Any]:

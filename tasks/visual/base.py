@@ -189,19 +189,48 @@ class VisualTask(ABC):
         """A trial of the given conditions; what they leave open (locations, jitter) is drawn from `rng`."""
 
     def for_training(self) -> VisualTask:
-        """The task as it is trained on, where that differs from the task as it is tested."""
+        """The task as it is trained on, where that differs from the task as it is tested.
+
+        Returns
+        -------
+        VisualTask
+            By default this task.
+        """
         return self
 
     def for_testing(self) -> VisualTask:
-        """The task as it is tested after training, where it must leave out what was trained on."""
+        """The task as it is tested after training, where it must leave out what was trained on.
+
+        Returns
+        -------
+        VisualTask
+            By default this task.
+        """
         return self
 
     def pooled(self, seed: int) -> VisualTask:
-        """The task with the pool of pictures that `seed` names, where trials share pictures."""
+        """The task with the pool of pictures that `seed` names, where trials share pictures.
+
+        Returns
+        -------
+        VisualTask
+            By default this task.
+        """
         return self
 
     def conditions(self, index: int, *, seed: int) -> dict[str, Condition]:
-        """Conditions of trial `index`: balanced blocks, each in an order of its own."""
+        """Conditions of trial `index`: balanced blocks, each in an order of its own.
+
+        Returns
+        -------
+        dict of str to object
+            Values by name.
+
+        Raises
+        ------
+        InputError
+            If the parameters of the task leave no conditions.
+        """
         design = self.design()
         if not design:
             raise InputError(f"task {self.id}: design() is empty: its parameters leave no conditions; change them")
@@ -210,7 +239,18 @@ class VisualTask(ABC):
         return design[int(order[position])]
 
     def complete(self, given: Mapping[str, Condition], drawn: Mapping[str, Condition]) -> dict[str, Condition]:
-        """`drawn` conditions with those that a caller has `given` in their place, or beside them."""
+        """`drawn` conditions with those that a caller has `given` in their place, or beside them.
+
+        Returns
+        -------
+        dict of str to object
+            Values by name.
+
+        Raises
+        ------
+        InputError
+            If a name is not that of a condition, or a value is not of the kind that the condition has.
+        """
         kinds = {name: str if isinstance(value, str) else float for name, value in drawn.items()} | dict(self.also)
         strange = sorted(set(given) - set(kinds))
         if strange:
@@ -235,6 +275,11 @@ class VisualTask(ABC):
         start : int
         **fixed : float or str
             Conditions that hold for all of them.
+
+        Returns
+        -------
+        list of Trial
+            `count` trials, in order.
 
         Raises
         ------
@@ -263,6 +308,11 @@ class VisualTask(ABC):
         **fixed : float or str
             Conditions that hold for all of them.
 
+        Returns
+        -------
+        TrialBatch
+            With movies, targets, mask and conditions.
+
         Raises
         ------
         InputError
@@ -289,6 +339,11 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
     options : tuple of int
         The actions that compete at the decision, as the task has them.
     fixation_weight : float
+
+    Returns
+    -------
+    TrialBatch
+        As long as the longest trial.
 
     Raises
     ------

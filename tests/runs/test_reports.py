@@ -203,7 +203,7 @@ class TestEverySetting:
         summary, table = reported(setting_of(name, changes.get(name, {})), 240, tmp_path, units=30)
         fits = ("threshold", "slope", "width", "fits", "category", "rank")
         assert [what for what in summary["left_out"] if not what.startswith(fits)] == []
-        assert summary["tuning"]["share"] > 0.5  # what the network saw says which trial it was
+        assert summary["tuning"]["fraction"] > 0.5  # what the network saw says which trial it was
         assert {"tuning.png"} <= files_named(table) or name == "catdog"
         assert {"units.png"} <= files_named(table) or name == "rdm"
 
@@ -247,7 +247,7 @@ class TestWhatIsLeftOut:
 
     def test_four_places_are_tuned_to_all_the_same(self, tmp_path: Path):
         summary, _ = reported(setting_of("saccade", {"locations": FOUR}), 80, tmp_path)
-        assert summary["tuning"]["share"] > 0.5
+        assert summary["tuning"]["fraction"] > 0.5
         assert summary["tuning"]["median_half_width_deg"] is None
         assert sum(summary["tuning"]["units_by_preferred_location"].values()) == summary["tuning"]["selective"]
         assert summary["decoded_at_end_of_delay"]["rnn"]["accuracy"] > 0.5

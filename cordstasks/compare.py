@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--conditions", type=int, default=48, help="trials compared, at most, each of its own (default 48)")
     made.add_argument("--permutations", type=int, default=20, help="shuffles of conditions for the null (default 20)")
     made.add_argument(
+        "--dsa", action="store_true", help="also compare dynamics, by dynamical similarity analysis (needs dsa-metric)"
+    )
+    made.add_argument(
         "--recording",
         type=named_path,
         metavar="FILE",

@@ -6,14 +6,25 @@ from .growth import numerical_abscissa, pseudospectrum, singular_values, transie
 from .lyapunov import LyapunovExponents, lyapunov_exponents
 from .operators import System, jacobian_operator, shifted
 from .planes import FlowField, flow_field, latent_dynamics, nullclines
+from .similarity import dsa_package, dynamical_distances
 from .spectra import Spectrum, eigenvalues
+from .trajectories import (
+    DiscriminantAxis,
+    PrincipalTrajectories,
+    discriminant_axis,
+    distance_from_rest,
+    principal_trajectories,
+    response_latency,
+)
 
 __all__ = [
     "Attractor",
+    "DiscriminantAxis",
     "FixedPoints",
     "FlowField",
     "LyapunovExponents",
     "PointSet",
+    "PrincipalTrajectories",
     "Spectrum",
     "System",
     "autocorrelation",
@@ -21,6 +32,10 @@ __all__ = [
     "circular_spectrum",
     "classify_points",
     "convolution_operator",
+    "discriminant_axis",
+    "distance_from_rest",
+    "dsa_package",
+    "dynamical_distances",
     "eigenvalues",
     "fixed_points",
     "flow_field",
@@ -32,7 +47,9 @@ __all__ = [
     "numerical_abscissa",
     "participation_ratio",
     "power_spectrum",
+    "principal_trajectories",
     "pseudospectrum",
+    "response_latency",
     "shifted",
     "singular_values",
     "transient_growth",

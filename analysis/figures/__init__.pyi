@@ -5,15 +5,19 @@ from .differences import closer_to_reference
 from .direction import direction_population
 from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
+from .robustness import cost_and_parameters, noise_levels, responses_over_time
+from .trajectories import class_trajectories
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
     "aligned_trajectories",
     "aligned_tuning",
     "boundary",
+    "class_trajectories",
     "closer_to_reference",
     "confusion",
     "contact_sheet",
+    "cost_and_parameters",
     "dendrogram",
     "direction_population",
     "distance_matrix",
@@ -24,11 +28,13 @@ __all__ = [
     "learning_curves",
     "location_by_delay",
     "memory_states",
+    "noise_levels",
     "observers",
     "performance",
     "peristimulus",
     "psychometric",
     "regimes",
+    "responses_over_time",
     "save",
     "shown_trials",
     "spectrum",

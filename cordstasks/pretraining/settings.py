@@ -20,13 +20,13 @@ from cordstasks.utils.settings import (
 __all__ = ["DATASETS", "RECIPES", "STAGES", "PretrainSettings"]
 
 DATASETS = ("mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet", "folder")
-STAGES = ("cnn", "fold", "match", "linear", "anneal", "finetune", "equilibrium", "direct", "dense", "check")
+STAGES = ("cnn", "fold", "match", "linear", "anneal", "finetune", "equilibrium", "direct", "dense", "recurrent", "check")
 """What ``--stage`` may name beside ``all``."""
 
 NET, DATA, GENERAL, LOSS = "the network", "the images", "in general", "the loss through time"
 CNN, MATCH, EQUILIBRIUM = "stage cnn", "stage match", "stage equilibrium"
 LINEAR, ANNEAL, FINETUNE = "stage linear", "stage anneal", "stage finetune"
-DIRECT, DENSE = "control direct", "control dense"
+DIRECT, DENSE, RECURRENT = "control direct", "control dense", "control recurrent"
 
 _ABOVE = number("a finite number above 0", above=0.0)
 _FROM_ZERO = number("a finite number of at least 0", least=0.0)
@@ -299,6 +299,21 @@ class PretrainSettings(Settings):
     dense_batch: int = _batch(DENSE, 64)
     dense_learning_rate: float = _rate(DENSE, 1e-3)
     dense_clip: float = _clip(DENSE, 1.0)
+
+    recurrent_steps: int = setting(
+        whole(),
+        "steps from zero activity to the answer; the image reaches two more areas with each",
+        default=5,
+        group=RECURRENT,
+    )
+    recurrent_epochs: int = setting(
+        whole(least=0),
+        "passes over the training images; momentum, decay and schedule are those of cnn",
+        default=30,
+        group=RECURRENT,
+    )
+    recurrent_batch: int = _batch(RECURRENT, 128)
+    recurrent_learning_rate: float = _rate(RECURRENT, 0.05, "peak learning rate of SGD")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -45,7 +45,7 @@ OUTSIDE: dict[str, set[str]] = {
     "errors": set(),
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"},
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader", "pyddm"},
     **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.

@@ -10,6 +10,9 @@ from .behaviour import (
     fit_boundary,
     performance_table,
 )
+from .chronometric import ChronometricFit, chronometric_curve, fit_chronometric
+from .decisions import Decisions, best_bound, decide, log_odds, reward_rate, speed_accuracy
+from .diffusion import DiffusionFit, fit_diffusion
 from .observers import Observer, read_observers
 from .psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
 
@@ -17,17 +20,28 @@ __all__ = [
     "AngularError",
     "BoundaryFit",
     "ChoiceFit",
+    "ChronometricFit",
     "Confusions",
+    "Decisions",
+    "DiffusionFit",
     "Observer",
     "WeibullFit",
     "angular_difference",
     "angular_error",
     "angular_error_table",
     "behaviour",
+    "best_bound",
+    "chronometric_curve",
     "confusions",
+    "decide",
     "fit_boundary",
     "fit_choices",
+    "fit_chronometric",
+    "fit_diffusion",
     "fit_weibull",
+    "log_odds",
     "performance_table",
     "read_observers",
+    "reward_rate",
+    "speed_accuracy",
 ]

@@ -204,6 +204,7 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
             inputs=lambda batch, label: model.inputs(clock.features(frontend, batch, f"front-end, {label}").to(device)),
             rng=np.random.default_rng(_seeds(settings)["controls"]),
             folder=folder,
+            settings=settings,
         )
     )
     summary = {

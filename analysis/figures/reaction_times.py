@@ -112,7 +112,7 @@ def _distributions(axis: Axes, right: Floats, wrong: Floats) -> None:
         low, high = float(everything.min()), float(everything.max())
         edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
         for times, colour, label in ((right, BLUE, "right answers"), (wrong, ORANGE, "errors")):
-            axis.hist(times, edges, color=colour, alpha=0.55, label=f"{label} ({len(times)})")
+            axis.hist(times, edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(times)})")
         axis.legend(fontsize=TEXT - 1, frameon=False)
     dress(axis, "Distributions", "reaction time (ms)", "trials")
 

@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Booleans, Floats, count, flags, open_fraction, plain, plain_interval, real_array
-from cordstasks.analysis._checks import same_trials as _same_trials
+from cordstasks.analysis._checks import (
+    Booleans,
+    Floats,
+    count,
+    flags,
+    open_fraction,
+    plain,
+    plain_interval,
+    real_array,
+    same_trials,
+)
 from cordstasks.analysis.psychophysics.levels import distinct
 from cordstasks.analysis.statistics.proportions import spearman
 
@@ -156,7 +165,7 @@ def fit_chronometric(
 def _trials(strength: ArrayLike, time: ArrayLike, correct: ArrayLike) -> tuple[Floats, NDArray[np.intp], Floats, Booleans]:
     """Levels, the level of each trial, reaction times and outcomes."""
     values, times = real_array("strength", strength, ("trial",)), real_array("reaction_time", time, ("trial",))
-    _same_trials("reaction_time", times, len(values), "strength")
+    same_trials("reaction_time", times, len(values), "strength")
     right = flags("correct", correct, len(values), "strength")
     levels, group = distinct(values)
     return levels, group, times, right
@@ -181,7 +190,7 @@ def _mean(times: Floats, resamples: int, coverage: float, rng: np.random.Generat
 
 
 def _slopes(means: Floats, numbers: NDArray[np.int64], levels: Floats) -> Floats:
-    """Least-squares slope (sample,) over trials on the logarithm to base 2 of the level, from means (outcome, level, sample)."""
+    """Least-squares slope (sample,) over trials on log2 of the level, from means (outcome, level, sample)."""
     moving = levels > 0
     if moving.sum() < 2:
         return np.full(means.shape[2], np.nan)

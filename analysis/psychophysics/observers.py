@@ -82,9 +82,7 @@ def read_observers(path: str | Path) -> list[Observer]:
             raise InputError(f"path={path}: line {line} has {names['correct']} {correct:g}; give 1 or 0")
         time = 0.0 if timed is None else _number(path, line, timed, row[timed])
         if timed is not None and not 0 < time <= LONGEST:
-            raise InputError(
-                f"path={path}: line {line} has {timed} {time:g}; reaction times are in s and above 0: correct it"
-            )
+            raise InputError(f"path={path}: line {line} has {timed} {time:g}; give a time in s above 0")
         found.setdefault(str(row[names["observer"]]).strip(), []).append((coherence, bool(correct), 1000 * time))
     kind = names["observer"]
     return [_observer(f"{kind} {name}", found[name], timed=timed is not None) for name in sorted(found)]

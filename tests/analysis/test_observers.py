@@ -49,7 +49,7 @@ class TestReading:
             (ROWS + "1,0.4,x,1,1\n", "line 5 has coh 'x'; give a number"),
             (ROWS + "1,0.4\n", "line 5 has coh None; give a number"),
             (ROWS + "1,0.4,nan,1,1\n", "line 5 has coh 'nan'; give a number"),
-            (ROWS + "1,355,0.1,1,1\n", "line 5 has rt 355; reaction times are in s and above 0"),
+            (ROWS + "1,355,0.1,1,1\n", "line 5 has rt 355; give a time in s above 0"),
             (ROWS + "1,,0.1,1,1\n", "line 5 has rt ''; give a number"),
         ],
     )

@@ -23,7 +23,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel
-from cordstasks.reports import common, reaction_times
+from cordstasks.reports import common, observers
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask, registry
@@ -498,9 +498,9 @@ class TestReactionTimes:
         reported(task, 60, tmp_path, settings=VisualSettings("rdm", bound=0.02))
         rng = np.random.default_rng(0)
         animal = Observer("monkey", np.repeat([0.1, 0.4], 30), rng.random(60) < 0.9, rng.uniform(300, 900, 60))
-        assert reaction_times.comparable(tmp_path, [animal])
-        assert not reaction_times.comparable(tmp_path, [replace(animal, reaction_time=None)])
-        rows = reaction_times.beside(tmp_path, [animal])
+        assert observers.comparable(tmp_path, [animal])
+        assert not observers.comparable(tmp_path, [replace(animal, reaction_time=None)])
+        rows = observers.beside(tmp_path, [animal])
         assert [row["observer"] for row in rows] == ["model", "monkey"]
         assert rows[1]["by_coherence"][1]["mean"] == pytest.approx(animal.reaction_time[30:].mean())
         assert json.loads((tmp_path / "observers.json").read_text())[1]["trials"] == 60

@@ -15,11 +15,13 @@ from .decisions import Decisions, best_bound, decide, log_odds, reward_rate, spe
 from .diffusion import DiffusionFit, fit_diffusion
 from .observers import Observer, read_observers
 from .psychometrics import ChoiceFit, WeibullFit, fit_choices, fit_weibull
+from .stimulation import ChoiceShift, choice_shift, paired_change
 
 __all__ = [
     "AngularError",
     "BoundaryFit",
     "ChoiceFit",
+    "ChoiceShift",
     "ChronometricFit",
     "Confusions",
     "Decisions",
@@ -31,6 +33,7 @@ __all__ = [
     "angular_error_table",
     "behaviour",
     "best_bound",
+    "choice_shift",
     "chronometric_curve",
     "confusions",
     "decide",
@@ -40,6 +43,7 @@ __all__ = [
     "fit_diffusion",
     "fit_weibull",
     "log_odds",
+    "paired_change",
     "performance_table",
     "read_observers",
     "reward_rate",

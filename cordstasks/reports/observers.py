@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.analysis.psychophysics.observers import Observer, read_observers
 from cordstasks.errors import InputError
-from cordstasks.utils.files import write_json
+from cordstasks.utils.files import read_json, write_json
 
 TABLE = "reaction_times.csv"  # of the trials with an answer, as `analysis.psychophysics.read_observers` reads it
 
@@ -40,6 +40,7 @@ def beside(folder: Path, others: Sequence[Observer]) -> list[dict[str, Any]]:
     """
     (model,) = read_observers(folder / TABLE)
     everyone = [Observer("model", model.coherence, model.correct, model.reaction_time), *others]
+    known = read_json(folder / "summary.json")["reaction_times"].get("diffusion")
     rows, curves = [], []
     for each in everyone:
         assert each.reaction_time is not None
@@ -51,7 +52,8 @@ def beside(folder: Path, others: Sequence[Observer]) -> list[dict[str, Any]]:
         row |= {"weibull": analysis.fit_weibull(each.coherence, each.correct, rng=np.random.default_rng(0)).as_dict()}
         fit = analysis.psychophysics.fit_chronometric(*data, rng=np.random.default_rng(0))
         row["chronometric"] = fit.as_dict()
-        row["diffusion"] = _diffusion(data)
+        # the run's own fit also knows the trials without an answer
+        row["diffusion"] = known if each is everyone[0] else _diffusion(data)
         rows.append({**row, "by_coherence": curve})
     figure = analysis.figures.reaction_time_observers(curves, rows)
     analysis.figures.save(figure, folder / "observers.png")

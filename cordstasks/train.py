@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError, naming
-from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
+from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings, seeds_of_text
 from cordstasks.utils.command_line import Parser, named_path, run_command
 from cordstasks.utils.folders import family_of, unfinished_folder
 from cordstasks.utils.settings import add_flags, assignments, given_by_flags
@@ -61,6 +61,11 @@ def parser(
         made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the user's cache)")
         made.add_argument("--no-bank", action="store_true", help="keep no features on disk")
         made.add_argument(
+            "--seeds",
+            help="several runs, one per seed: 0:5 for 0 to 4, or 0,2,5, in folders of --out; with --trials-seed they share "
+            "their movies; the same command continues",
+        )
+        made.add_argument(
             "--bank-limit", type=float, default=10.0, metavar="GB", help="the bank's largest size (default 10)"
         )
     defaults = None
@@ -101,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cordstasks.runs.visual import Execution
 
     visual = family is VisualSettings
+    several = options.seeds if visual else None
     execution = Execution(
         options.device,
         options.weights if visual else None,
@@ -108,6 +114,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.bank_limit if visual else 10.0,
     )
     with naming(names):
+        if several is not None:
+            from cordstasks.runs.seeds import train_seeds
+
+            if options.resume or options.monkey is not None:
+                unfit = "--resume" if options.resume else f"--monkey {options.monkey}"
+                raise InputError(f"{unfit}: does not go with --seeds; leave it out (the same command with --out continues)")
+            train_seeds(
+                options.task,
+                seeds_of_text(several),
+                out=options.out,
+                quick=options.quick,
+                execution=execution,
+                verbose=True,
+                **given,
+            )
+            return 0
         carry_out(
             options.task,
             given,

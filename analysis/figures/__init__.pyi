@@ -3,6 +3,7 @@ from .behaviour import boundary, confusion, performance, place_by_delay
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
+from .kernels import kernel
 from .perturbation import perturbation
 from .reaction_times import reaction_time_observers, reaction_times
 from .tuning import aligned_tuning, heat_map, peristimulus
@@ -19,6 +20,7 @@ __all__ = [
     "embedding_map",
     "example_trials",
     "heat_map",
+    "kernel",
     "learning_curve",
     "learning_curves",
     "observers",

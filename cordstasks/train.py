@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError, naming
-from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
+from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings, seeds_of_text
 from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.files import read_json
 from cordstasks.utils.folders import family_of, finished, recorded_device, unfinished_folder
@@ -68,6 +68,11 @@ def parser(
         )
         made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the user's cache)")
         made.add_argument("--no-bank", action="store_true", help="keep no features on disk")
+        made.add_argument(
+            "--seeds",
+            help="several runs, one per seed: 0:5 for 0 to 4, or 0,2,5, in folders of --out; with --trials-seed they share "
+            "their movies; the same command continues",
+        )
         made.add_argument("--bank-limit", type=float, metavar="GB", help=f"the bank's largest size (default {BANK_LIMIT:g})")
     defaults = None
     if task is not None:
@@ -109,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from cordstasks.runs.training import carry_out  # late: these load torch
         from cordstasks.runs.visual import Execution
 
+    visual = family is VisualSettings
+    several = options.seeds if visual else None
     execution = Execution(
         options.device or _device(visual),
         options.weights if visual else None,
@@ -116,6 +123,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.bank_limit if visual and options.bank_limit is not None else BANK_LIMIT,
     )
     with naming(names):
+        if several is not None:
+            from cordstasks.runs.seeds import train_seeds
+
+            if options.resume or options.monkey is not None:
+                unfit = "--resume" if options.resume else f"--monkey {options.monkey}"
+                raise InputError(f"{unfit}: does not go with --seeds; leave it out (the same command with --out continues)")
+            train_seeds(
+                options.task,
+                seeds_of_text(several),
+                out=options.out,
+                quick=options.quick,
+                execution=execution,
+                verbose=True,
+                **given,
+            )
+            return 0
         carry_out(
             options.task,
             given,

@@ -19,7 +19,7 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 # Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
 MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
 LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
-COMMANDS = ("train", "pretrain", "bank", "sweep", "compare", "cost", "robustness", "trajectories")
+COMMANDS = ("train", "pretrain", "bank", "sweep", "compare", "cost", "robustness", "trajectories", "perturb", "kernel")
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": {"runs", "utils"},  # load_run, when it is used; Ctrl-C, while a command is loaded
     "errors": set(),
@@ -50,7 +50,7 @@ OUTSIDE: dict[str, set[str]] = {
     "__main__": set(),
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader", "DSA"},
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader", "DSA", "pyddm"},
     **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.

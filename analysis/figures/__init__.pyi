@@ -5,6 +5,9 @@ from .differences import closer_to_reference
 from .direction import direction_population
 from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
+from .kernels import kernel
+from .perturbation import perturbation
+from .reaction_times import reaction_time_observers, reaction_times
 from .robustness import cost_and_parameters, noise_levels, responses_over_time
 from .trajectories import class_trajectories
 from .tuning import aligned_tuning, heat_map, peristimulus
@@ -24,6 +27,7 @@ __all__ = [
     "embedding_map",
     "example_trials",
     "heat_map",
+    "kernel",
     "learning_curve",
     "learning_curves",
     "location_by_delay",
@@ -32,7 +36,10 @@ __all__ = [
     "observers",
     "performance",
     "peristimulus",
+    "perturbation",
     "psychometric",
+    "reaction_time_observers",
+    "reaction_times",
     "regimes",
     "responses_over_time",
     "save",

@@ -14,6 +14,7 @@ from cordstasks.analysis.psychophysics.observers import Observer, read_observers
 from cordstasks.cordsnet import pretrained
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError, naming, unknown
+from cordstasks.reports import observers
 from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
@@ -63,7 +64,8 @@ def train(
         Of visual tasks: see `cordstasks.frontend.FrontEnd`.
     monkey : path-like, optional
         Of random-dot motion: a CSV table of animals' choices (see `cordstasks.analysis.psychophysics.read_observers`), whose
-        accuracy is drawn beside the model's in ``observers.png``.
+        accuracy is drawn beside the model's in ``observers.png``. If the run and the table have reaction times, these are
+        drawn as well, and what the fits found is written into ``observers.json``.
     verbose : bool
         Print what a command prints.
     **settings
@@ -129,9 +131,14 @@ def carry_out(
             raise
         raise Interrupted(f"python -m cordstasks.train --resume --out {folder.path}") from stop
     if animals is not None:
-        rows = beside(read_json(folder.path / "summary.json"), animals, folder.path)
+        summary = read_json(folder.path / "summary.json")
+        if observers.comparable(folder.path, animals):
+            rows = observers.beside(folder.path, animals)
+            lines = [line for row in rows for line in observers.observer_lines(row["observer"], row)]
+        else:
+            lines = [_observer_line(row) for row in beside(summary, animals, folder.path)]
         if verbose:
-            print("\n".join(_observer_line(row) for row in rows))
+            print("\n".join(lines))
     return folder
 
 

@@ -32,7 +32,7 @@ from cordstasks.training.visual import train
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 
-__all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of"]
+__all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of", "validation_trials"]
 
 SETS = ("training", "validation", "heldout", "controls")
 
@@ -136,12 +136,11 @@ def prepare(
     frontend = frontend_of(settings, network, execution, exactly="areas" in chosen)
     settings = replace(settings, areas=frontend.areas).with_inputs(frontend.units, chosen="inputs" in chosen)
     task = task_of(settings, frontend.image_size)
-    seeds = _seeds(settings)
     frontend.bin_steps(settings.dt)
     model = model_of(settings, frontend, task)
     batches = {
         "training": training_trials(settings, task),
-        "validation": task.for_training().sample(settings.validation, seed=seeds["validation"], dt=settings.dt),
+        "validation": validation_trials(settings, task),
         "heldout": heldout_trials(settings, task),
     }
     reports.check(task, batches["heldout"])
@@ -207,6 +206,7 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
             inputs=lambda batch, label: model.inputs(clock.features(frontend, batch, f"front-end, {label}").to(device)),
             rng=np.random.default_rng(_seeds(settings)["controls"]),
             folder=folder,
+            settings=settings,
         )
     )
     summary = {
@@ -275,6 +275,11 @@ def _seeds(settings: VisualSettings) -> dict[str, int]:
 def training_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
     """The trials that a run of these settings learns from."""
     return task.for_training().sample(settings.trials, seed=_seeds(settings)["training"], dt=settings.dt)
+
+
+def validation_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
+    """The trials by which a run of these settings chooses the best weights."""
+    return task.for_training().sample(settings.validation, seed=_seeds(settings)["validation"], dt=settings.dt)
 
 
 def heldout_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:

@@ -14,7 +14,7 @@ from cordstasks.frontend.features import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.tasks import TrialBatch
 
-__all__ = ["Behaviour", "behave", "choices", "run_model"]
+__all__ = ["Behaviour", "behave", "behaviour_of", "choices", "run_model"]
 
 _ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may differ
 
@@ -98,7 +98,17 @@ def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behavi
     Behaviour
         Logits, rates and choices of all trials.
     """
-    logits, rates = run_model(model, inputs)
+    return behaviour_of(*run_model(model, inputs), batch)
+
+
+def behaviour_of(logits: Tensor, rates: Tensor, batch: TrialBatch) -> Behaviour:
+    """The behaviour of a model with these logits (trial, time, action) and rates (trial, time, unit).
+
+    Returns
+    -------
+    Behaviour
+        These, and the choices of all trials.
+    """
     chosen = choices(logits, torch.from_numpy(batch.response_mask), batch.options).numpy()
     frequent = np.bincount(batch.answers).max() / len(batch)
     return Behaviour(

@@ -43,6 +43,7 @@ ONLY_FOR = {"rank": "lowrank", "density": "sparse", "shape": "conv"}
 MOST_SEEDS = 100_000  # networks of one stack; a longer range is a mistake and would only fill the memory
 
 NET, SIZE, HOW, TEACHING, FRONT = "the network", "how much", "how it learns", "teacher and mixing", "the front-end"
+REACTING = "reaction times, of tasks that may be answered while the evidence is shown"
 
 
 def maps_for(units: int) -> tuple[int, int, int]:
@@ -383,6 +384,27 @@ class VisualSettings(NetworkSettings):
     )
     mix_fewest: int = setting(
         whole(), "trials of equal timing from which their mean is estimated; fewer are not mixed", default=8, group=TEACHING
+    )
+
+    bound: float | None = setting(
+        optional(positive()),
+        "log odds of an answer against all others at which the model decides (default: of the largest reward rate)",
+        default=None,
+        group=REACTING,
+        added=True,
+    )
+    bound_trials: int = setting(
+        whole(),
+        "trials, neither trained on nor tested on, by which the bound is chosen",
+        default=120,
+        group=REACTING,
+        added=True,
+    )
+    non_decision: float = setting(
+        not_negative(), "time in ms that is added to each decision time", default=300.0, group=REACTING, added=True
+    )
+    inter_trial: float = setting(
+        not_negative(), "time in ms between trials, for the reward rate", default=1000.0, group=REACTING, added=True
     )
 
     @property

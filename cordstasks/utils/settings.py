@@ -193,6 +193,7 @@ def setting(
     parse: Callable[[str], Any] | None = None,
     metavar: str | None = None,
     by_task: bool = False,
+    added: bool = False,
 ) -> Any:
     """A field of a `Settings` class.
 
@@ -214,6 +215,8 @@ def setting(
         What ``--help`` calls that text.
     by_task : bool
         Whether a task may have a default of its own.
+    added : bool
+        Whether runs were made before there was this setting; of those it has the default, which must not change any more.
     """
     metadata = {
         "kind": kind,
@@ -223,6 +226,7 @@ def setting(
         "parse": parse,
         "metavar": metavar,
         "by_task": by_task,
+        "added": added,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -294,7 +298,7 @@ class Settings:
         Parameters
         ----------
         values : mapping
-            What a file holds; every setting must be there.
+            What a file holds; every setting must be there, unless runs were made before there was this setting.
         source : str
             The file, for messages.
 
@@ -303,6 +307,7 @@ class Settings:
         InputError
             If a setting is missing or is not what it may be; the message names the file.
         """
+        values = {**{each.name: each.default for each in fields(cls) if each.metadata["added"]}, **values}
         missing = [each for each in cls.names() if each not in values]
         if missing:
             raise InputError(f"{source}: lacks {missing[0]!r}; the folder holds no run of this version, so choose another")

@@ -75,6 +75,8 @@ class TrialBatch(Batch):
         The right action at each step.
     options : tuple of int
         The actions that compete at the decision.
+    answer_from : float64 (trial,)
+        Time in ms from which each trial may be answered.
     auxiliary : dict of str to int64 (trial, time)
         The class that an auxiliary head should give at each step; -1 where there is none.
     dt, mask, response_mask, answers, conditions, periods :
@@ -83,6 +85,7 @@ class TrialBatch(Batch):
 
     movies: tuple[Movie, ...]
     options: tuple[int, ...]
+    answer_from: NDArray[np.float64]
     auxiliary: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
@@ -386,5 +389,6 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
         response_mask=response_mask,
         answers=np.array([trial.answer for trial in trials]),
         options=options,
+        answer_from=np.array([trial.answer_from for trial in trials], np.float64),
         auxiliary=auxiliary,
     )

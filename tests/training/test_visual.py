@@ -64,6 +64,7 @@ def separable(trials: int, seed: int) -> TrialSet:
         response_mask=targets > 0,
         answers=answers,
         options=(1, 2),
+        answer_from=np.full(trials, 100.0),
     )
     rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
     return trial_set(Features(rows, torch.from_numpy(index), Cost()), batch, CPU, tasks.get("rdm"))
@@ -119,6 +120,7 @@ class TestTrialSet:
             response_mask=np.array([[False] * 4 + [True]] * 6),
             answers=np.array([1] * 3 + [2] * 3),
             options=(1, 2),
+            answer_from=np.full(6, 80.0),
             mask=np.ones((6, 5), np.float32),
             conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
             periods={

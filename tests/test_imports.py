@@ -18,7 +18,7 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 
 # Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
 MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
-LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
+LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "recordings", "experiments"}
 COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": {"runs"},  # load_run, when it is used
@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "observation": {"errors", "utils", "stimuli", "tasks", "frontend"},
     "training": MODELS | {"tasks"},
     "reports": MODELS | {"tasks", "analysis", "training"},
-    "runs": LEARNING - {"experiments"},
+    "runs": LEARNING - {"recordings", "experiments"},
+    "recordings": LEARNING - {"analysis", "experiments"},
     "experiments": LEARNING,
     "pretraining": {"errors", "utils", "stimuli", "cordsnet"},
     **dict.fromkeys(COMMANDS, LEARNING | {"pretraining"}),
@@ -45,7 +46,7 @@ OUTSIDE: dict[str, set[str]] = {
     "errors": set(),
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"},
+    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader", "rsatoolbox"},
     **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.

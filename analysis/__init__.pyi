@@ -1,4 +1,5 @@
 from . import comparison, decoding, dynamics, figures, psychophysics, statistics, tuning
+from . import comparison, decoding, figures, predictivity, psychophysics, rsa, statistics, tuning
 from .comparison import (
     Alignment,
     Comparison,
@@ -63,7 +64,9 @@ __all__ = [
     "pairwise_distances",
     "permutation_null",
     "population_angle",
+    "predictivity",
     "psychophysics",
+    "rsa",
     "shape_distance",
     "spearman",
     "statistics",

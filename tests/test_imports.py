@@ -18,8 +18,11 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 
 # Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
 MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
-LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
-COMMANDS = ("train", "pretrain", "bank", "sweep", "compare", "cost", "robustness", "trajectories", "perturb", "kernel")
+LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "recordings", "experiments"}
+COMMANDS = (
+    *("train", "pretrain", "bank", "sweep", "compare"),
+    *("cost", "robustness", "trajectories", "dynamics", "perturb", "kernel", "predict"),
+)
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": {"runs", "utils"},  # load_run, when it is used; Ctrl-C, while a command is loaded
     "errors": set(),
@@ -34,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "observation": {"errors", "utils", "stimuli", "tasks", "frontend"},
     "training": MODELS | {"tasks"},
     "reports": MODELS | {"tasks", "analysis", "training"},
-    "runs": LEARNING - {"experiments"},
+    "runs": LEARNING - {"recordings", "experiments"},
+    "recordings": LEARNING - {"analysis", "experiments"},
     "experiments": LEARNING | {"pretraining"},
     "pretraining": {"errors", "utils", "stimuli", "cordsnet"},
     "paper": LEARNING | {"pretraining"},
@@ -50,7 +54,10 @@ OUTSIDE: dict[str, set[str]] = {
     "__main__": set(),
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader", "DSA", "pyddm"},
+    "analysis": {
+        *("numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"),
+        *("DSA", "pyddm", "rsatoolbox"),  # of extras
+    },
     **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.

@@ -29,7 +29,7 @@ from cordstasks.experiments.groups import (
     common_trials,
     common_visual_trials,
 )
-from cordstasks.experiments.recording import Recording, read_recording
+from cordstasks.experiments.recorded_rates import RecordedRates, read_rates
 from cordstasks.runs.visual import Execution
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.devices import resolve
@@ -51,7 +51,7 @@ class _Prepared:
 
     groups: dict[Kind, Group]
     trials: dict[str, CommonTrials]  # of each task
-    recording: Recording | None
+    recording: RecordedRates | None
     device: torch.device
 
 
@@ -129,7 +129,7 @@ def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) ->
     recording = None
     if options.recording is not None:
         common = trials[options.tasks[0]]
-        recording = read_recording(options.recording, len(common), common.steps, alpha=options.alpha)
+        recording = read_rates(options.recording, len(common), common.steps, alpha=options.alpha)
     for group in groups.values():
         group.check_earlier()
     writable_folder(options.out, "out")

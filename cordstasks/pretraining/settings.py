@@ -138,10 +138,17 @@ class PretrainSettings(Settings):
         group=LOSS,
     )
     spontaneous_weight: float = setting(
-        _FROM_ZERO, "weight of the mean squared distance to the spontaneous state", default=1e-3, group=LOSS
+        _FROM_ZERO, "weight of the mean squared distance to the spontaneous state", default=30.0, group=LOSS
     )
     spontaneous_images: int | None = setting(
         optional(whole()), "images of a batch that this distance is measured with, if not all", default=8, group=LOSS
+    )
+    spontaneous_target: str = setting(
+        choice("constant", "moving"),
+        "what this distance is measured to: constant (the spontaneous state before the image, without a gradient: the "
+        "paper's), moving (the same state at the same time without an image, with a gradient of its own: areas contract)",
+        default="moving",
+        group=LOSS,
     )
     gradients: str = setting(
         choice("equilibrium", "truncated", "full"),
@@ -244,9 +251,9 @@ class PretrainSettings(Settings):
     )
 
     finetune_epochs: int = _epochs(FINETUNE, 1)
-    finetune_images: int | None = _images(FINETUNE, 14336)
+    finetune_images: int | None = _images(FINETUNE, 16384)
     finetune_batch: int = _batch(FINETUNE, 32)
-    finetune_learning_rate: float = _rate(FINETUNE, 5e-4)
+    finetune_learning_rate: float = _rate(FINETUNE, 2.5e-4)
     finetune_clip: float = _clip(FINETUNE, 1.0)
 
     equilibrium_epochs: int = _epochs(EQUILIBRIUM, 0)
@@ -406,6 +413,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "gradients": "full",
         "schedule": "constant",
         "spontaneous_images": None,
+        "spontaneous_target": "constant",
+        "spontaneous_weight": 1e-3,
         "cnn_epochs": 300,
         "cnn_batch": 256,
         "cnn_learning_rate": 0.1,

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         names = ("gains", "channels", "side", "seeds", "seed", "steps", "transient")
         given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-        return write_regimes(Regimes(**given), options.out)
+        write_regimes(Regimes(**given), options.out)
+        return 0
     if not options.run.is_dir():
         raise InputError(f"{options.run}: there is no such folder; give that of a run of cordstasks.train")
     from cordstasks.experiments.attractors import write_attractors  # late: it loads torch

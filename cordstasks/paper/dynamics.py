@@ -15,6 +15,7 @@ from cordstasks.paper.parts import Workplace
 __all__ = ["attractors", "regimes", "trajectories"]
 
 MEMORIES = {"memory-pro": "ring", "parametric-wm": "line", "dms": "discrete"}  # tasks, and what the paper shows
+GAINS = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
 CLASSES = ("cat", "dog")  # of CIFAR-10: the most similar ones
 
 
@@ -33,8 +34,9 @@ def regimes(folder: Path, workplace: Workplace) -> Outcome:
     Outcome
         Leading Lyapunov exponents at the lowest and at the highest gain, and dimensions.
     """
-    small = {"gains": (0.6, 1.0, 2.0), "steps": 1000, "transient": 500} if workplace.quick else {}
-    settings = Regimes(**small)  # type: ignore[arg-type]
+    settings = Regimes(gains=GAINS, channels=16)
+    if workplace.quick:
+        settings = Regimes(gains=(GAINS[0], GAINS[-1]), steps=1000, transient=500)
     rows = write_regimes(settings, folder)
     own = [row for row in rows if row["kind"] == "convolutional"]
     findings = []
@@ -66,8 +68,8 @@ def regimes(folder: Path, workplace: Workplace) -> Outcome:
     return Outcome(
         findings,
         [drawing],
-        [f"{command} --steps {settings.steps} --transient {settings.transient}"],
-        range(settings.seeds),
+        [f"{command} --channels {settings.channels} --steps {settings.steps} --transient {settings.transient}"],
+        tuple(range(settings.seeds)),
     )
 
 

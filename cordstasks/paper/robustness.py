@@ -103,8 +103,8 @@ def autonomy(folder: Path, workplace: Workplace) -> Outcome:
         Drawing("noise.png", "Deviation and accuracy under noise that is drawn anew at each step", "Noise response."),
     ]
     note = (
-        "the comparison with a feed-forward and a discrete-time recurrent network, which must be trained first, is a command "
-        "of its own: python -m cordstasks.robustness --cnn DIR --recurrent DIR"
+        "the comparison with a feed-forward and a discrete-time recurrent network, which must be trained first, is another "
+        "command: python -m cordstasks.robustness --cnn DIR --recurrent DIR"
     )
     command = f"python -m cordstasks.robustness --images DIR/test --count {settings.count}"
     return Outcome(findings, drawings, [command], [settings.seed], [note])

@@ -4,8 +4,8 @@ With cordstasks and its extra ``fast`` installed: ``python benchmarks/engines.py
 installed: ``PYTHONPATH=. python benchmarks/engines.py``. OMP_NUM_THREADS sets the number of CPU threads.
 
 The engines take turns within a run, in another order in every round. What is printed are medians over the rounds and the
-median of the ratios within a round, so that a machine that is busy for a while slows both alike. On a machine that is busy all
-the time, ``OMP_NUM_THREADS=1`` and ``--clock cpu`` compare processor time, which other programs change less.
+median of the ratios within a round, so that a machine that is busy for a while slows both alike. On a machine that is always
+busy, ``OMP_NUM_THREADS=1`` and ``--clock cpu`` compare processor time, which other programs change less.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,31 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(command: str, module: str, 
     ended = interrupted(tmp_path, module, command, *words)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")
     assert not (tmp_path / "out").exists()
+
+
+def unprotected(node: ast.AST, *, late: bool = False) -> Iterator[int]:
+    """Lines of a command's source that import modules of the package within functions, and outside ``with loading():``."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.With) and any(ast.unparse(item.context_expr) == "loading()" for item in each.items):
+            continue
+        if late and isinstance(each, ast.ImportFrom) and (each.module or "").startswith("cordstasks"):
+            yield each.lineno
+        yield from unprotected(each, late=late or isinstance(each, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_late_imports_of_a_command_stop_at_once(command: str):
+    spec = importlib.util.find_spec(command)
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin)
+    source = (path.with_name("__main__.py") if path.name == "__init__.py" else path).read_text()
+    assert list(unprotected(ast.parse(source))) == []
+
+
+def test_a_late_import_would_be_found():
+    source = "def main():\n    from cordstasks import tasks\n    with loading():\n        from cordstasks import rnn\n"
+    assert list(unprotected(ast.parse(source))) == [2]
 
 
 def test_a_program_that_imports_the_package_keeps_its_own_ctrl_c(tmp_path: Path):

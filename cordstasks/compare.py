@@ -70,7 +70,8 @@ def _settings(
     options: argparse.Namespace, task: str, connectivity: str, activation: str
 ) -> AbstractSettings | VisualSettings:
     """What networks of one kind are trained with."""
-    from cordstasks import tasks
+    with loading():
+        from cordstasks import tasks
 
     given = {name: getattr(options, name) for name in ("steps", "units") if getattr(options, name) is not None}
     given |= {"connectivity": connectivity, "activation": activation, "quick": options.quick}
@@ -88,7 +89,8 @@ def _compare_sweeps(options: argparse.Namespace) -> int:
             raise InputError(f"{flag}: has no effect on the networks of --sweep, which are trained already; leave it out")
     if options.conditions < 4:
         raise InputError(f"--conditions {options.conditions}: must be at least 4")
-    from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
+    with loading():
+        from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
 
     summary = compare_architectures(
         options.sweep,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
     if options.action == "regimes":
-        from cordstasks.experiments.regimes import Regimes, write_regimes  # late: --help needs no NumPy
+        with loading():
+            from cordstasks.experiments.regimes import Regimes, write_regimes  # late: --help needs no NumPy
 
         names = ("gains", "channels", "side", "seeds", "seed", "steps", "transient")
         given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not options.run.is_dir():
         raise InputError(f"{options.run}: there is no such folder; give that of a run of cordstasks.train")
-    from cordstasks.experiments.attractors import write_attractors  # late: it loads torch
+    with loading():
+        from cordstasks.experiments.attractors import write_attractors  # late: it loads torch
 
     return write_attractors(
         options.run,

@@ -19,7 +19,7 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 # Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
 MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
 LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
-COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
+COMMANDS = ("train", "pretrain", "bank", "sweep", "compare", "dynamics")
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": {"runs"},  # load_run, when it is used
     "errors": set(),
@@ -258,7 +258,7 @@ print(json.dumps(loaded))
 
 class TestWhatIsLoaded:
     def test_nothing_heavy(self, loaded: dict[str, set[str]]):
-        assert len(loaded) == 20
+        assert len(loaded) == 22
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
         assert "numpy" not in loaded["import cordstasks.cordsnet.pretrained"]

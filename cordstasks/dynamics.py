@@ -33,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
         "regimes",
         help="rest and chaos of random networks over the gain",
         description="Simulate random tanh networks, convolutional as one area of a CordsNet and fully connected, over the "
-        "gain of their weights. Writes leading Lyapunov exponents, dimensions and autocorrelation times as a table and a figure.",
+        "gain of their weights. Writes leading Lyapunov exponents, dimensions and autocorrelation times as a table and a "
+        "figure.",
     )
     random.add_argument("--gains", type=float, nargs="+", metavar="GAIN", help="default: 0.6 to 2.0")
     for name, what in (

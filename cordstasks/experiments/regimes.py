@@ -140,8 +140,8 @@ def regimes_over_gain(
     Returns
     -------
     rows : list of dict
-        One for each network: ``kind``, ``gain``, ``seed``, ``exponent`` (leading Lyapunov exponent per time constant) with its
-        standard ``error`` and whether it has ``converged``, ``deviation`` (standard deviation of rates over time), and,
+        One for each network: ``kind``, ``gain``, ``seed``, ``exponent`` (leading Lyapunov exponent per time constant) with
+        its standard ``error`` and whether it has ``converged``, ``deviation`` (standard deviation of rates over time), and,
         None where activity has settled, ``dimension`` (participation ratio) and ``autocorrelation_ms``.
     examples : dict of float to array (time, unit)
         Activity of eight units of the first convolutional network at up to four of the gains.

@@ -96,7 +96,8 @@ def principal_trajectories(blocks: Iterable[ArrayLike], components: int = 3) -> 
     77:125.
     """
     wanted = count("components", components, 1)
-    model, scores = IncrementalPCA(), np.empty((0, 0))
+    model = IncrementalPCA()
+    scores: Floats = np.empty((0, 0))
     for rows in _gathered(blocks, max(LEAST_ROWS, 2 * (wanted + MORE))):
         if not len(scores):
             model = IncrementalPCA(min(wanted + MORE, *rows.shape)).partial_fit(rows)

@@ -101,6 +101,10 @@ def dynamical_distances(
 def dsa_package() -> Any:
     """The package ``dsa-metric``, whose import takes seconds.
 
+    Returns
+    -------
+    module
+
     Raises
     ------
     InputError

@@ -82,7 +82,7 @@ def test_command(images: Path, network: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--classes", "ape", "ape"], "--classes ape ape: name two different folders"),
-        (["--classes", "ape", "elk"], "--classes elk: "),
+        (["--classes", "ape", "elk", "--count", 7], "--classes elk: "),
         (["--classes", "ape", "bee", "--count", 8], "--count 8: "),
         (["--classes", "ape", "bee", "--count", 3], "--count 3: fewer images of a class than --folds 5"),
         (["--classes", "ape", "bee", "--count", 5, "--image-ms", 0], "--image-ms 0"),

@@ -231,7 +231,15 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp(request.param)
     save(settling_cordsnet(), folder / "small.safetensors")
     sizes = {"trials": 48, "validation": 40, "heldout": 48, "steps": 30, "units": 30, "batch": 16, "inputs": 12, "side": 2}
-    words = ["--task", request.param, *flags(**sizes, parameters=SHORT[request.param]), "--device", "cpu", "--bank", folder / "bank"]
+    words = [
+        "--task",
+        request.param,
+        *flags(**sizes, parameters=SHORT[request.param]),
+        "--device",
+        "cpu",
+        "--bank",
+        folder / "bank",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analysis.figures, "save", lambda figure, path: Path(path).touch())
         printed_by(train.main, *words, "--frontend", folder / "small.safetensors", "--out", folder / "run")

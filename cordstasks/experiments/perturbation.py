@@ -111,9 +111,7 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     )
     inputs = run.model.inputs(run.features(batch).to(run.frontend.device))
     control = behave(run.model, inputs, batch)
-    return Preparation(
-        run, settings, batch, control, inputs, window, condition, chosen, responses.shape[1], scale
-    )  # fmt: skip
+    return Preparation(run, settings, batch, control, inputs, window, condition, chosen, responses.shape[1], scale)
 
 
 def perturb(

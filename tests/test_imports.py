@@ -19,7 +19,7 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 # Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
 MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
 LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "recordings", "experiments"}
-COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
+COMMANDS = ("train", "pretrain", "bank", "sweep", "compare", "predict")
 ALLOWED: dict[str, set[str]] = {
     "cordstasks": {"runs"},  # load_run, when it is used
     "errors": set(),

@@ -1,8 +1,10 @@
 from .abstract import example_trials, learning_curves, shown_trials
 from .behaviour import boundary, confusion, performance, place_by_delay
+from .beside import ramps, similarity_over_time
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
+from .predictivity import predictivity_by_area, predictivity_map, predictivity_over_time
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
@@ -23,7 +25,12 @@ __all__ = [
     "performance",
     "peristimulus",
     "place_by_delay",
+    "predictivity_by_area",
+    "predictivity_map",
+    "predictivity_over_time",
     "psychometric",
+    "ramps",
     "save",
     "shown_trials",
+    "similarity_over_time",
 ]

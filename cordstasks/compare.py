@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
         "--recording",
         type=named_path,
         metavar="FILE",
-        help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
-        "of OUT/TASK/conditions.csv",
+        help="a .npy array (condition, time, neuron), or a recording whose stimulus ids are the numbers of conditions, to "
+        "compare with the networks of one task, on the conditions and times of OUT/TASK/conditions.csv",
     )
     made.add_argument("--bank", type=named_path, help="of visual tasks: folder of the feature bank (default: in the cache)")
     made.add_argument(

@@ -1,5 +1,7 @@
 from .abstract import example_trials, learning_curves, shown_trials
 from .behaviour import boundary, confusion, location_by_delay, performance
+from .behaviour import boundary, confusion, performance, place_by_delay
+from .beside import ramps, similarity_over_time
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .differences import closer_to_reference
 from .direction import direction_population
@@ -10,6 +12,7 @@ from .perturbation import perturbation
 from .reaction_times import reaction_time_observers, reaction_times
 from .robustness import cost_and_parameters, noise_levels, responses_over_time
 from .trajectories import class_trajectories
+from .predictivity import predictivity_by_area, predictivity_map, predictivity_over_time
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
@@ -45,4 +48,13 @@ __all__ = [
     "save",
     "shown_trials",
     "spectrum",
+    "place_by_delay",
+    "predictivity_by_area",
+    "predictivity_map",
+    "predictivity_over_time",
+    "psychometric",
+    "ramps",
+    "save",
+    "shown_trials",
+    "similarity_over_time",
 ]

@@ -16,7 +16,7 @@ from cordstasks.training.settings import (
     first_repeated,
     seeds_of_text,
 )
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, command_of, named_path, run_command
 
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--bank", type=named_path, help="of visual tasks: folder of the feature bank (default: in the cache)")
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
+    made.add_argument("--report", action="store_true", help="also write OUT/report.html")
     made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
 
@@ -69,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     from cordstasks import tasks  # late, since --help needs no NumPy
 
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
+    options.command = command_of(made, options)
     for task in options.tasks:
         tasks.get(task)
     for name, flag, known in (

@@ -1,6 +1,7 @@
 from .abstract import example_trials, learning_curves, shown_trials
 from .behaviour import boundary, confusion, performance, place_by_delay
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
+from .description import describe
 from .direction import direction_population
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .tuning import aligned_tuning, heat_map, peristimulus
@@ -12,6 +13,7 @@ __all__ = [
     "confusion",
     "contact_sheet",
     "dendrogram",
+    "describe",
     "direction_population",
     "distance_matrix",
     "embedding_map",

@@ -17,6 +17,7 @@ from cordstasks.errors import InputError, naming, unknown
 from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
+from cordstasks.runs.page import write_report
 from cordstasks.runs.recorded import recorded_network, recorded_settings
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.arguments import path_of, shown
@@ -40,6 +41,7 @@ def train(
     bank: Path | str | bool | None = None,
     bank_limit: float = 10.0,
     monkey: str | os.PathLike[str] | None = None,
+    report: bool = False,
     verbose: bool = False,
     **settings: Any,
 ) -> TrainedRun | TrainedNetworks:
@@ -64,6 +66,8 @@ def train(
     monkey : path-like, optional
         Of random-dot motion: a CSV table of animals' choices (see `cordstasks.analysis.psychophysics.read_observers`), whose
         accuracy is drawn beside the model's in ``observers.png``.
+    report : bool
+        Write ``report.html`` into the folder: results, figures, settings and versions in one file.
     verbose : bool
         Print what a command prints.
     **settings
@@ -85,7 +89,9 @@ def train(
     """
     execution = visual.Execution(device, weights, bank, bank_limit)
     with naming({"path=": "out="}):
-        folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
+        folder = carry_out(
+            task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, report=report, verbose=verbose
+        )
     return load_run(folder.path, weights, device=device, bank=bank)
 
 
@@ -98,6 +104,7 @@ def carry_out(
     resume: bool = False,
     quick: bool = False,
     monkey: str | os.PathLike[str] | None = None,
+    report: bool = False,
     verbose: bool = False,
 ) -> RunFolder:
     """Carry out or continue a run of either family, see `train`; returns its folder."""
@@ -132,6 +139,10 @@ def carry_out(
         rows = beside(read_json(folder.path / "summary.json"), animals, folder.path)
         if verbose:
             print("\n".join(_observer_line(row) for row in rows))
+    if report:
+        written = write_report(folder.path)
+        if verbose:
+            print(f"report {written}")
     return folder
 
 

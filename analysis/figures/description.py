@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 __all__ = ["describe"]
@@ -64,11 +65,14 @@ def _panel(axis: Axes) -> str:
         parts.append(f"{y} against {x}")
     elif x or y:
         parts.append(f"axis: {x or y}")
-    lines = [text for text in map(_line, axis.lines) if text]
+    series = [(container.get_label(), container.lines[0]) for container in axis.containers if _has_line(container)]
+    lines = [
+        text for name, line in [*series, *((line.get_label(), line) for line in axis.lines)] if (text := _line(name, line))
+    ]
     parts += lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
         parts.append(f"and {len(lines) - MOST_LINES} more lines")
-    shown = {_clean(str(line.get_label())) for line in axis.lines[: MOST_LINES + 1]}
+    shown = {_clean(str(each.get_label())) for each in (*axis.lines, *axis.containers)}
     legend = axis.get_legend()
     others = [_clean(each.get_text()) for each in legend.get_texts()] if legend is not None else []
     others = [name for name in dict.fromkeys(others) if name and name not in shown]
@@ -77,16 +81,23 @@ def _panel(axis: Axes) -> str:
     return "; ".join(parts)
 
 
-def _line(line: Any) -> str:
-    """Where a labelled line begins and ends; empty for lines without a label."""
-    name = _clean(str(line.get_label()))
+def _has_line(container: Any) -> bool:
+    """Whether a container holds points with error bars."""
+    return isinstance(container, ErrorbarContainer) and container.lines[0] is not None
+
+
+def _line(label: object, line: Any) -> str:
+    """Where a labelled line begins and ends, or where a horizontal or vertical one is; empty for lines without a label."""
+    name = _clean(str(label))
     x, y = line.get_data()
     points = [(a, b) for a, b in zip(_numbers(x), _numbers(y), strict=False) if math.isfinite(a) and math.isfinite(b)]
     if not name or name.startswith("_") or not points:
         return ""
-    if len(points) == 1 or points[0] == points[-1]:
-        return f"{name} at {points[0][0]:.3g}, {points[0][1]:.3g}"
     (first, start), (last, end) = points[0], points[-1]
+    if len(points) == 1:
+        return f"{name}: {start:.3g} at {first:.3g}"
+    if first == last or all(b == start for _, b in points):
+        return f"{name} at {first if first == last else start:.3g}"
     return f"{name} goes from {start:.3g} at {first:.3g} to {end:.3g} at {last:.3g}"
 
 

@@ -21,6 +21,7 @@ from cordstasks.utils.html_style import STYLE
 __all__ = ["Code", "Fold", "Paragraph", "Part", "Picture", "Section", "Table", "described_in", "page", "tables_of"]
 
 PNG, LONG = b"\x89PNG\r\n\x1a\n", 12  # longer lists of numbers are counted and not printed
+LONG_WORD = 24  # characters; longer words, such as paths, may be broken
 
 
 class Part(Protocol):
@@ -221,8 +222,11 @@ def shown(value: Any) -> str:
 
 
 def _cell(value: Any) -> str:
+    text = shown(value)
     kind = ' class="number"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
-    return f"<td{kind}>{html.escape(shown(value))}</td>"
+    if any(len(word) > LONG_WORD for word in text.split()):
+        kind = ' class="long"'
+    return f"<td{kind}>{html.escape(text)}</td>"
 
 
 def described_in(content: bytes) -> str:

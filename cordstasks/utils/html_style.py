@@ -21,8 +21,8 @@ pre.wrapped { white-space: pre-wrap; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: 0.92rem; }
 caption { text-align: left; color: var(--faint); padding: 0.3rem 0; }
 th, td { text-align: left; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { overflow-wrap: anywhere; max-width: 32rem; }
-td:first-child, th { overflow-wrap: normal; }
+td { max-width: 32rem; }
+td.long { overflow-wrap: anywhere; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 1.5rem 0; }
 img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; }

@@ -132,8 +132,17 @@ class TestDescriptions:
         figure.colorbar(image, ax=right).set_label("distance $d_1$")
         figure.legend(left.lines[:1], ["the point"])
         assert figures.describe(figure) == (
-            "all of it. 2 panels. Panel 1: point at 3, 4. Panel 2: map. Colours show distance d 1. Legend: the point."
+            "all of it. 2 panels. Panel 1: point: 4 at 3. Panel 2: map. Colours show distance d 1. Legend: the point."
         )
+
+    def test_points_with_error_bars_and_lines_across(self):
+        figure = Figure()
+        axis = figure.add_subplot()
+        axis.errorbar([1, 2, 4], [0.5, 0.25, 0.75], yerr=0.1, label="choices", linestyle="none", marker="o")
+        axis.axhline(0.5, label="chance")
+        axis.axvline(3, label="threshold")
+        axis.legend()
+        assert figures.describe(figure) == "choices goes from 0.5 at 1 to 0.75 at 4; chance at 0.5; threshold at 3."
 
     def test_a_long_one_is_cut_between_words(self):
         text = figures.describe(drawing("word " * 400))

@@ -1,4 +1,5 @@
-from . import comparison, decoding, figures, psychophysics, statistics, tuning
+from . import comparison, decoding, dynamics, figures, psychophysics, statistics, tuning
+from . import comparison, decoding, figures, predictivity, psychophysics, rsa, statistics, tuning
 from .comparison import (
     Alignment,
     Comparison,
@@ -12,6 +13,7 @@ from .comparison import (
     compare_activity,
     cross_validated_correlations,
     embed,
+    kernel_alignment_distances,
     linear_cka,
     on_common_times,
     pairwise_correlations,
@@ -20,6 +22,7 @@ from .comparison import (
     shape_distance,
 )
 from .decoding import Decoding, decode, population_angle
+from .dynamics import eigenvalues
 from .psychophysics import ChoiceFit, WeibullFit, behaviour, fit_choices, fit_weibull
 from .statistics import accuracy_by_condition, benjamini_hochberg, chance_p_value, spearman, wilson_interval
 from .tuning import DirectionTuning, direction_tuning
@@ -48,17 +51,22 @@ __all__ = [
     "decode",
     "decoding",
     "direction_tuning",
+    "dynamics",
+    "eigenvalues",
     "embed",
     "figures",
     "fit_choices",
     "fit_weibull",
+    "kernel_alignment_distances",
     "linear_cka",
     "on_common_times",
     "pairwise_correlations",
     "pairwise_distances",
     "permutation_null",
     "population_angle",
+    "predictivity",
     "psychophysics",
+    "rsa",
     "shape_distance",
     "spearman",
     "statistics",

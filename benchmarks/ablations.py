@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cordstasks.errors import InputError
 from cordstasks.pretraining.pipeline import pretrain
 from cordstasks.pretraining.settings import PretrainSettings
+from cordstasks.utils.command_line import Parser, named_path, run_command
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 SHARED = ("cnn", "fold", "match")
@@ -50,13 +52,15 @@ def seen_through_time(settings: PretrainSettings) -> int:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    add_flags(parser, PretrainSettings, leave_out=("seed",))
+def main() -> int:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=named_path, required=True, help="MNIST, as cordstasks.pretrain reads it")
+    parser.add_argument("--out", type=named_path, required=True, help="folder of all runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of the runs (default 0 1)")
+    add_flags(parser, PretrainSettings)
     options = parser.parse_args()
+    if options.seed is not None:
+        raise InputError(f"seed={options.seed}: give the seeds of all runs by --seeds")
     given = {"dataset": "mnist", "depth": 2, **given_by_flags(options, PretrainSettings)}
     settings = PretrainSettings.of(given)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*VARIANTS, "no stages")}
@@ -85,6 +89,7 @@ def main() -> None:
         print(f"{name:22}{cells[0]:>16}{cells[1]:>16}{left:>20}{seconds:9.0f}")
     cnn = spread([100 * row["cnn"] for row in found["full loss"]])
     print(f"{'CNN':22}{cnn:>16}")
+    return 0
 
 
 def spread(values: list[float]) -> str:
@@ -93,4 +98,4 @@ def spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

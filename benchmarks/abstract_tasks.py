@@ -22,7 +22,7 @@ def main() -> int:
     )
     parser.add_argument("--tasks", nargs="+", default=list(tasks.abstract_names()), metavar="TASK")
     parser.add_argument("--connectivities", nargs="+", default=list(CONNECTIVITIES), metavar="KIND")
-    parser.add_argument("--seeds", default="0:5", help="one a network")
+    parser.add_argument("--seeds", default="0:5", help="one per network")
     parser.add_argument("--units", type=int, default=100)
     parser.add_argument("--out", type=Path, help="keep the run folders here; those of finished runs are not trained again")
     options = parser.parse_args()

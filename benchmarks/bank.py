@@ -21,7 +21,7 @@ def main() -> None:
         "--pictures", type=int, default=25, help="of each number and kind of display (default 25: 500 in all)"
     )
     parser.add_argument("--areas", type=int, nargs="+", metavar="AREA", help="areas that are read (default: the last)")
-    parser.add_argument("--side", type=int, help="average their maps to at most so many places a side")
+    parser.add_argument("--side", type=int, help="average their maps to at most so many locations per side")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     task = tasks.get("numerosity", training_pictures=options.pictures).for_training()

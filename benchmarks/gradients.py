@@ -25,13 +25,17 @@ import torch
 from torch import Tensor
 
 from cordstasks.cordsnet import CordsNet, load
+from cordstasks.errors import InputError
 from cordstasks.pretraining.datasets import read_dataset
 from cordstasks.pretraining.loop import batches
 from cordstasks.pretraining.objectives import full_loss
+from cordstasks.pretraining.pipeline import recorded
 from cordstasks.pretraining.presentation import Presentation, augmentation_of
 from cordstasks.pretraining.promises import protocol_accuracy
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.pretraining.unrolled import Unrolled
+from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.run_folder import RunFolder
 
 KINDS = ("full", "truncated", "equilibrium")
 
@@ -102,9 +106,8 @@ def table(options: argparse.Namespace) -> None:
 
 def race(folder: Path, data: Path, seconds: float, images: int) -> None:
     """Print the accuracy that fine-tuning reaches in the same time with each gradient."""
+    settings = recorded(RunFolder(folder))
     start = load(folder / "anneal.safetensors")
-    dataset = "mnist" if start.in_channels == 1 else "folder"
-    settings = PretrainSettings.of({"dataset": dataset, "depth": start.depth, "image_size": start.image_size})
     pair = read_dataset(data, settings)
     presentation = Presentation(
         settings.image_size,
@@ -112,17 +115,18 @@ def race(folder: Path, data: Path, seconds: float, images: int) -> None:
         pair.preprocessing.std,
         classes=len(pair.train.classes),
         device=torch.device("cpu"),
-        augmentation=augmentation_of(None, dataset),
+        augmentation=augmentation_of(settings.augmentation, settings.dataset),
     )
     test = pair.test.subset(images)
     before = protocol_accuracy(Unrolled(start), test, presentation, settings)["test"]
-    print(f"fine-tuned for {seconds:g} s from {before:.1%} ({len(test)} test images):")
+    where = f"R{start.depth}, {start.image_size} px, load {os.getloadavg()[0]:.1f}"
+    print(f"{where}; fine-tuned for {seconds:g} s from {before:.1%} ({len(test)} test images):")
     for kind in KINDS:
         network = load(folder / "anneal.safetensors")
         own = replace(settings, gradients=kind)
         optimiser = torch.optim.AdamW(network.parameters(), lr=own.finetune_learning_rate)
         end, steps = time.perf_counter() + seconds, 0
-        for _, pick, generator in batches(len(pair.train), own.finetune_batch, 0, 10**6):
+        for _, pick, generator in batches(len(pair.train), own.finetune_batch, 0, 10**6, seed=own.seed):
             if time.perf_counter() > end:
                 break
             x, targets = presentation.training(*pair.train.batch(pick), generator)
@@ -135,24 +139,29 @@ def race(folder: Path, data: Path, seconds: float, images: int) -> None:
         print(f"  {kind:<12}{steps:4d} batches  {score:.1%}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> int:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depths", type=int, nargs="+", default=[2, 4, 6, 8])
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--images", type=int, default=4, help="images in a batch")
     parser.add_argument("--checkpoint-steps", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--weights", help="a CordsNet to take instead of random weights, such as cordsnet-r8")
-    parser.add_argument("--accuracy", type=Path, metavar="DIR", help="a folder of cordstasks.pretrain to fine-tune from")
-    parser.add_argument("--data", type=Path, help="its images")
+    parser.add_argument(
+        "--accuracy", type=named_path, metavar="DIR", help="a folder of cordstasks.pretrain to fine-tune from"
+    )
+    parser.add_argument("--data", type=named_path, help="its images")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--test-images", type=int, default=500)
     options = parser.parse_args()
     if options.accuracy is None:
         table(options)
+    elif options.data is None:
+        raise InputError("data=none: --accuracy needs the images; name their folder")
     else:
         race(options.accuracy, options.data, options.seconds, options.test_images)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

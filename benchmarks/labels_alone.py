@@ -174,8 +174,8 @@ def whitened(movies: Movies, mean: Tensor, matrix: Tensor) -> Movies:
 def drawn(movies: Movies, pick: Tensor, options: argparse.Namespace, generator: torch.Generator) -> Tensor:
     """Maps of the trials `pick`, mixed with others of the same answer and turned, as the options ask.
 
-    Mixtures are of 1, 2, 4 ... trials in turn, up to ``options.mix``, with random weights whose squares add up to one, as in
-    `cordstasks.training.mixing`.
+    Each is a sum of 1, 2, 4 ... trials in turn, up to ``options.mix``, with random weights whose squares add up to one, as
+    in `cordstasks.training.mixing`.
     """
     parts = pick[:, None].repeat(1, options.mix)
     weights = torch.ones(len(pick), 1)

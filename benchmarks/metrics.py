@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=200, help="number of networks (default 200)")
     parser.add_argument("--units", type=int, default=100, help="units of each (default 100)")
     parser.add_argument("--samples", type=int, default=5000, help="samples of each (default 5000)")
-    parser.add_argument("--workers", type=int, default=None, help="threads (default: one a core)")
+    parser.add_argument("--workers", type=int, default=None, help="threads (default: one per core)")
     arguments = parser.parse_args()
 
     # Threads work on different pairs, so each keeps to one core; set before NumPy is loaded

@@ -66,7 +66,7 @@ def print_table(summaries: list[dict[str, Any]]) -> None:
     for summary in summaries:
         right = [100 * row["accuracy"] for row in summary["heldout"]["by_condition"]]
         seconds = summary["seconds"]
-        rows.append([*right, 100 * summary["tuning"]["share"], seconds["bank"], seconds["train"], seconds["total"]])
+        rows.append([*right, 100 * summary["tuning"]["fraction"], seconds["bank"], seconds["train"], seconds["total"]])
     names = [*(f"{100 * level:.1f} %" for level in levels), "tuned %", "front-end s", "training s", "in all s"]
     print("seed".ljust(6) + "".join(name.rjust(13) for name in names))
     for summary, row in zip(summaries, rows, strict=True):

@@ -4,6 +4,13 @@ A frozen, pretrained CordsNet (Soo, Battista, Radmard & Wang, NeurIPS 2024) feed
 remembers, compares and decides. Importing this package imports neither torch nor neurogym.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # what Python has here while it looks for the module of `python -m cordstasks.train`
+    from cordstasks.utils.interrupt import stop_at_once
+
+    stop_at_once()  # Ctrl-C while the command's modules are loaded gives no traceback
+
 from pathlib import Path
 from typing import Any
 

@@ -16,8 +16,9 @@ from cordstasks.training.settings import (
     first_repeated,
     seeds_of_text,
 )
-from cordstasks.utils.command_line import Parser, command_of, named_path, run_command
+from cordstasks.utils.command_line import Parser, command_of, loading, named_path, run_command
 
+OF_SWEEPS = ("sweep", "mixed_units", "tasks", "conditions", "out")  # flags that matter to networks trained already
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
 
@@ -32,13 +33,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"default: {' '.join(TASKS)}")
     made.add_argument("--connectivities", nargs="+", default=list(CONNECTIVITIES), metavar="KIND", help="default: all four")
     made.add_argument("--activations", nargs="+", default=["relu"], metavar="NAME", help="default: relu")
-    made.add_argument("--seeds", default="0:5", help="one a network: 0:5 for 0 to 4, or 0,2,5 (default 0:5)")
+    made.add_argument("--seeds", default="0:5", help="one per network: 0:5 for 0 to 4, or 0,2,5 (default 0:5)")
     made.add_argument("--units", type=int, help="recurrent units of each network (default: 100; visual tasks 512)")
     made.add_argument("--steps", type=int, help="largest number of training batches (default: by task)")
     made.add_argument("--quick", action="store_true", help="small trainings, to see the whole way")
     made.add_argument("--alpha", type=float, default=1.0, help="0 whitens (canonical), 1 does not (Procrustes; default 1)")
     made.add_argument("--conditions", type=int, default=48, help="trials compared, at most, each of its own (default 48)")
     made.add_argument("--permutations", type=int, default=20, help="shuffles of conditions for the null (default 20)")
+    made.add_argument(
+        "--dsa", action="store_true", help="also compare dynamics, by dynamical similarity analysis (needs dsa-metric)"
+    )
     made.add_argument(
         "--recording",
         type=named_path,
@@ -47,6 +51,16 @@ def parser() -> argparse.ArgumentParser:
         "of OUT/TASK/conditions.csv",
     )
     made.add_argument("--bank", type=named_path, help="of visual tasks: folder of the feature bank (default: in the cache)")
+    made.add_argument(
+        "--sweep",
+        type=named_path,
+        nargs="+",
+        metavar="FOLDER",
+        help="compare the networks of these sweeps, over their hyperparameters, instead of training any",
+    )
+    made.add_argument(
+        "--mixed-units", action="store_true", help="of sweeps: also compare networks of different numbers of units"
+    )
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
     made.add_argument("--report", action="store_true", help="also write OUT/report.html")
     made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
@@ -66,12 +80,40 @@ def _settings(
     return VisualSettings.new(task, **given)
 
 
+def _compare_sweeps(options: argparse.Namespace) -> int:
+    """Compare networks that are trained already."""
+    made = parser()
+    for name, value in vars(options).items():
+        if name not in OF_SWEEPS and value != made.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: has no effect on the networks of --sweep, which are trained already; leave it out")
+    if options.conditions < 4:
+        raise InputError(f"--conditions {options.conditions}: must be at least 4")
+    from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
+
+    summary = compare_architectures(
+        options.sweep,
+        options.out,
+        tasks=None if options.tasks == made.get_default("tasks") else options.tasks,
+        conditions=options.conditions,
+        match_units=not options.mixed_units,
+    )
+    print(table(summary))
+    print(f"{summary['seconds']:.0f} s; {options.out}/: summary.json, differences.png")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    from cordstasks import tasks  # late, since --help needs no NumPy
+    with loading():
+        from cordstasks import tasks  # late, since --help needs no NumPy
 
     made = parser()
     options = made.parse_args(arguments)
+    if options.sweep is not None:
+        return _compare_sweeps(options)
+    if options.mixed_units:
+        raise InputError("--mixed-units: matters to sweeps only; give them with --sweep, or leave it out")
     options.command = command_of(made, options)
     for task in options.tasks:
         tasks.get(task)
@@ -97,9 +139,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}")
     if options.recording is not None and (len(options.tasks) > 1 or not options.recording.is_file()):
         raise InputError(f"--recording {options.recording}: give a file that exists, and one task with --tasks")
+    if options.bank is not None and all(tasks.is_abstract(task) for task in options.tasks):
+        raise InputError(f"--bank {options.bank}: has no effect, since none of the tasks shows movies; leave it out")
     combinations = product(options.tasks, options.connectivities, options.activations)
     chosen = {combination: _settings(options, *combination) for combination in combinations}
-    from cordstasks.experiments.comparison import compare_networks  # late: it loads torch, which mistakes need not wait for
+    with loading():  # late: it loads torch, which mistakes need not wait for
+        from cordstasks.experiments.comparison import compare_networks
 
     return compare_networks(options, chosen)
 

@@ -51,13 +51,26 @@ class MultiAreaModel(nn.Module):
 
     @torch.no_grad()
     def inputs(self, features: Features) -> Features:
-        """The recurrent network's inputs, as `Features` whose units are its input channels."""
+        """The recurrent network's inputs, as `Features` whose units are its input channels.
+
+        Returns
+        -------
+        Features
+            With as many units as the recurrent network has inputs.
+        """
         return projected(features, self.mean, self.projection)
 
     def forward(self, inputs: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Logits of the actions (trial, time, action) and rates (trial, time, unit) for inputs (trial, time, input).
 
         Noise is drawn from `generator`; without a generator there is no noise.
+
+        Returns
+        -------
+        Tensor of shape (trial, time, action)
+            Logits.
+        Tensor of shape (trial, time, unit)
+            Rates.
         """
         outputs = self.rnn(inputs, return_states=True, generator=generator)
         assert isinstance(outputs, tuple)

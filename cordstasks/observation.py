@@ -81,13 +81,35 @@ class FrontEndObservation(gymnasium.Wrapper[Vector, Any, Any, Any], RecordConstr
         return environment
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Begin a new trial; see `VisualEnv.reset`. The observation is float32 (unit,)."""
+        """Begin a new trial; see `VisualEnv.reset`. The observation is float32 (unit,).
+
+        Returns
+        -------
+        ndarray of shape (unit,), float32
+            The first observation.
+        dict
+            The environment's information.
+        """
         _, info = self.env.reset(seed=seed, options=options)
         self._trial = None
         return self._observation(), info
 
     def step(self, action: Any) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Act for one time step; see `VisualEnv.step`. The observation is float32 (unit,)."""
+        """Act for one time step; see `VisualEnv.step`. The observation is float32 (unit,).
+
+        Returns
+        -------
+        ndarray of shape (unit,), float32
+            The next observation.
+        float
+            The reward.
+        bool
+            Whether the episode ended, which it never does.
+        bool
+            Whether it was cut short.
+        dict
+            The environment's information.
+        """
         _, reward, terminated, truncated, info = self.env.step(action)
         return self._observation(), float(reward), terminated, truncated, info
 

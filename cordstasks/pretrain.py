@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from cordstasks.errors import InputError, naming
 from cordstasks.pretraining.settings import RECIPES, STAGES, PretrainSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.arguments import path_of
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 UNFINISHED = 75  # exit status at the time limit: "temporary failure, try again", which queues understand
@@ -36,7 +36,6 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--recipe",
-        default="laptop",
         metavar="NAME",
         help=f"what the numbers below are unless given: {', '.join(RECIPES)} (default laptop, as listed)",
     )
@@ -53,12 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     given = given_by_flags(options, PretrainSettings)
     if given.get("dataset", "").startswith("folder:"):
-        name, options.data = given["dataset"].split(":", 1)
-        given["dataset"], options.data = name, Path(options.data)
+        name, place = given["dataset"].split(":", 1)
+        if options.data is not None:
+            raise InputError(
+                f"--data {options.data}: has no effect with --dataset {given['dataset']}; leave one of them out"
+            )
+        given["dataset"], options.data = name, path_of("data", place)
     if options.data is None:
         raise InputError("--data: is missing; name the folder of the images")
-    PretrainSettings.of(given, options.recipe)  # mistakes need not wait for torch
-    from cordstasks.pretraining.pipeline import pretrain
+    PretrainSettings.of(given, options.recipe or "laptop")  # mistakes need not wait for torch
+    with loading():
+        from cordstasks.pretraining.pipeline import pretrain  # late: it loads torch
 
     with naming({"path=": "--out ", "out=": "--out "}):
         done = pretrain(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.experiments.sweep import read_sweep
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 BACKENDS = ("loky", "dask", "ray")
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("config", type=named_path, help="the TOML file, see the page on networks in the documentation")
     made.add_argument("--out", type=named_path, help="the sweep's folder (default: sweeps/NAME, with the file's name)")
-    made.add_argument("--jobs", type=int, default=-1, help="processes at once (default: one a core)")
+    made.add_argument("--jobs", type=int, help="processes at once, of --backend loky (default: one per core)")
     made.add_argument("--backend", default="loky", help=f"{', '.join(BACKENDS)}: what runs the work (default loky, here)")
     made.add_argument("--scheduler", help="address of a Dask scheduler, or file that names it (default: start workers here)")
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
@@ -37,17 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep = read_sweep(options.config)
     if options.backend not in BACKENDS:
         raise unknown("backend", options.backend, BACKENDS)
-    if options.jobs == 0 or options.jobs < -1:
-        raise InputError(f"--jobs {options.jobs}: give a number of at least 1, or -1 for one a core")
+    jobs = -1 if options.jobs is None else options.jobs
+    if options.jobs is not None and options.backend == "dask":
+        raise InputError(f"--jobs {jobs}: has no effect with --backend dask, which uses all its workers; leave it out")
+    if jobs == 0 or jobs < -1:
+        raise InputError(f"--jobs {jobs}: give a number of at least 1, or -1 for one per core")
     if options.scheduler is not None and options.backend != "dask":
         raise InputError(f"--scheduler {options.scheduler}: goes with --backend dask")
     out = options.out or Path("sweeps") / options.config.stem
-    from cordstasks.experiments.sweep_jobs import run_sweep  # late: it loads torch, which mistakes need not wait for
+    with loading():  # late: it loads torch, which mistakes need not wait for
+        from cordstasks.experiments.sweep_jobs import run_sweep
 
     return run_sweep(
         sweep,
         out,
-        jobs_at_once=options.jobs,
+        jobs_at_once=jobs,
         backend=options.backend,
         scheduler=options.scheduler,
         device=options.device,

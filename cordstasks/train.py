@@ -9,10 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError, naming
-from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
-from cordstasks.utils.folders import family_of, unfinished_folder
-from cordstasks.utils.settings import add_flags, assignments, given_by_flags
+from cordstasks.training.settings import AbstractSettings, NetworkSettings, VisualSettings, seeds_of_text
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
+from cordstasks.utils.files import read_json
+from cordstasks.utils.folders import family_of, finished, recorded_device, unfinished_folder
+from cordstasks.utils.settings import add_flags, as_text, assignments, given_by_flags
+
+BANK_LIMIT = 10.0  # GB
+
+
+def _device(visual: bool) -> str:
+    """The device of a run unless one is given: the networks of abstract tasks are small."""
+    return "auto" if visual else "cpu"
 
 
 def parser(
@@ -54,7 +62,7 @@ def parser(
         metavar="NAME=VALUE",
         help=f"a task parameter, such as {'motion=1000' if visual else 'delay=500'} (repeatable)",
     )
-    made.add_argument("--device", default="auto" if visual else "cpu", help="auto, cpu, cuda or mps (default %(default)s)")
+    made.add_argument("--device", help=f"auto, cpu, cuda or mps (default {_device(visual)})")
     if visual:
         made.add_argument("--stimuli-dir", type=named_path, metavar="DIR", help="pictures of your own, for --task catdog")
         made.add_argument("--weights", type=named_path, help="file of the front-end's weights, on a machine without network")
@@ -64,8 +72,11 @@ def parser(
         made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the user's cache)")
         made.add_argument("--no-bank", action="store_true", help="keep no features on disk")
         made.add_argument(
-            "--bank-limit", type=float, default=10.0, metavar="GB", help="the bank's largest size (default 10)"
+            "--seeds",
+            help="several runs, one per seed: 0:5 for 0 to 4, or 0,2,5, in folders of --out; with --trials-seed they share "
+            "their movies; the same command continues",
         )
+        made.add_argument("--bank-limit", type=float, metavar="GB", help=f"the bank's largest size (default {BANK_LIMIT:g})")
     defaults = None
     if task is not None:
         with contextlib.suppress(InputError):  # a task that cannot be is refused when the flags are known
@@ -85,12 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(family, task).parse_args(arguments)
     if options.task is None and not options.resume:
         raise InputError("--task is missing; name one, such as --task rdm")
-    if getattr(options, "no_bank", False) and options.bank is not None:
-        raise InputError(f"--bank {options.bank}: has no effect with --no-bank; leave one of them out")
+    visual = family is VisualSettings
+    _check_effects(options, out if options.out is None else options.out, visual=visual)
     given = given_by_flags(options, family)
     given.pop("task", None)
     parameters = assignments(options.set, "motion=1000")
     if getattr(options, "stimuli_dir", None) is not None:
+        if "stimuli_dir" in parameters:
+            raise InputError(f"--stimuli-dir {options.stimuli_dir}: is also given with --set; leave one of them out")
         parameters["stimuli_dir"] = str(options.stimuli_dir)
     if parameters:
         given["parameters"] = parameters
@@ -100,17 +113,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         NetworkSettings.check_used(given)
         with naming(names):
             family.new(options.task, quick=options.quick, **given)
-    from cordstasks.runs.training import carry_out  # late: these load torch
-    from cordstasks.runs.visual import Execution
+    with loading():
+        from cordstasks.runs.training import carry_out  # late: these load torch
+        from cordstasks.runs.visual import Execution
 
     visual = family is VisualSettings
+    several = options.seeds if visual else None
     execution = Execution(
-        options.device,
+        options.device or _device(visual),
         options.weights if visual else None,
         (False if options.no_bank else options.bank) if visual else None,
-        options.bank_limit if visual else 10.0,
+        options.bank_limit if visual and options.bank_limit is not None else BANK_LIMIT,
     )
     with naming(names):
+        if several is not None:
+            from cordstasks.runs.seeds import train_seeds
+
+            if options.resume or options.monkey is not None:
+                unfit = "--resume" if options.resume else f"--monkey {options.monkey}"
+                raise InputError(f"{unfit}: does not go with --seeds; leave it out (the same command with --out continues)")
+            train_seeds(
+                options.task,
+                seeds_of_text(several),
+                out=options.out,
+                quick=options.quick,
+                execution=execution,
+                verbose=True,
+                **given,
+            )
+            return 0
         carry_out(
             options.task,
             given,
@@ -123,6 +154,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verbose=True,
         )
     return 0
+
+
+def _check_effects(options: argparse.Namespace, out: Path | None, *, visual: bool) -> None:
+    """Refuse flags that would have no effect; settings are checked where they are made, or against those of the run."""
+    if visual and options.no_bank:
+        for name in ("bank", "bank_limit"):
+            if getattr(options, name) is not None:
+                raise InputError(
+                    f"{name}={as_text(getattr(options, name))}: has no effect with --no-bank; leave one of them out"
+                )
+    if not options.resume or out is None or not finished(out):
+        return
+    given: dict[str, object] = {}
+    if options.device is not None and options.device.split(":")[0] not in (_device(visual), recorded_device(out)):
+        given["device"] = options.device
+    banked = _had_bank(out) if visual else None
+    if banked is False:
+        given |= {"bank": options.bank, "bank_limit": options.bank_limit}
+    elif banked is True:
+        given["no_bank"] = options.no_bank or None
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name}={as_text(value)}: has no effect, since the run in {out} is finished; leave it out")
+
+
+def _had_bank(out: Path) -> bool | None:
+    """Whether a finished run kept its features on disk; None if its summary does not say."""
+    with contextlib.suppress(InputError, KeyError, TypeError):
+        return read_json(out / "summary.json")["bank"]["megabytes"] is not None
+    return None
 
 
 def _look(arguments: Sequence[str]) -> tuple[str | None, Path | None, bool]:
@@ -140,7 +201,8 @@ def _look(arguments: Sequence[str]) -> tuple[str | None, Path | None, bool]:
 
 def _family(task: str | None, out: Path | None, *, resume: bool) -> type[VisualSettings] | type[AbstractSettings]:
     """The settings of a run, by its task or by the run that is resumed."""
-    from cordstasks import tasks  # late, since --help needs no NumPy
+    with loading():
+        from cordstasks import tasks  # late, since --help needs no NumPy
 
     if resume and out is not None and task is None:
         return AbstractSettings if family_of(out) == AbstractSettings.FAMILY else VisualSettings

@@ -23,7 +23,7 @@ DT = 100.0  # ms
 
 
 def learn(trials: int, *, seed: int = 0, rate: float = 0.1, report: int = 50) -> list[float]:
-    """Train an agent; returns, for each trial, the share of steps before the response in which it kept fixation."""
+    """Train an agent; returns, for each trial, the fraction of steps before the response in which it kept fixation."""
     tasks.register()
     environment = FrontEndObservation(gymnasium.make("cordstasks/MemorySaccade-v0", dt=DT, **TASK))
     rng = np.random.default_rng(seed)

@@ -31,6 +31,11 @@ LINES = (*product(CATS, DOGS), *combinations(CATS, 2), *combinations(DOGS, 2))
 def prototype(name: str) -> NDArray[np.float64]:
     """The vector (feature,) of a prototype, one of `CATS` and `DOGS`; its entries are named by `FEATURES`.
 
+    Returns
+    -------
+    ndarray of shape (feature,), float64
+        In the order of `FEATURES`.
+
     Raises
     ------
     InputError
@@ -50,6 +55,11 @@ def morph(first: str, second: str, level: float) -> NDArray[np.float64]:
         Names of prototypes.
     level : float
         Fraction of the second prototype, from 0 to 1.
+
+    Returns
+    -------
+    ndarray of shape (feature,), float64
+        Named by `FEATURES`, as those of a prototype.
 
     Raises
     ------

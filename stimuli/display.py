@@ -64,9 +64,21 @@ class Display:
         return x, -x
 
     def columns(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Horizontal position in pixels of `x` in deg: 0 is the screen's left edge, `pixels` its right edge."""
+        """Horizontal position in pixels of `x` in deg: 0 is the screen's left edge, `pixels` its right edge.
+
+        Returns
+        -------
+        ndarray of float64
+            Of the shape of `x`.
+        """
         return x * self.pixels_per_degree + self.pixels / 2
 
     def rows(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Vertical position in pixels of `y` in deg: 0 is the screen's top edge, `pixels` its bottom edge."""
+        """Vertical position in pixels of `y` in deg: 0 is the screen's top edge, `pixels` its bottom edge.
+
+        Returns
+        -------
+        ndarray of float64
+            Of the shape of `y`.
+        """
         return self.pixels / 2 - y * self.pixels_per_degree

@@ -83,7 +83,13 @@ class Movie:
 
     @classmethod
     def still(cls, image: NDArray[np.uint8], duration_ms: float) -> Movie:
-        """One image, uint8 (height, width, channel), for `duration_ms` (ms)."""
+        """One image, uint8 (height, width, channel), for `duration_ms` (ms).
+
+        Returns
+        -------
+        Movie
+            Of one frame.
+        """
         return cls(np.asarray(image)[None], [0.0], duration_ms=duration_ms)
 
     def at(self, times_ms: ArrayLike) -> NDArray[np.int64]:
@@ -116,7 +122,13 @@ class Movie:
         return index
 
     def rgb(self, times_ms: ArrayLike) -> NDArray[np.uint8]:
-        """The images on the screen at `times_ms` (time,) in ms, as uint8 (time, height, width, 3)."""
+        """The images on the screen at `times_ms` (time,) in ms, as uint8 (time, height, width, 3).
+
+        Returns
+        -------
+        ndarray of shape (time, height, width, 3), uint8
+            Grey images have three equal channels.
+        """
         images = self.frames[self.at(times_ms)]
         return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
@@ -133,6 +145,11 @@ class Movie:
             The period in ms, [start, end): presentations with their onset inside it are permuted. By default the
             whole movie.
 
+        Returns
+        -------
+        Movie
+            With the same frames.
+
         Raises
         ------
         InputError
@@ -145,6 +162,11 @@ class Movie:
         """The same frames at the same onsets, with the presentations of a period in reversed order.
 
         This is a control: motion goes in the opposite direction. Arguments and errors are those of `shuffled`.
+
+        Returns
+        -------
+        Movie
+            With the same frames.
         """
         inside = self._inside(start_ms, end_ms)
         return self._rearranged(inside, inside[::-1])

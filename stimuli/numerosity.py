@@ -121,6 +121,11 @@ class Dots:
 def place_dots(what: Numerosity, rng: np.random.Generator) -> Dots:
     """Draw the dots of a display.
 
+    Returns
+    -------
+    Dots
+        Positions and diameters in deg.
+
     Raises
     ------
     InputError

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from cordstasks.errors import naming
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,10 +34,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
-    from cordstasks import tasks  # late: it loads NumPy, which --help need not wait for
+    with loading():
+        from cordstasks import tasks  # late: it loads NumPy, which --help need not wait for
 
     if options.action == "preview":
-        from cordstasks.tasks.preview import write_preview
+        with loading():
+            from cordstasks.tasks.preview import write_preview
 
         task = tasks.get(options.task)
         if options.training:

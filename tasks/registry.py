@@ -107,12 +107,24 @@ def as_before() -> Iterator[None]:
 
 
 def names() -> tuple[str, ...]:
-    """The visual tasks that are known by name."""
+    """The visual tasks that are known by name.
+
+    Returns
+    -------
+    tuple of str
+        In the order in which they were registered.
+    """
     return tuple(name for name, task in _TASKS.items() if _kind(task) is VisualTask)
 
 
 def abstract_names() -> tuple[str, ...]:
-    """The abstract tasks that are known by name; their trials are numbers and need no front-end."""
+    """The abstract tasks that are known by name; their trials are numbers and need no front-end.
+
+    Returns
+    -------
+    tuple of str
+        In the order in which they were registered.
+    """
     return tuple(name for name, task in _TASKS.items() if _kind(task) is AbstractTask)
 
 
@@ -143,6 +155,11 @@ def is_abstract(name: str | Path) -> bool:
     ----------
     name : str or Path
         See `task_class`.
+
+    Returns
+    -------
+    bool
+        False for a task that shows movies.
 
     Raises
     ------

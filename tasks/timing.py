@@ -67,7 +67,15 @@ def steps_before(time_ms: float | NDArray[Any], dt: float) -> Any:
 
 
 def ends_of(duration: Duration) -> tuple[float, float]:
-    """The shortest and the longest that a duration can be, in ms."""
+    """The shortest and the longest that a duration can be, in ms.
+
+    Returns
+    -------
+    float
+        The shortest.
+    float
+        The longest.
+    """
     return duration if isinstance(duration, tuple) else (duration, duration)
 
 
@@ -98,7 +106,13 @@ def timeline(durations: Mapping[str, float]) -> dict[str, tuple[float, float]]:
 
 
 def draw_duration(name: str, duration: Duration, rng: np.random.Generator) -> float:
-    """A duration in ms: the fixed value, or a uniform draw between two."""
+    """A duration in ms: the fixed value, or a uniform draw between two.
+
+    Returns
+    -------
+    float
+        In ms.
+    """
     if isinstance(duration, tuple):
         return float(rng.uniform(*duration))
     return float(duration)
@@ -114,6 +128,11 @@ def check_duration(name: str, duration: Duration, *, positive: bool = True) -> N
     duration : float or (float, float)
     positive : bool
         Whether it must be above 0; else it may be 0.
+
+    Raises
+    ------
+    InputError
+        If it is not; the message names the parameter and its value.
     """
     ends = duration if isinstance(duration, tuple) else (duration, duration)
     possible = len(ends) == 2 and all(map(is_number, ends)) and 0 <= ends[0] <= ends[1]
@@ -123,7 +142,13 @@ def check_duration(name: str, duration: Duration, *, positive: bool = True) -> N
 
 
 def check_durations(task: Timed) -> None:
-    """Raise an InputError unless every period of `task` has a possible duration above 0 ms."""
+    """Raise an InputError unless every period of `task` has a possible duration above 0 ms.
+
+    Raises
+    ------
+    InputError
+        If one does not; the message names the period.
+    """
     if not isinstance(task.timing, Mapping):
         raise InputError(f"timing={task.timing!r}: give {{period: duration in ms}}")
     for name, duration in task.timing.items():
@@ -134,6 +159,16 @@ def check_step(dt: float, task: Timed) -> float:
     """Return `dt` as a float, or raise an InputError unless every period of `task` can hold a time step of `dt` ms.
 
     Periods of more than a million steps are refused, since they would only fill the memory.
+
+    Returns
+    -------
+    float
+        In ms.
+
+    Raises
+    ------
+    InputError
+        If `dt` is not a number above 0, or a period would have no steps or too many.
     """
     dt = number("dt", dt, "a time step must be above 0 ms", above=0)
     for name, duration in task.timing.items():

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import combinations, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,11 @@ import pytest
 from cordstasks.utils.command_line import run_command
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
     from cordstasks.cordsnet import CordsNet
+    from cordstasks.tasks.environments.base import TaskEnv
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = {  # of the report of each visual task, where there are trials enough
@@ -41,6 +45,10 @@ SHORT: dict[str, dict[str, Any]] = {
     },
     "saccade": {"fixation": 60, "cue": 60, "response": 60, "delays": (100, 200), "training_delays": (60, 100)},
 }
+
+FIXATE = 0
+# neurogym.Dataset calls `seed`, which Gymnasium's checker reports as a method of the past
+SEED_METHOD = pytest.mark.filterwarnings("ignore:.*Official support for the `seed` function is dropped:UserWarning")
 
 
 def output_of(main: Callable[[list[str]], int], *words: object) -> tuple[int, str, str]:
@@ -88,6 +96,20 @@ def flags(**values: object) -> list[str]:
         else:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return words
+
+
+SMALL_SIZES = {"trials": 24, "validation": 12, "heldout": 30, "steps": 120, "units": 16, "batch": 8}
+SMALL_SEED = 3
+
+
+def small_run(place: Path, *more: str, task: bool = True) -> list[str]:
+    """The command line of a small run of random dots, on the network in `place`, and `more`."""
+    periods = {name: value for name, value in SHORT["rdm"].items() if not any(word.startswith(f"{name}=") for word in more)}
+    sizes = flags(**SMALL_SIZES, parameters=periods)
+    bank = [] if "--no-bank" in more else ["--bank", str(place / "bank")]
+    where = ["--frontend", str(place / "r2.safetensors"), *bank, "--readout", "pool"]
+    begin = ["--task", "rdm"] if task else []
+    return [*begin, *where, *sizes, "--seed", str(SMALL_SEED), "--device", "cpu", *more]
 
 
 @contextlib.contextmanager
@@ -195,3 +217,56 @@ def assert_same_run(one: Path, other: Path, files: Sequence[str] = ("best.pt", "
         assert sum(isinstance(value, torch.Tensor) for value in flat(states[0]).values()) >= 5
         assert_same_state(*states)
     assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+
+
+def environment_of(name: str, **parameters: Any) -> Any:
+    """An environment as Gymnasium makes it; no wrapper hides `new_trial`, `ob` and `gt`."""
+    import gymnasium
+
+    from cordstasks.tasks.environments.base import TaskEnv
+
+    environment = gymnasium.make(name, **parameters)
+    assert isinstance(environment, TaskEnv)
+    return environment
+
+
+def fixate(environment: TaskEnv[Any], steps: int) -> None:
+    """Let an agent fixate for so many steps."""
+    for _ in range(steps):
+        environment.step(FIXATE)
+
+
+def _drawn_texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Text, Any]]:
+    """Each text that is drawn, with its box; Matplotlib also holds tick labels that it leaves out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    texts = []
+    draw = Text.draw
+
+    def record(self: Text, renderer: Any, *arguments: Any, **options: Any) -> None:
+        if self.get_visible() and self.get_text().strip():
+            texts.append((self, self.get_window_extent(renderer)))
+        draw(self, renderer, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", record)
+        FigureCanvasAgg(figure).draw()
+    return texts
+
+
+def assert_texts_are_readable(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All texts of a figure are large, apart and inside."""
+    texts = _drawn_texts(figure, monkeypatch)
+    assert len(texts) > 5
+    for text, box in texts:
+        assert text.get_fontsize() >= 9
+        assert box.x0 >= -1, text
+        assert box.y0 >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y1 <= figure.bbox.y1 + 1, text
+    for (one, a), (other, b) in combinations(texts, 2):
+        if one.get_rotation() % 90 or other.get_rotation() % 90:
+            continue  # the boxes of slanted texts overlap where the texts do not
+        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
+        assert apart, f"{one.get_text()!r} lies over {other.get_text()!r}"

@@ -18,10 +18,13 @@ FOLDERS = {"cordstasks": "cordstasks", **{folder: f"cordstasks.{folder}" for fol
 
 # Layers from the bottom up, and what each may import of the others: see "Layers" in CONTRIBUTING.md.
 MODELS = {"errors", "utils", "stimuli", "rnn", "cordsnet", "frontend", "model"}
-LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "experiments"}
-COMMANDS = ("train", "pretrain", "bank", "sweep", "compare")
+LEARNING = MODELS | {"tasks", "analysis", "training", "reports", "runs", "recordings", "experiments"}
+COMMANDS = (
+    *("train", "pretrain", "bank", "sweep", "compare"),
+    *("cost", "robustness", "trajectories", "dynamics", "perturb", "kernel", "predict"),
+)
 ALLOWED: dict[str, set[str]] = {
-    "cordstasks": {"runs"},  # load_run, when it is used
+    "cordstasks": {"runs", "utils"},  # load_run, when it is used; Ctrl-C, while a command is loaded
     "errors": set(),
     "utils": {"errors"},
     "stimuli": {"errors", "utils"},
@@ -34,9 +37,11 @@ ALLOWED: dict[str, set[str]] = {
     "observation": {"errors", "utils", "stimuli", "tasks", "frontend"},
     "training": MODELS | {"tasks"},
     "reports": MODELS | {"tasks", "analysis", "training"},
-    "runs": LEARNING - {"experiments"},
-    "experiments": LEARNING,
+    "runs": LEARNING - {"recordings", "experiments"},
+    "recordings": LEARNING - {"analysis", "experiments"},
+    "experiments": LEARNING | {"pretraining"},
     "pretraining": {"errors", "utils", "stimuli", "cordsnet"},
+    "paper": LEARNING | {"pretraining"},
     **dict.fromkeys(COMMANDS, LEARNING | {"pretraining"}),
     "about": {"errors", "utils", "cordsnet"},
     "__main__": {"errors", "utils", "about"},
@@ -49,7 +54,10 @@ OUTSIDE: dict[str, set[str]] = {
     "__main__": set(),
     "stimuli": {"numpy", "PIL"},
     "tasks": {"numpy", "PIL", "matplotlib", "gymnasium", "neurogym"},
-    "analysis": {"numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"},
+    "analysis": {
+        *("numpy", "scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "lazy_loader"),
+        *("DSA", "pyddm", "rsatoolbox"),  # of extras
+    },
     **{command: set() for command in COMMANDS},
 }
 # The only modules that may import these, wherever in them.
@@ -208,7 +216,7 @@ class TestTheChecker:
         assert "stimuli must not import rnn" in found
 
 
-HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL"}
+HEAVY = {"torch", "neurogym", "gymnasium", "scipy", "matplotlib", "PIL", "numba", "llvmlite"}
 
 
 @pytest.fixture(scope="module")

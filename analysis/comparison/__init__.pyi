@@ -2,6 +2,7 @@ from .activity import Comparison, compare_activity, on_common_times
 from .architectures import architecture_table, closer_to
 from .canonical import Alignment, align, canonical_correlations, cross_validated_correlations, pairwise_correlations
 from .embedding import Embedding, cluster, embed
+from .kernel_alignment import kernel_alignment_distances
 from .permutation import PermutationNull, permutation_null
 from .shape import linear_cka, pairwise_distances, shape_distance
 
@@ -18,6 +19,7 @@ __all__ = [
     "compare_activity",
     "cross_validated_correlations",
     "embed",
+    "kernel_alignment_distances",
     "linear_cka",
     "on_common_times",
     "pairwise_correlations",

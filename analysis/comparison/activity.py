@@ -86,10 +86,10 @@ class Comparison:
         observed, chance = architecture_table, {**options, "bootstrap": 1}
         rows = observed(self.distances, self.labels, **options)
         # tables are of distances: correlations enter as 1 - r, which is 0 on the diagonal and never negative
-        likeness = observed(_unlike(self.correlations), self.labels, **options)
+        similarity = observed(_unlike(self.correlations), self.labels, **options)
         null_rows = observed(self.null_distances.mean(axis=0), self.labels, **chance)
-        null_likeness = observed(_unlike(self.null_correlations).mean(axis=0), self.labels, **chance)
-        for row, like, null, null_like in zip(rows, likeness, null_rows, null_likeness, strict=True):
+        null_similarity = observed(_unlike(self.null_correlations).mean(axis=0), self.labels, **chance)
+        for row, like, null, null_like in zip(rows, similarity, null_rows, null_similarity, strict=True):
             ends = like["interval"]
             row["null_distance"] = null["distance"]
             row["correlation"] = _one_minus(like["distance"])
@@ -98,11 +98,23 @@ class Comparison:
         return rows
 
     def closer_to(self, **options: Any) -> list[dict[str, Any]]:
-        """Whether one architecture is closer to a reference than others are; takes the options of `analysis.closer_to`."""
+        """Whether one architecture is closer to a reference than others are; takes the options of `analysis.closer_to`.
+
+        Returns
+        -------
+        list of dict
+            One row for each of the others, see `cordstasks.analysis.closer_to`.
+        """
         return closer_to(self.distances, self.labels, **options)
 
     def text(self, **options: Any) -> str:
-        """The table as lines to print; takes the options of `table`."""
+        """The table as lines to print; takes the options of `table`.
+
+        Returns
+        -------
+        str
+            Several lines, without an end of line after the last.
+        """
         unit = ", rad" if self.metric == "angular" else ""
         kept = "all directions" if self.distance_components is None else f"{self.distance_components} components"
         lines = [

@@ -23,6 +23,7 @@ def architecture_table(
     labels: Sequence[str],
     *,
     match: Sequence[Any] | None = None,
+    hierarchical: bool = False,
     bootstrap: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -43,6 +44,9 @@ def architecture_table(
         Architecture of each network.
     match : (network,), optional
         What networks must have in common to be compared, such as their activation function.
+    hierarchical : bool, default False
+        Whether to resample what networks have in common first, and then the networks of each (a hierarchical bootstrap). The
+        interval then also holds for other choices of what they have in common, such as other learning rates.
     bootstrap : int
         Number of resamples.
     confidence : float
@@ -61,7 +65,7 @@ def architecture_table(
     InputError
         If the distances are no distance matrix or labels do not fit them.
     """
-    means = _Means(distances, labels, match, bootstrap, seed)
+    means = _Means(distances, labels, match, bootstrap, seed, hierarchical)
     rows = []
     for a, first in enumerate(means.names):
         for second in means.names[a:]:
@@ -87,6 +91,7 @@ def closer_to(
     candidate: str = "convolutional",
     others: Sequence[str] | None = None,
     match: Sequence[Any] | None = None,
+    hierarchical: bool = False,
     bootstrap: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -129,7 +134,7 @@ def closer_to(
     InputError
         If a label is unknown or named twice, or the arrays do not fit each other.
     """
-    means = _Means(distances, labels, match, bootstrap, seed)
+    means = _Means(distances, labels, match, bootstrap, seed, hierarchical)
     if others is None:
         others = [name for name in means.names if name not in (reference, candidate)]
     for name in (reference, candidate, *others):
@@ -177,8 +182,16 @@ class _Means:
     """Mean distances between labels, observed and for resampled networks."""
 
     def __init__(
-        self, distances: ArrayLike, labels: Sequence[str], match: Sequence[Any] | None, bootstrap: int, seed: int
+        self,
+        distances: ArrayLike,
+        labels: Sequence[str],
+        match: Sequence[Any] | None,
+        bootstrap: int,
+        seed: int,
+        hierarchical: bool,
     ) -> None:
+        if hierarchical and match is None:
+            raise InputError("hierarchical=True: says that what networks have in common is resampled; give match, too")
         self._distances = checked_distances(distances)
         number = len(self._distances)
         names = _one_each("labels", labels, number).astype(str)
@@ -186,15 +199,22 @@ class _Means:
         self.names = list(dict.fromkeys(names.tolist()))
         self._compared = (strata[:, None] == strata[None]) & ~np.eye(number, dtype=bool)
         resamples = count("bootstrap", bootstrap, 1)
-        generators = np.random.default_rng(seed).spawn(len(self.names))
+        parent = np.random.default_rng(seed)
+        generators = parent.spawn(len(self.names))
+        shared = np.unique(strata)
+        times = np.ones((resamples, len(shared)))  # how often networks of each match were drawn
+        if hierarchical:
+            times = _drawn(parent.spawn(1)[0], len(shared), resamples).astype(np.float64)
         self._groups = {}
         for name, rng in zip(self.names, generators, strict=True):
             members = names == name
             counts = np.tile(members.astype(np.float64), (resamples, 1))
-            for stratum in np.unique(strata[members]):
+            for place, stratum in enumerate(shared):
                 rows = np.flatnonzero(members & (strata == stratum))
-                if len(rows) >= FEWEST:
-                    counts[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+                if len(rows) >= (1 if hierarchical else FEWEST):
+                    counts[:, rows] = _drawn(rng, len(rows), resamples)
+                # a pair's weight is the product of two counts, and is to be how often their match was drawn
+                counts[:, rows] *= np.sqrt(times[:, place, None])
             self._groups[name] = _Group(members, counts)
 
     def pairs(self, first: str, second: str) -> int:
@@ -213,6 +233,11 @@ class _Means:
         weight = np.sum((a @ self._compared) * b, axis=1)
         total = np.sum((a @ (self._distances * self._compared)) * b, axis=1)
         return np.divide(total, weight, out=np.full(len(weight), np.nan), where=weight > 0)
+
+
+def _drawn(rng: np.random.Generator, number: int, resamples: int) -> Any:
+    """How often each of `number` things is drawn, with replacement, in `number` draws: (resample, thing)."""
+    return rng.multinomial(number, np.full(number, 1 / number), size=resamples)
 
 
 def _one_each(name: str, values: Sequence[Any], number: int) -> Any:

@@ -49,11 +49,23 @@ class Alignment:
     y_mean: Floats
 
     def transform_x(self, activity: ArrayLike) -> Floats:
-        """Coordinates (sample, dimension) of further activity (sample, unit) of the first network."""
+        """Coordinates (sample, dimension) of further activity (sample, unit) of the first network.
+
+        Returns
+        -------
+        (sample, dimension)
+            In the order of `correlations`.
+        """
         return _transformed("activity", activity, self.x_mean, self.x_weights)
 
     def transform_y(self, activity: ArrayLike) -> Floats:
-        """Coordinates (sample, dimension) of further activity (sample, unit) of the second network."""
+        """Coordinates (sample, dimension) of further activity (sample, unit) of the second network.
+
+        Returns
+        -------
+        (sample, dimension)
+            In the order of `correlations`.
+        """
         return _transformed("activity", activity, self.y_mean, self.y_weights)
 
 

@@ -42,6 +42,11 @@ class PermutationNull:
         ----------
         larger : bool
             True for likenesses such as correlations, False for distances, of which small ones are remarkable.
+
+        Returns
+        -------
+        (...)
+            Above 0 and at most 1, of the shape of the observed value.
         """
         extreme = self.shuffled >= self.observed if larger else self.shuffled <= self.observed
         return np.asarray((1 + extreme.sum(axis=0)) / (1 + len(self.shuffled)))

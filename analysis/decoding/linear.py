@@ -53,7 +53,13 @@ class Decoding:
     p_value: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return accuracy and chance ready for JSON."""
+        """Return accuracy and chance ready for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return {
             "trials": len(self.predicted),
             "accuracy": self.accuracy,

@@ -13,7 +13,7 @@ __all__ = ["population_angle"]
 _NO_DIRECTION = 1e-9  # length of the vector, relative to the sum of the weights, below which it has no direction
 
 
-def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = False) -> Floats:
+def population_angle(activity: ArrayLike, locations: ArrayLike, *, softmax: bool = False) -> Floats:
     """Decode an angle from units that each vote for their own angle (Georgopoulos, Schwartz & Kettner 1986, Science 233).
 
     Every unit contributes a vector that points to its location and is as long as its activity. The decoded angle is the
@@ -23,7 +23,7 @@ def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = 
     ----------
     activity : (trial, unit)
         Rates, which must not be negative; or with `softmax` the logits of choices, whose probabilities are the weights.
-    places : (unit,)
+    locations : (unit,)
         The location that each unit represents, in deg.
     softmax : bool
         Whether `activity` holds logits.
@@ -39,9 +39,9 @@ def population_angle(activity: ArrayLike, places: ArrayLike, *, softmax: bool = 
         If the lengths differ, rates are negative, or values are not finite.
     """
     weights = real_array("activity", activity, ("trial", "unit"))
-    angles = np.deg2rad(real_array("places", places, ("unit",)))
+    angles = np.deg2rad(real_array("locations", locations, ("unit",)))
     if len(angles) != weights.shape[1]:
-        raise InputError(f"places has {len(angles)} angles but activity has {weights.shape[1]} units; give one for each")
+        raise InputError(f"locations has {len(angles)} angles but activity has {weights.shape[1]} units; give one for each")
     if softmax:
         weights = np.exp(weights - weights.max(axis=1, keepdims=True))
     elif weights.min() < 0:

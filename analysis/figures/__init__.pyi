@@ -1,17 +1,27 @@
 from .abstract import example_trials, learning_curves, shown_trials
-from .behaviour import boundary, confusion, performance, place_by_delay
+from .behaviour import boundary, confusion, location_by_delay, performance
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .description import describe
+from .differences import closer_to_reference
 from .direction import direction_population
+from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
+from .kernels import kernel
+from .perturbation import perturbation
+from .reaction_times import reaction_time_observers, reaction_times
+from .robustness import cost_and_parameters, noise_levels, responses_over_time
+from .trajectories import class_trajectories
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
     "aligned_trajectories",
     "aligned_tuning",
     "boundary",
+    "class_trajectories",
+    "closer_to_reference",
     "confusion",
     "contact_sheet",
+    "cost_and_parameters",
     "dendrogram",
     "describe",
     "direction_population",
@@ -19,13 +29,22 @@ __all__ = [
     "embedding_map",
     "example_trials",
     "heat_map",
+    "kernel",
     "learning_curve",
     "learning_curves",
+    "location_by_delay",
+    "memory_states",
+    "noise_levels",
     "observers",
     "performance",
     "peristimulus",
-    "place_by_delay",
+    "perturbation",
     "psychometric",
+    "reaction_time_observers",
+    "reaction_times",
+    "regimes",
+    "responses_over_time",
     "save",
     "shown_trials",
+    "spectrum",
 ]

@@ -23,7 +23,7 @@ def learning_curves(
     networks: ArrayLike,
     steps: ArrayLike,
     scores: ArrayLike,
-    lessons: ArrayLike,
+    stages: ArrayLike,
     *,
     measure: str,
     criterion: float,
@@ -39,7 +39,7 @@ def learning_curves(
         Number of batches so far.
     scores : array_like of shape (row,)
         Scores; not-a-number and what is below zero is drawn at zero.
-    lessons : array_like of shape (row,)
+    stages : array_like of shape (row,)
         The number of the curriculum stage of the score; the curve starts again at each new stage.
     measure : str
         Name of the score.
@@ -48,22 +48,26 @@ def learning_curves(
     title : str
         Title above the axes.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+
     Raises
     ------
     InputError
         If there are no rows, or columns differ in length.
     """
-    columns = [np.asarray(column) for column in (networks, steps, scores, lessons)]
+    columns = [np.asarray(column) for column in (networks, steps, scores, stages)]
     if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1 or not columns[0].size:
-        raise InputError(f"networks, steps, scores, lessons of shapes {[c.shape for c in columns]}: give equal, not empty")
-    who, when, what, lesson = columns
+        raise InputError(f"networks, steps, scores, stages of shapes {[c.shape for c in columns]}: give equal, not empty")
+    who, when, what, stage = columns
     figure = new_figure(7.0, 4.0)
     axis = figure.subplots()
     shown = np.clip(np.nan_to_num(what.astype(float), nan=0.0), 0, 1)
-    names, last = np.unique(who), int(lesson.max())
+    names, last = np.unique(who), int(stage.max())
     for network in names:
-        for number in np.unique(lesson[who == network]):
-            rows = (who == network) & (lesson == number)
+        for number in np.unique(stage[who == network]):
+            rows = (who == network) & (stage == number)
             colour = BLUE if number == last else ORANGE
             axis.plot(when[rows], shown[rows], color=colour, alpha=0.7, linewidth=1.3, marker="o", markersize=3)
     if last > 1:
@@ -102,6 +106,10 @@ def example_trials(
         Duration of a step in ms.
     title : str
         Title above the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Raises
     ------

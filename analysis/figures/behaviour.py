@@ -18,7 +18,7 @@ from cordstasks.analysis.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, 
 from cordstasks.analysis.psychophysics.behaviour import BoundaryFit, Confusions
 from cordstasks.errors import InputError
 
-__all__ = ["boundary", "confusion", "performance", "place_by_delay"]
+__all__ = ["boundary", "confusion", "location_by_delay", "performance"]
 
 Rows = Sequence[Mapping[str, Any]]
 _LINES = (BLUE, ORANGE, GREEN, BLACK, "#CC79A7", "#56B4E9", "#E69F00", GREY)  # Okabe & Ito's
@@ -62,11 +62,11 @@ def performance(
     gap = 1.0 if named or len(values) < 2 else float(np.diff(values).min())
     for i, kind in enumerate(kinds):
         own = [row for row in table if lines is None or row[lines] == kind]
-        place = np.array([values.index(row[x]) if named else row[x] for row in own], dtype=np.float64)
-        place += 0.06 * gap * (i - (len(kinds) - 1) / 2)  # so that intervals do not overlap
+        position = np.array([values.index(row[x]) if named else row[x] for row in own], dtype=np.float64)
+        position += 0.06 * gap * (i - (len(kinds) - 1) / 2)  # so that intervals do not overlap
         label = None if kind is None else condition_label(kind, "")
         style = "-" if i < len(_LINES) else "--"
-        _accuracies(axis, place, own, _LINES[i % len(_LINES)], label, "o" if named else f"o{style}")
+        _accuracies(axis, position, own, _LINES[i % len(_LINES)], label, "o" if named else f"o{style}")
     ticks = np.arange(len(values)) if named else np.array(values, dtype=np.float64)
     axis.set_xticks(ticks, [condition_label(value, "") for value in values])
     if named and max(len(str(value)) for value in values) * len(values) > 55:
@@ -126,16 +126,16 @@ def boundary(
         own = sorted((row for row in single if row["line"] == name), key=lambda row: row[column])
         points = [[scale * row[column] for row in own], [row["accuracy"] for row in own]]
         axis.plot(*points, color=GREY, linewidth=0.8, alpha=0.6, label=None if i else "single morph lines")
-    place = np.array([row[column] for row in table], dtype=np.float64)
+    position = np.array([row[column] for row in table], dtype=np.float64)
     if np.isfinite(fit.boundary):
-        x = np.linspace(place.min(), place.max(), 300)
+        x = np.linspace(position.min(), position.max(), 300)
         axis.plot(scale * x, fit.predict(x), color=BLUE, linewidth=2, label="logistic fit")
         if "boundary" not in fit.at_bound:
             low, high = fit.boundary_interval
             said = f", 95 % [{scale * low:.3g}, {scale * high:.3g}]" if np.isfinite(low) else ""
             label = f"boundary {scale * fit.boundary:.3g} %{said}"
             axis.axvline(scale * fit.boundary, color=ORANGE, linestyle="--", label=label)
-    _accuracies(axis, scale * place, table, BLACK, "choices, 95 % interval", "o")
+    _accuracies(axis, scale * position, table, BLACK, "choices, 95 % interval", "o")
     axis.set_ylim(-0.03, 1.03)
     dress(axis, "Category boundary", f"fraction of {second} in the picture (%)", f"fraction of {second} choices")
     axis.legend(fontsize=TEXT - 1, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
@@ -159,13 +159,13 @@ def confusion(matrix: Confusions, *, condition: str = "", unit: str = "") -> Fig
     matplotlib.figure.Figure
     """
     rows = np.flatnonzero(matrix.counts.sum(axis=1) > 0)  # choices that are not an answer have only a column
-    shares = matrix.shares[rows]
+    fractions = matrix.fractions[rows]
     labels = [condition_label(label, unit) for label in matrix.labels.tolist()]
     side = 1.6 + 0.55 * len(labels) + 0.05 * max(map(len, labels)) * len(labels)
     figure = new_figure(side + 1.8, 1.6 + 0.55 * len(rows))
     axis = figure.subplots()
-    picture = axis.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    _annotate(axis, 100 * shares, "{:.0f}", 55.0)
+    picture = axis.imshow(100 * fractions, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    _annotate(axis, 100 * fractions, "{:.0f}", 55.0)
     axis.set_xticks(np.arange(len(labels)), labels)
     axis.set_yticks(np.arange(len(rows)), [f"{labels[i]} ({matrix.counts[i].sum()})" for i in rows])
     said = f" ({condition})" if condition else ""
@@ -174,11 +174,11 @@ def confusion(matrix: Confusions, *, condition: str = "", unit: str = "") -> Fig
     return figure
 
 
-def place_by_delay(
+def location_by_delay(
     accuracies: Rows,
     errors: Rows,
     *,
-    place: str = "place",
+    location: str = "location",
     delay: str = "delay",
     chance: float,
     trained: float | None = None,
@@ -191,7 +191,7 @@ def place_by_delay(
         `performance_table` of location in deg and delay in ms.
     errors : list of dict
         `angular_error_table` of delay, or of location and delay: then each line is one location.
-    place, delay : str
+    location, delay : str
         Names of the conditions in the rows.
     chance : float
         Accuracy of guessing.
@@ -207,28 +207,28 @@ def place_by_delay(
     InputError
         If there are no rows or they lack a condition.
     """
-    table, wrong = _rows(accuracies, place, delay), _rows(errors, delay)
-    places, delays = (sorted({row[name] for row in table}) for name in (place, delay))
-    shares = np.full((len(delays), len(places)), np.nan)
+    table, wrong = _rows(accuracies, location, delay), _rows(errors, delay)
+    locations, delays = (sorted({row[name] for row in table}) for name in (location, delay))
+    fractions = np.full((len(delays), len(locations)), np.nan)
     for row in table:
-        shares[delays.index(row[delay]), places.index(row[place])] = row["accuracy"]
-    figure = new_figure(max(0.75 * len(places) + 7, 10), max(0.5 * len(delays) + 2, 4.2))
-    left, right = figure.subplots(1, 2, width_ratios=(max(0.75 * len(places), 4) + 1, 5))
-    picture = left.imshow(100 * shares, cmap="viridis", vmin=100 * chance, vmax=100, aspect="auto")
-    _annotate(left, 100 * shares, "{:.0f}", 50 * (1 + chance), dark_is_low=True)
-    left.set_xticks(np.arange(len(places)), [f"{value:g}\u00b0" for value in places])
+        fractions[delays.index(row[delay]), locations.index(row[location])] = row["accuracy"]
+    figure = new_figure(max(0.75 * len(locations) + 7, 10), max(0.5 * len(delays) + 2, 4.2))
+    left, right = figure.subplots(1, 2, width_ratios=(max(0.75 * len(locations), 4) + 1, 5))
+    picture = left.imshow(100 * fractions, cmap="viridis", vmin=100 * chance, vmax=100, aspect="auto")
+    _annotate(left, 100 * fractions, "{:.0f}", 50 * (1 + chance), dark_is_low=True)
+    left.set_xticks(np.arange(len(locations)), [f"{value:g}\u00b0" for value in locations])
     left.set_yticks(np.arange(len(delays)), [f"{value:g}" for value in delays])
     dress(left, f"Accuracy (%), chance {100 * chance:.3g}", "location of the cue", "delay (ms)")
     _bar(figure, picture, left, "fraction correct (%)")
-    by_place = place in wrong[0]
-    groups = sorted({row[place] for row in wrong}) if by_place else [None]
-    colours = condition_colours(np.array(places), circular=True) if by_place else [BLUE]
+    by_location = location in wrong[0]
+    groups = sorted({row[location] for row in wrong}) if by_location else [None]
+    colours = condition_colours(np.array(locations), circular=True) if by_location else [BLUE]
     for group, colour in zip(groups, colours, strict=True):
-        own = sorted((row for row in wrong if not by_place or row[place] == group), key=lambda row: row[delay])
+        own = sorted((row for row in wrong if not by_location or row[location] == group), key=lambda row: row[delay])
         middle = np.array([row["median_absolute_error"] for row in own])
         ends = np.array([row["interval"] or [m, m] for row, m in zip(own, middle, strict=True)], dtype=np.float64)
         bars = np.maximum([middle - ends[:, 0], ends[:, 1] - middle], 0)
-        label = f"{group:g}\u00b0" if by_place else "median, 95 % interval"
+        label = f"{group:g}\u00b0" if by_location else "median, 95 % interval"
         right.errorbar([row[delay] for row in own], middle, bars, fmt="o-", color=colour, capsize=3, label=label)
     if trained is not None:
         right.axvline(trained, color=ORANGE, linestyle="--", label="longest in training")
@@ -248,13 +248,13 @@ def _rows(rows: Rows, *columns: str) -> list[Mapping[str, Any]]:
 
 
 def _accuracies(axis: Axes, x: Floats, rows: Rows, colour: str, label: str | None, style: str) -> None:
-    share = np.array([row["accuracy"] for row in rows])
+    accuracy = np.array([row["accuracy"] for row in rows])
     ends = np.array([row["interval"] for row in rows])
     # Rounding can put a fraction of 0 or 1 slightly outside its interval, and Matplotlib refuses negative bars.
-    bars = np.maximum([share - ends[:, 0], ends[:, 1] - share], 0)
+    bars = np.maximum([accuracy - ends[:, 0], ends[:, 1] - accuracy], 0)
     order = np.argsort(x)
     axis.errorbar(
-        x[order], share[order], bars[:, order], fmt=style, color=colour, markersize=6, capsize=3, label=label, zorder=3
+        x[order], accuracy[order], bars[:, order], fmt=style, color=colour, markersize=6, capsize=3, label=label, zorder=3
     )
 
 

@@ -151,8 +151,8 @@ def _difference_panel(axis: Axes, tuning: DirectionTuning) -> None:
     axis.axhline(0, color=GREY, linestyle=":", label="no preference")
     label = "mean over units, 95 % interval;\npreference from other trials"
     axis.errorbar(x, mean, 1.96 * error, fmt="o-", color=BLUE, capsize=3, linewidth=2, label=label)
-    low, high = (percent(end) for end in tuning.share_interval)
-    title = f"{percent(tuning.share)} % of {len(tuning.varies)} units tuned [{low}, {high}]"
+    low, high = (percent(end) for end in tuning.fraction_interval)
+    title = f"{percent(tuning.fraction)} % of {len(tuning.varies)} units tuned [{low}, {high}]"
     dress(axis, title, "coherence (%)", "preferred minus others (SD of unit)")
     bottom, top = axis.get_ylim()
     axis.set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the legend

@@ -58,13 +58,19 @@ class Confusions:
     counts: NDArray[np.int64]
 
     @property
-    def shares(self) -> Floats:
+    def fractions(self) -> Floats:
         """Counts over the trials of each row, (label, label); NaN in rows without trials."""
         total = self.counts.sum(axis=1, keepdims=True)
         return np.divide(self.counts, total, out=np.full(self.counts.shape, np.nan), where=total > 0)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return labels and counts ready for JSON."""
+        """Return labels and counts ready for JSON.
+
+        Returns
+        -------
+        dict of str to list
+            ``"labels"`` and ``"counts"``.
+        """
         return {"labels": self.labels.tolist(), "counts": self.counts.tolist()}
 
 
@@ -92,7 +98,13 @@ class AngularError:
     concentration: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the statistics ready for JSON, None for statistics that could not be estimated."""
+        """Return the statistics ready for JSON, None for statistics that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return {
             "trials": self.trials,
             "median_absolute_error": self.median_absolute,
@@ -166,7 +178,13 @@ def confusions(answer: ArrayLike, choice: ArrayLike) -> Confusions:
 
 
 def angular_difference(angle: ArrayLike, reference: ArrayLike) -> Floats:
-    """Return the angle from `reference` counter-clockwise to `angle`, in deg: in (-180, 180], of the broadcast shape."""
+    """Return the angle from `reference` counter-clockwise to `angle`, in deg: in (-180, 180], of the broadcast shape.
+
+    Returns
+    -------
+    (...)
+        Of the broadcast shape of the two.
+    """
     return np.asarray(180 - np.mod(180 - (numbers("angle", angle) - numbers("reference", reference)), 360))
 
 

@@ -74,12 +74,24 @@ class ChoiceFit:
     at_bound: tuple[str, ...]
 
     def predict(self, signed_coherence: ArrayLike) -> Floats:
-        """Return the fitted fraction of rightward choices at each signed coherence (a fraction), any shape."""
+        """Return the fitted fraction of rightward choices at each signed coherence (a fraction), any shape.
+
+        Returns
+        -------
+        (...)
+            Fractions, of the shape of `signed_coherence`.
+        """
         evidence = self.slope * np.asarray(signed_coherence, dtype=np.float64) + self.bias
         return np.asarray(self.lapse + (1 - 2 * self.lapse) * expit(evidence))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fit ready for JSON, None for what could not be estimated."""
+        """Return the fit ready for JSON, None for what could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return _as_dict(self, ("slope", "bias", "lapse"))
 
 
@@ -117,12 +129,24 @@ class WeibullFit:
     at_bound: tuple[str, ...]
 
     def predict(self, coherence: ArrayLike) -> Floats:
-        """Return the fitted accuracy at each unsigned coherence (a fraction), any shape."""
+        """Return the fitted accuracy at each unsigned coherence (a fraction), any shape.
+
+        Returns
+        -------
+        (...)
+            Fractions, of the shape of `coherence`.
+        """
         strength = (np.asarray(coherence, dtype=np.float64) / self.threshold) ** self.slope
         return np.asarray(1 - self.lapse - (0.5 - self.lapse) * np.exp(-strength))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fit ready for JSON, None for what could not be estimated."""
+        """Return the fit ready for JSON, None for what could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return _as_dict(self, ("threshold", "slope", "lapse"))
 
 

@@ -1,9 +1,11 @@
+from .bootstrap import bootstrap_mean
 from .permutation import benjamini_hochberg
 from .proportions import accuracy_by_condition, chance_p_value, spearman, wilson_interval
 
 __all__ = [
     "accuracy_by_condition",
     "benjamini_hochberg",
+    "bootstrap_mean",
     "chance_p_value",
     "spearman",
     "wilson_interval",

@@ -88,6 +88,11 @@ def accuracy_by_condition(condition: ArrayLike, correct: ArrayLike, *, confidenc
 def chance_p_value(correct: int, trials: int, *, chance: float = 0.5) -> float:
     """One-sided exact binomial test: the probability of at least `correct` successes by chance alone.
 
+    Returns
+    -------
+    float
+        Above 0 and at most 1.
+
     Raises
     ------
     InputError
@@ -104,6 +109,11 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
     """Spearman's rank correlation of `x` (value,) and `y` (value,), ties sharing their mean rank.
 
     Returns None where it is undefined: fewer than two values, or all values of one side equal.
+
+    Returns
+    -------
+    float or None
+        From -1 to 1; None where it is not defined.
     """
     first, second = real_array("x", x, ("value",)), real_array("y", y, ("value",))
     same_trials("y", second, len(first), "x")

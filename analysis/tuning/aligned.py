@@ -51,7 +51,13 @@ class AlignedCurves:
         return bool(len(self.offsets) > 1 and (np.diff(left) > 0).all() and (np.diff(right) < 0).all())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the population's curve ready for JSON, None for values that could not be estimated."""
+        """Return the population's curve ready for JSON, None for values that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         rows = zip(self.offsets, self.units, self.population_mean, self.population_standard_error, strict=True)
         return {
             "units": int(self.chosen.any(axis=0).sum()),
@@ -138,7 +144,13 @@ def align(
 
 
 def chosen_units(curves: CrossValidatedCurves, rate: float | None) -> Booleans:
-    """Return (way, unit): tuned at a false discovery rate in the half that defines the preference, or all that vary."""
+    """Return (way, unit): tuned at a false discovery rate in the half that defines the preference, or all that vary.
+
+    Returns
+    -------
+    (way, unit) bool
+        Whether a unit's curve is used.
+    """
     varies = (curves.preferred >= 0) & curves.varies
     if rate is None:
         return varies

@@ -50,7 +50,13 @@ class CategoryIndex:
     population_p_value: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for values that could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return {
             "units": len(self.index),
             "selective": int(self.selective.sum()),
@@ -81,7 +87,13 @@ class CategoryContrast:
     p_value: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the contrast ready for JSON."""
+        """Return the contrast ready for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return {"difference": self.difference, "interval": list(self.interval), "p_value": self.p_value}
 
 

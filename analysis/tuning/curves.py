@@ -108,7 +108,13 @@ class CrossValidatedCurves:
         return float(same[self.varies].mean()) if self.varies.any() else float("nan")
 
     def standardised(self) -> Floats:
-        """Return (way, condition, unit): curves minus their mean over conditions, in standard deviations; 0 if constant."""
+        """Return (way, condition, unit): curves minus their mean over conditions, in standard deviations; 0 if constant.
+
+        Returns
+        -------
+        (way, condition, unit)
+            Without a unit of measurement.
+        """
         centred = self.mean - self.mean.mean(axis=1, keepdims=True)
         return np.divide(centred, self.scale, out=np.zeros_like(centred), where=self.varies)
 
@@ -145,7 +151,7 @@ def cross_validated_curves(
     condition: ArrayLike,
     *,
     rng: np.random.Generator,
-    picture: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> CrossValidatedCurves:
     """Tuning curves from one half of the trials, the preferred condition from the other half, in both ways.
 
@@ -160,9 +166,9 @@ def cross_validated_curves(
         Numbers or names.
     rng : numpy.random.Generator
         Draws the halves.
-    picture : (trial,), optional
-        What was shown, numbers or names. Trials of one picture then stay in one half, so that a unit that merely knows
-        the picture again is not taken for tuned. Needed where the same pictures come back in several trials.
+    groups : (trial,), optional
+        Trials that showed the same, such as one picture: numbers or names. They then stay in one half, so that a unit that
+        merely recognises the picture is not taken for tuned. Needed if the same pictures are shown in several trials.
 
     Returns
     -------
@@ -171,12 +177,12 @@ def cross_validated_curves(
     Raises
     ------
     InputError
-        If the lengths differ, values are not finite, a condition has fewer than four trials (or two pictures), or a
-        picture was shown in two conditions.
+        If the lengths differ, values are not finite, a condition has fewer than four trials (or two groups), or a
+        group is in two conditions.
     """
     rates = real_array("responses", responses, ("trial", "unit"))
     values, group = grouped("condition", condition, len(rates), least=4)
-    first = _first_half(group, values, picture, rng)
+    first = _first_half(group, values, groups, rng)
     trials, preferred, p_value, mean, error = [], [], [], [], []
     for half in (first, ~first):
         chosen, _ = _curves(rates[half], group[half], len(values))
@@ -208,17 +214,19 @@ def _curves(rates: Floats, group: Indices, groups: int) -> tuple[Floats, Floats]
     return mean, np.sqrt(np.divide(spread, size - 1, out=np.full_like(spread, np.nan), where=size > 1))
 
 
-def _first_half(group: Indices, values: NDArray[Any], picture: ArrayLike | None, rng: np.random.Generator) -> Booleans:
-    if picture is None:
+def _first_half(group: Indices, values: NDArray[Any], groups: ArrayLike | None, rng: np.random.Generator) -> Booleans:
+    if groups is None:
         return halves(group, np.zeros_like(group), rng)
-    shown_pictures = column("picture", picture)
-    same_trials("picture", shown_pictures, len(group), "responses")
-    _, first_seen, which = np.unique(shown_pictures, return_index=True, return_inverse=True)
+    own = column("groups", groups)
+    same_trials("groups", own, len(group), "responses")
+    _, first_seen, which = np.unique(own, return_index=True, return_inverse=True)
     condition_of = group[first_seen]
     if (condition_of[which] != group).any():
         trial = int(np.argmax(condition_of[which] != group))
-        raise InputError(f"picture {shown_pictures[trial]} was shown in two conditions; give each picture a name of its own")
+        raise InputError(f"groups has {own[trial]} in two conditions; give each its own")
     shown = np.bincount(condition_of, minlength=len(values))
     if shown.min() < 2:
-        raise InputError(f"condition {values[shown.argmin()]} has one picture; halves of the trials need two or more")
+        raise InputError(
+            f"condition {values[shown.argmin()]} has one group of trials; halves of the trials need two or more"
+        )
     return halves(condition_of, np.zeros_like(condition_of), rng)[which]

@@ -59,9 +59,9 @@ class DirectionTuning:
         Permutation test of any effect of direction; 1 for units that do not vary.
     tuned : (unit,) bool
         Units that pass the requested false discovery rate (Benjamini & Hochberg 1995), among those that vary.
-    share : float
+    fraction : float
         Tuned units over all units.
-    share_interval : (low, high)
+    fraction_interval : (low, high)
         Wilson's 95 % interval of this fraction, as if the units were independent draws.
     difference : (unit, level)
         Response to the preferred direction minus the mean response to the others at each coherence, cross-validated:
@@ -84,8 +84,8 @@ class DirectionTuning:
     selectivity: Floats
     p_value: Floats
     tuned: Booleans
-    share: float
-    share_interval: tuple[float, float]
+    fraction: float
+    fraction_interval: tuple[float, float]
     difference: Floats
     coherence_slope: Floats
     scale: Floats
@@ -107,20 +107,32 @@ class DirectionTuning:
         return scaled.mean(axis=0), scaled.std(axis=0, ddof=1) / np.sqrt(len(scaled))
 
     def clearest(self, number: int) -> NDArray[np.intp]:
-        """Return the indices of the tuned units with the largest selectivity, at most `number`, in decreasing order."""
+        """Return the indices of the tuned units with the largest selectivity, at most `number`, in decreasing order.
+
+        Returns
+        -------
+        (index,) int
+            At most `number`; empty if no unit is tuned.
+        """
         order = np.argsort(-self.selectivity, kind="stable")
         return np.asarray(order[self.tuned[order]][:number])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for values that could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         mean, error = self.population_difference()
         slope = slopes(mean[None], self.coherences)[0]
         return {
             "units": len(self.varies),
             "varying": int(self.varies.sum()),
             "tuned": int(self.tuned.sum()),
-            "share": self.share,
-            "share_interval": plain_interval(self.share_interval),
+            "fraction": self.fraction,
+            "fraction_interval": plain_interval(self.fraction_interval),
             "tuned_by_preferred_direction": [
                 {"direction": float(angle), "units": int((self.tuned & (self.preferred == angle)).sum())}
                 for angle in self.directions
@@ -230,8 +242,8 @@ def direction_tuning(
         selectivity=sensitivity(centred, means, heading[moving], level[moving], preferred),
         p_value=p_value,
         tuned=tuned,
-        share=float(tuned.mean()),
-        share_interval=(low, high),
+        fraction=float(tuned.mean()),
+        fraction_interval=(low, high),
         difference=difference,
         coherence_slope=slopes(difference, levels),
         scale=scale,

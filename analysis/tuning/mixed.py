@@ -58,7 +58,13 @@ class MixedSelectivity:
     kind: NDArray[np.str_]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the number of units of each kind, ready for JSON."""
+        """Return the number of units of each kind, ready for JSON.
+
+        Returns
+        -------
+        dict of str to int
+            Numbers of units by kind.
+        """
         return {"units": len(self.kind)} | {name: int((self.kind == name).sum()) for name in KINDS}
 
 

@@ -33,9 +33,9 @@ class Selectivity:
         Permutation test, or the F test if no permutations were requested; 1 for units that do not vary.
     selective : (unit,) bool
         Units that pass the requested false discovery rate (Benjamini & Hochberg 1995), among those that vary.
-    share : float
+    fraction : float
         Selective units over all units.
-    share_interval : (low, high)
+    fraction_interval : (low, high)
         Wilson's 95 % interval of this fraction, as if the units were independent draws.
     """
 
@@ -44,16 +44,22 @@ class Selectivity:
     omega_squared: Floats
     p_value: Floats
     selective: Booleans
-    share: float
-    share_interval: tuple[float, float]
+    fraction: float
+    fraction_interval: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a summary over units ready for JSON, None for values that could not be estimated."""
+        """Return a summary over units ready for JSON, None for values that could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and lists by name.
+        """
         return {
             "units": len(self.f),
             "selective": int(self.selective.sum()),
-            "share": self.share,
-            "share_interval": plain_interval(self.share_interval),
+            "fraction": self.fraction,
+            "fraction_interval": plain_interval(self.fraction_interval),
             "median_omega_squared_of_selective": (
                 float(np.median(self.omega_squared[self.selective])) if self.selective.any() else None
             ),
@@ -87,12 +93,18 @@ class SelectivityOverTime:
         return np.asarray(self.windows.mean(axis=1))
 
     @property
-    def share(self) -> Floats:
+    def fraction(self) -> Floats:
         """Fraction of selective units in each window, (window,)."""
         return np.asarray(self.selective.mean(axis=1))
 
     def latency_ms(self, consecutive: int = 3) -> Floats:
-        """Return (unit,) the middle of the first of several selective windows in a row; NaN for units without them."""
+        """Return (unit,) the middle of the first of several selective windows in a row; NaN for units without them.
+
+        Returns
+        -------
+        (unit,)
+            In ms.
+        """
         length = count("consecutive", consecutive, 1)
         if length > len(self.windows):
             return np.full(self.selective.shape[1], np.nan)

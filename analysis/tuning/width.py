@@ -56,7 +56,13 @@ class GaussianFits:
     at_bound: Booleans
 
     def predict(self, values: ArrayLike) -> Floats:
-        """Return the fitted responses (value, unit) at values (value,) of the condition."""
+        """Return the fitted responses (value, unit) at values (value,) of the condition.
+
+        Returns
+        -------
+        (value, unit)
+            In the units of the responses.
+        """
         x, centre = np.asarray(values, dtype=np.float64)[:, None], self.centre
         if self.logarithmic:
             x, centre = np.log2(x), np.log2(centre)
@@ -102,7 +108,13 @@ class VonMisesFits:
     at_bound: Booleans
 
     def predict(self, angles: ArrayLike) -> Floats:
-        """Return the fitted responses (angle, unit) at angles (angle,) in deg."""
+        """Return the fitted responses (angle, unit) at angles (angle,) in deg.
+
+        Returns
+        -------
+        (angle, unit)
+            In the units of the responses.
+        """
         x = np.radians(np.asarray(angles, dtype=np.float64))
         shape = _von_mises(x)(np.radians(self.centre)[:, None], np.log(self.kappa)[:, None])[0]
         return np.asarray(self.baseline + self.amplitude * shape.T)

@@ -127,6 +127,11 @@ def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False)
 
     With `half`, directions are stored as float16 and norms as float32, measured after rounding, so that the weights that
     a reader builds are exactly the rounded ones.
+
+    Raises
+    ------
+    InputError
+        If the name has another ending, or the file cannot be written.
     """
     path = Path(path)
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}

@@ -211,11 +211,23 @@ class CordsNet(nn.Module):
         return images.to(self.conv_bias[0].dtype)
 
     def zero_state(self, images: int) -> list[Tensor]:
-        """Zero activity of every area: a list of (image, channel, height, width)."""
+        """Zero activity of every area: a list of (image, channel, height, width).
+
+        Returns
+        -------
+        list of Tensor
+            By area.
+        """
         return [b.new_zeros((images, *b.shape)) for b in self.conv_bias]
 
     def stem(self, x: Tensor) -> Tensor:
-        """The stem's output (image, 64, H, W) for normalised images (image, in_channels, image_size, image_size)."""
+        """The stem's output (image, 64, H, W) for normalised images (image, in_channels, image_size, image_size).
+
+        Returns
+        -------
+        Tensor of shape (image, 64, height, width)
+            Of a quarter of the image's size.
+        """
         return F.avg_pool2d(self.inp_conv(x), 3, stride=2, padding=1)
 
     def drive(self, images: npt.ArrayLike | Tensor | None) -> Drive[Tensor]:
@@ -347,13 +359,25 @@ class CordsNet(nn.Module):
         return int(area)
 
     def readout(self, last: Tensor, previous: Tensor) -> Tensor:
-        """Logits (image, classes) from the activity (image, channel, height, width) of the two last areas."""
+        """Logits (image, classes) from the activity (image, channel, height, width) of the two last areas.
+
+        Returns
+        -------
+        Tensor of shape (image, class)
+            Before the softmax.
+        """
         if self.negative_slope:
             last, previous = F.relu(last), F.relu(previous)
         return self.out_fc((last + previous).mean((2, 3)))
 
     def forward(self, images: npt.ArrayLike | Tensor) -> Tensor:
-        """Logits (image, classes) after 100 blank steps (without gradient, as in training) and 100 image steps."""
+        """Logits (image, classes) after 100 blank steps (without gradient, as in training) and 100 image steps.
+
+        Returns
+        -------
+        Tensor of shape (image, class)
+            Before the softmax.
+        """
         x = self._input(images)
         rates = self.zero_state(len(x))
         with torch.no_grad():

@@ -75,7 +75,13 @@ REGISTRY: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def names() -> tuple[str, ...]:
-    """The names that `locate` knows, the default first."""
+    """The names that `locate` knows, the default first.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the registry.
+    """
     return tuple(REGISTRY)
 
 
@@ -159,7 +165,13 @@ def download(url: str, target: Path, blob: str) -> None:
 
 
 def git_blob_id(path: str | os.PathLike[str]) -> str:
-    r"""The id git gives to a file's content: sha1 of `b"blob " + str(size) + b"\0" + content`, in hexadecimal."""
+    r"""The id git gives to a file's content: sha1 of `b"blob " + str(size) + b"\0" + content`, in hexadecimal.
+
+    Returns
+    -------
+    str
+        40 digits.
+    """
     with open(path, "rb") as stream:
         digest = hashlib.sha1(b"blob %d\0" % os.fstat(stream.fileno()).st_size, usedforsecurity=False)
         while chunk := stream.read(CHUNK_BYTES):

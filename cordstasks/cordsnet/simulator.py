@@ -94,9 +94,8 @@ class Simulator:
             skips=[frozen(module) for module in network.skip_area[:skips]],
             alpha=self.alpha,
         )
-        self._whole = self.engine.network(weights, self.areas)
+        self._whole = self.engine.network(weights, self.areas, self._step)
         self._repeat = self._whole or self.engine.repeat(self._step)
-        self._repeat_summed = self._whole or self.engine.repeat(self._step_summed)
         self._spontaneous: dict[int, list[Tensor]] = {}
 
     @torch.no_grad()
@@ -117,7 +116,9 @@ class Simulator:
             drives.append(same if self._whole else same.contiguous(memory_format=torch.channels_last))
         return drives
 
-    def _step(self, rates: list[Tensor], drives: list[Tensor]) -> None:
+    def _step(self, rates_and_totals: list[Tensor], drives: list[Tensor]) -> None:
+        """One step through the engine's convolutions, added to the sums of `areas` if they follow the rates."""
+        rates, totals = rates_and_totals[: self.depth], rates_and_totals[self.depth :]
         for area in reversed(range(self.depth)):
             drive = drives[area]
             if area == 1:
@@ -127,11 +128,7 @@ class Simulator:
             elif area > 1:
                 drive = self._inp[area](self._skips[(area - 3) // 2](rates[area - 2], rates[area - 1]), drive)
             rates[area].lerp_(self._rec[area](rates[area], drive, relu=True), self.alpha)
-
-    def _step_summed(self, rates_and_totals: list[Tensor], drives: list[Tensor]) -> None:
-        rates, totals = rates_and_totals[: self.depth], rates_and_totals[self.depth :]
-        self._step(rates, drives)
-        for total, area in zip(totals, self.areas, strict=True):
+        for total, area in zip(totals, self.areas, strict=False):
             total += rates[area]
 
     @torch.no_grad()
@@ -142,7 +139,7 @@ class Simulator:
     @torch.no_grad()
     def step_summed(self, rates: list[Tensor], drives: list[Tensor], totals: list[Tensor], steps: int) -> None:
         """As `step`, adding the activity of each of `areas` after each step to its tensor of `totals`, in place."""
-        self._repeat_summed([*rates, *totals], drives, steps)
+        self._repeat([*rates, *totals], drives, steps)
 
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every simulated area."""

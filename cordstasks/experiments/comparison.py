@@ -30,7 +30,7 @@ from cordstasks.experiments.groups import (
     common_trials,
     common_visual_trials,
 )
-from cordstasks.experiments.recording import Recording, read_recording
+from cordstasks.experiments.recorded_rates import RecordedRates, read_rates
 from cordstasks.runs.visual import Execution
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils.devices import resolve
@@ -52,7 +52,7 @@ class _Prepared:
 
     groups: dict[Kind, Group]
     trials: dict[str, CommonTrials]  # of each task
-    recording: Recording | None
+    recording: RecordedRates | None
     device: torch.device
 
 
@@ -119,6 +119,8 @@ def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings], 
 def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) -> _Prepared:
     """Find all errors before hours of training instead of after them."""
     device = resolve(options.device)
+    if options.dsa:
+        analysis.dynamics.dsa_package()
     trials: dict[str, CommonTrials] = {}
     groups: dict[Kind, Group] = {}
     for kind, settings in chosen.items():
@@ -135,7 +137,7 @@ def _prepare(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings]) ->
     recording = None
     if options.recording is not None:
         common = trials[options.tasks[0]]
-        recording = read_recording(options.recording, len(common), common.steps, alpha=options.alpha)
+        recording = read_rates(options.recording, len(common), common.steps, alpha=options.alpha)
     for group in groups.values():
         group.check_earlier()
     writable_folder(options.out, "out")
@@ -211,6 +213,7 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
     notes = list(prepared.recording.notes) if prepared.recording is not None else []
     print("\n".join(f"  recording {options.recording}: {note}" for note in notes) + ("\n" if notes else ""), end="")
     print(comparison.text())
+    dynamics = _dynamics(activities, labels) if options.dsa else None
     closer = _closer(comparison, labels)
     undrawn = _figures(comparison, activities, labels, folder)
     if undrawn:
@@ -223,8 +226,21 @@ def _compare(options: argparse.Namespace, task_id: str, prepared: _Prepared) -> 
         "variance_held": float(comparison.variance_held.min()),
         "table": comparison.table(),
         "closer_to_full": closer,
+        **({} if dynamics is None else {"dynamics": dynamics}),
         **({"recording": {"file": str(options.recording), "notes": notes}} if prepared.recording is not None else {}),
     }
+
+
+def _dynamics(activities: list[NDArray[Any]], labels: list[str]) -> list[dict[str, Any]]:
+    """Print and return the distances between the dynamics of architectures, by dynamical similarity analysis."""
+    distances = analysis.dynamics.dynamical_distances(activities)
+    rows = analysis.architecture_table(distances, labels)
+    print("distance between dynamics (DSA: Wasserstein distance of eigenvalues; 10 components), 95 % interval")
+    for row in rows:
+        if row["distance"] is not None:
+            ends = "-" if row["interval"] is None else "{:.3f}, {:.3f}".format(*row["interval"])
+            print(f"{row['first'] + ' - ' + row['second']:<31} {row['pairs']:>6}  {row['distance']:8.3f} {ends:>15}")
+    return rows
 
 
 def _closer(comparison: analysis.Comparison, labels: list[str]) -> list[dict[str, Any]]:

@@ -18,13 +18,25 @@ EARLY_PASSES = 2
 
 
 def inverse_root(eigenvalues: Tensor) -> Tensor:
-    """1 / sqrt of ascending eigenvalues (value,); zero for those that are zero up to rounding."""
+    """1 / sqrt of ascending eigenvalues (value,); zero for those that are zero up to rounding.
+
+    Returns
+    -------
+    Tensor of shape (value,)
+        At least 0.
+    """
     largest = eigenvalues[-1].clamp_min(1e-30)
     return torch.where(eigenvalues > 1e-6 * largest, eigenvalues.clamp_min(1e-30).rsqrt(), 0.0)
 
 
 def mean_of(rows: Tensor) -> Tensor:
-    """Mean (unit,) of rows (row, unit), in float32."""
+    """Mean (unit,) of rows (row, unit), in float32.
+
+    Returns
+    -------
+    Tensor of shape (unit,)
+        In float32.
+    """
     total = torch.zeros(rows.shape[1], device=rows.device, dtype=torch.float32)
     for part in rows.split(PART):
         total += part.float().mean(0) * (len(part) / len(rows))
@@ -58,7 +70,15 @@ def block_factors(rows: Tensor, mean: Tensor, blocks: Sequence[int]) -> Tensor:
 
 
 def from_rows(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """As `leading`, and exact: from the products of all rows (row, unit), which should be few."""
+    """As `leading`, and exact: from the products of all rows (row, unit), which should be few.
+
+    Returns
+    -------
+    Tensor of shape (component,)
+        Variances, ascending.
+    Tensor of shape (unit, component)
+        Directions, one per variance.
+    """
     centred = (rows.float() - mean) * factors
     values, left = torch.linalg.eigh(centred @ centred.T / len(rows))
     vectors = centred.T @ (left * inverse_root(values)) / len(rows) ** 0.5

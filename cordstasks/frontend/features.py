@@ -52,6 +52,11 @@ class Features:
         """Features (trial, time, unit) of some trials, in float32.
 
         `trials` are indices (trial,), a slice, or indices (trial, time) that name a trial for each of the first time steps.
+
+        Returns
+        -------
+        Tensor of shape (trial, time, unit)
+            In the order of `trials`.
         """
         if isinstance(trials, Tensor) and trials.ndim == 2:
             index = self.index[trials, torch.arange(trials.shape[1], device=self.index.device)]
@@ -61,11 +66,25 @@ class Features:
         return chosen if bool((index >= 0).all()) else chosen * (index >= 0)[..., None]
 
     def to(self, device: torch.device) -> Features:
-        """The same on another device."""
+        """The same on another device.
+
+        Returns
+        -------
+        Features
+            With its tensors there.
+        """
         return replace(self, rows=self.rows.to(device), index=self.index.to(device))
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (unit,) over all steps of all trials, in float32."""
+        """Mean and standard deviation (unit,) over all steps of all trials, in float32.
+
+        Returns
+        -------
+        Tensor of shape (unit,)
+            Means.
+        Tensor of shape (unit,)
+            Standard deviations.
+        """
         count = torch.bincount(self.index[self.index >= 0].flatten(), minlength=len(self.rows)).double()
         weight = count / count.sum()
         mean = torch.zeros(self.units, dtype=torch.float64, device=self.rows.device)
@@ -78,7 +97,13 @@ class Features:
 
 
 def joined(shards: list[Shard], cost: Cost, blocks: tuple[int, ...]) -> Features:
-    """Features of all shards, in order; `blocks` are the units of each area that was read."""
+    """Features of all shards, in order; `blocks` are the units of each area that was read.
+
+    Returns
+    -------
+    Features
+        With the cost of all.
+    """
     steps = max(shard.index.shape[1] for shard in shards)
     rows, indices, first = [], [], 0
     for shard in shards:

@@ -130,6 +130,7 @@ class FrontEnd:
             with naming({"folder=": "bank=", "limit_gb=": "bank_limit="}):
                 self.bank = Bank(None if bank is None or bank is True else bank, limit_gb=bank_limit)
         self._bank_writable = True
+        self._simulated = False
 
     @property
     def image_size(self) -> int:
@@ -155,8 +156,19 @@ class FrontEnd:
         )
         return simulated / whole
 
+    @property
+    def engine(self) -> str | None:
+        """How steps have been simulated, in words; None if none have been, as all features were in the bank."""
+        return self.simulator.engine.description if self._simulated else None
+
     def describe(self) -> str:
-        """What is read, in words: ``"area 3, averaged to 4 x 4: 2,048 features"``."""
+        """What is read, in words: ``"area 3, averaged to 4 x 4: 2,048 features"``.
+
+        Returns
+        -------
+        str
+            For a command's output.
+        """
         first, *more = map(str, self.areas)
         names = f"areas {', '.join([first, *more[:-1]])} and {more[-1]}" if more else f"area {first}"
         averaged = ""
@@ -166,11 +178,28 @@ class FrontEnd:
         return f"{names}{averaged}: {self.units:,} features"
 
     def digest(self) -> str:
-        """SHA-256 of the weights that the front-end computes with, see `weights_digest`."""
+        """SHA-256 of the weights that the front-end computes with, see `weights_digest`.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
         return self._sha256
 
     def bin_steps(self, dt: float) -> int:
-        """Front-end steps in one step of `dt` ms of the network that reads the features."""
+        """Front-end steps in one step of `dt` ms of the network that reads the features.
+
+        Returns
+        -------
+        int
+            At least 1.
+
+        Raises
+        ------
+        InputError
+            If `dt` is not a multiple of the front-end's step.
+        """
         steps = round(dt / STEP_MS) if is_number(plain(dt)) else 0
         if steps < 1 or abs(steps * STEP_MS - dt) > 1e-9:
             named = f"{dt:g}" if isinstance(plain(dt), Real) else shown(dt)
@@ -188,6 +217,16 @@ class FrontEnd:
             Duration in ms of the steps over which features are averaged, a multiple of 2 ms.
         label : str, default "front-end"
             What the progress bar says.
+
+        Returns
+        -------
+        Features
+            Of all movies, in order.
+
+        Raises
+        ------
+        InputError
+            If there are no movies, or `dt` is not a multiple of the front-end's step.
         """
         if not len(movies):
             raise InputError("movies is empty; give at least one Movie")
@@ -239,7 +278,13 @@ class FrontEnd:
         return self.network.preprocess(images)
 
     def read(self, activity: Sequence[Tensor]) -> Tensor:
-        """Features (image, unit) of the activity (image, channel, height, width) of each of `areas`."""
+        """Features (image, unit) of the activity (image, channel, height, width) of each of `areas`.
+
+        Returns
+        -------
+        Tensor of shape (image, unit)
+            Areas one after the other, each flattened.
+        """
         blocks = [
             (maps if side == maps.shape[-1] else F.adaptive_avg_pool2d(maps, side)).flatten(1)
             for maps, side in zip(activity, self.sides, strict=True)
@@ -267,6 +312,7 @@ class FrontEnd:
             progress=progress,
         )
         rows, index, cost = simulation.run(made)
+        self._simulated = True
         return Shard(rows.numpy(), index, asdict(cost))
 
     def _key(self, movies: Sequence[Movie], dt: float) -> str:
@@ -292,7 +338,7 @@ class FrontEnd:
         return digest.hexdigest()
 
     def _products(self) -> str:
-        """What decides the last bits of features: float32 agrees between devices to what is kept, less does not."""
+        """What decides the last bits of features: float32 agrees between devices and engines to what is kept."""
         precision = self.precision or ("tf32" if self.device.type == "cuda" else "float32")
         return precision if precision in ("float32", "tf32") else f"{precision} on {self.device.type}"
 
@@ -302,6 +348,11 @@ def weights_digest(network: CordsNet) -> str:
 
     It is that of the tensors, not of the file that they came from, so it is the same for a ``.pth`` and a
     ``.safetensors`` file of equal weights.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():

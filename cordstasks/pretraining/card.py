@@ -23,13 +23,13 @@ WAYS = {
 
 
 def command_of(settings: PretrainSettings, data: Path, stage: str = "all") -> str:
-    """The command that makes the weights, without where its data and results were."""
+    """The command that makes the weights; of the folders of its data and results it has the name alone, or none."""
     given = [
         f"--{each.name.replace('_', '-')} {Path(value).name if each.name == 'init' else value}"
         for each in fields(settings)
         if (value := getattr(settings, each.name)) is not None and value != each.default
     ]
-    return " ".join([f"python -m cordstasks.pretrain --data {data.name} --stage {stage}", *given])
+    return " ".join([f"python -m cordstasks.pretrain --data {data.name} --out DIR --stage {stage}", *given])
 
 
 def card(settings: PretrainSettings, data: Path, images: Pair, source: str, result: dict[str, Any]) -> dict[str, Any]:
@@ -52,9 +52,10 @@ def card(settings: PretrainSettings, data: Path, images: Pair, source: str, resu
         "name": f"CordsNet-R{settings.depth}, {settings.image_size} px",
         "architecture": "CordsNet (Soo, Battista, Radmard & Wang, NeurIPS 2024), trained by cordstasks",
         "cordstasks": __version__,
-        "data": f"{len(images.train)} training and {len(images.test)} test images of {len(images.train.classes)} classes, "
-        f"data set {settings.dataset}, from the folder {data.resolve().name}, resized to {settings.image_size} px; of their "
-        f"values from 0 to 1 the mean {used.mean} is subtracted, and the rest is divided by {used.std}",
+        "data": f"{len(images.train)} training and {len(images.test)} {settings.tested} images of "
+        f"{len(images.train.classes)} classes, data set {settings.dataset}, from the folder {data.resolve().name}, resized "
+        f"to {settings.image_size} px; of their values from 0 to 1 the mean {used.mean} is subtracted, and the rest is "
+        f"divided by {used.std}",
         "classes": list(images.train.classes),
         "origin": f"{origin}{WAYS[source]}",
         "command": command_of(settings, data),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from cordstasks.errors import InputError, Note
 from cordstasks.stimuli.pictures import read_picture
 
-__all__ = ["ImageFiles", "ImageSet", "Images", "ahead", "evenly", "normalise", "random_crop"]
+__all__ = ["ImageFiles", "ImageSet", "Images", "ahead", "evenly", "kept_out", "normalise", "random_crop"]
 
 SHORTER_SIDE = 256 / 224  # of an image's shorter side to the centre crop that is tested, as ImageNet is
 
@@ -42,6 +42,9 @@ class Images(Protocol):
     def batch(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
         """Some of the images with their labels, see `ImageFiles.batch`."""
 
+    def take(self, pick: Tensor) -> Images:
+        """The images with these indices."""
+
     def subset(self, limit: int | None) -> Images:
         """At most so many images, taken evenly from the whole."""
 
@@ -51,6 +54,29 @@ def evenly(count: int, limit: int | None) -> Tensor | None:
     if limit is None or limit >= count:
         return None
     return torch.linspace(0, count - 1, limit, dtype=torch.float64).long()
+
+
+def kept_out(images: Images, count: int) -> tuple[Images, Images]:
+    """All images but some, and these, which are taken evenly from the whole.
+
+    Parameters
+    ----------
+    images : Images
+    count : int
+        Images to keep out.
+
+    Raises
+    ------
+    InputError
+        If none would remain.
+    """
+    if count >= len(images):
+        raise InputError(f"validation_images={count}: there are {len(images)} training images; keep fewer out")
+    pick = evenly(len(images), count)
+    assert pick is not None
+    rest = torch.ones(len(images), dtype=torch.bool)
+    rest[pick] = False
+    return images.take(rest.nonzero()[:, 0]), images.take(pick)
 
 
 @dataclass(frozen=True)
@@ -87,10 +113,14 @@ class ImageSet:
         """The same on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
 
+    def take(self, pick: Tensor) -> ImageSet:
+        """The images with these indices."""
+        return ImageSet(self.images[pick], self.labels[pick], self.classes)
+
     def subset(self, limit: int | None) -> ImageSet:
         """At most `limit` images, taken evenly from the whole."""
         pick = evenly(len(self), limit)
-        return self if pick is None else ImageSet(self.images[pick], self.labels[pick], self.classes)
+        return self if pick is None else self.take(pick)
 
 
 @dataclass(frozen=True)
@@ -151,21 +181,49 @@ class ImageFiles:
         InputError
             If too many are broken, or none of these can be read.
         """
+        images, labels, broken = self.readable(pick, seed=seed)
+        self.leave_out(broken.tolist(), remain=len(labels))
+        return images, labels
+
+    def readable(self, pick: Tensor, *, seed: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The same without a word on broken images: images and labels of those that can be read, and indices of the others.
+
+        Several processes that each read a part of a batch (which may be empty) then agree on what is broken by `leave_out`.
+        """
         rows = pick.tolist()
         seeds = [None if seed is None or not self.crops else (seed, row) for row in rows]
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(self._image, rows, seeds))
-        errors = [image for image in found if isinstance(image, InputError)]
-        new = {
-            self.paths[row] for row, image in zip(rows, found, strict=True) if isinstance(image, InputError)
-        } - self.broken
-        self.broken.update(new)
-        if len(self.broken) > self.most_broken * len(self) or len(errors) == len(rows):
-            raise InputError(f"{errors[0]} ({len(self.broken)} broken of {len(self)} so far)")
-        for path in sorted(new):
-            warnings.warn(f"{path}: is broken and left out", Note, stacklevel=2)
         whole = [(row, image) for row, image in zip(rows, found, strict=True) if isinstance(image, Tensor)]
-        return torch.stack([image for _, image in whole]), self.labels[[row for row, _ in whole]]
+        broken = [row for row, image in zip(rows, found, strict=True) if isinstance(image, InputError)]
+        nothing = torch.empty((0, self.side, self.side, self.channels), dtype=torch.uint8)
+        images = torch.stack([image for _, image in whole]) if whole else nothing
+        good, bad = (torch.tensor(part, dtype=torch.int64) for part in ([row for row, _ in whole], broken))
+        return images, self.labels[good], bad
+
+    def leave_out(self, rows: Sequence[int], *, remain: int) -> None:
+        """Count images of a batch as broken, and name those that were not known to be.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Their indices.
+        remain : int
+            How many images of the batch are not broken.
+
+        Raises
+        ------
+        InputError
+            If too many of all are broken, or none remains.
+        """
+        if not rows:
+            return
+        new = {self.paths[row] for row in rows} - self.broken
+        self.broken.update(new)
+        if len(self.broken) > self.most_broken * len(self) or not remain:
+            raise InputError(f"{self._image(rows[0], None)} ({len(self.broken)} broken of {len(self)} so far)")
+        for path in sorted(new):
+            warnings.warn(f"{path}: is broken and left out", Note, stacklevel=3)
 
     def _image(self, row: int, seed: tuple[int, int] | None) -> Tensor | InputError:
         try:
@@ -176,13 +234,15 @@ class ImageFiles:
         x = centre_crop(x, self.side) if seed is None else random_crop(x, self.side, np.random.default_rng(seed))
         return x.permute(1, 2, 0).contiguous()
 
+    def take(self, pick: Tensor) -> ImageFiles:
+        """The images with these indices."""
+        paths = tuple(self.paths[row] for row in pick.tolist())
+        return replace(self, paths=paths, labels=self.labels[pick], broken=set())
+
     def subset(self, limit: int | None) -> ImageFiles:
         """At most `limit` images, taken evenly from the whole."""
         pick = evenly(len(self), limit)
-        if pick is None:
-            return self
-        paths = tuple(self.paths[row] for row in pick.tolist())
-        return replace(self, paths=paths, labels=self.labels[pick], broken=set())
+        return self if pick is None else self.take(pick)
 
 
 def centre_crop(x: Tensor, side: int) -> Tensor:

@@ -19,6 +19,7 @@ from cordstasks.pretraining.deadline import Deadline, OutOfTime
 from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.presentation import Presentation
 from cordstasks.pretraining.processes import Processes
+from cordstasks.pretraining.sharing import reading
 from cordstasks.utils.files import Log
 from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.states import read_state, restoring, save_state
@@ -223,12 +224,13 @@ class _Loop:
             raise KeyboardInterrupt
 
     def _batches(self) -> Iterator[tuple[int, torch.Generator, Tensor, Tensor]]:
-        def read(step: int, pick: Tensor, generator: torch.Generator) -> tuple[int, torch.Generator, Tensor, Tensor]:
-            images, labels = self.data.batch(pick, seed=self.training.seed * 1_000_003 + step)
-            return step, generator, images, labels
+        own, shared = self.training, reading(self.data, self.processes)
 
-        own = self.training
-        yield from ahead(batches(len(self.data), own.batch, self.done, self.steps, seed=own.seed), read)
+        def read(step: int, pick: Tensor, generator: torch.Generator) -> tuple[int, torch.Generator, tuple[Tensor, ...]]:
+            return step, generator, shared.read(pick, seed=own.seed * 1_000_003 + step)
+
+        for step, generator, part in ahead(batches(len(self.data), own.batch, self.done, self.steps, seed=own.seed), read):
+            yield step, generator, *shared.together(part)
 
     def _resume(self) -> None:
         device = next(iter(self.training.state.values())).device

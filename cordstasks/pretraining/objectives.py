@@ -3,6 +3,10 @@
 From the spontaneous state (steps without an image, no gradient) an image is shown, then nothing. The loss is the
 cross-entropy in the last steps with the image, with weights that rise evenly in logarithm, plus a weight times the mean
 squared distance to the spontaneous state in the last steps after it, averaged over areas (Soo et al. 2024, section 3).
+The spontaneous state is a constant in the paper (``spontaneous_target=constant``). A network can then also change this term
+by moving its spontaneous state, and slow areas chase it. With ``spontaneous_target=moving`` the distance is that of two
+trajectories without an image, one from the image's state and one from the spontaneous state, and both have gradients. What
+makes it smaller is contraction alone.
 
 Gradients are taken through all steps (``full``; the states between checkpoints are computed again, so that memory grows
 with the square root of time), through the windows that the loss looks at (``truncated``; what came before is a constant), or
@@ -107,6 +111,7 @@ def full_loss(
     Outcome
     """
     rest = network.zero_state(1) if from_zero else spontaneous_state(network, settings.blank_steps)
+    moves = settings.spontaneous_target == "moving"
     rates = [r.expand(len(x), *r.shape[1:]) for r in rest]
     weights = window_weights(settings.image_window, settings.first_weight, x)
     shown = network.drives(x)
@@ -116,7 +121,9 @@ def full_loss(
         return weights[step] * F.cross_entropy(network.logits(rates), targets)
 
     def after_terms(rates: State, step: int) -> Tensor:
-        return torch.stack([(r - own).square().mean() for r, own in zip(rates, rest, strict=True)]).mean()
+        # where the spontaneous state has a gradient, too, it is the last one of the batch
+        pairs = [(r[:-1], r[-1:]) for r in rates] if moves else list(zip(rates, rest, strict=True))
+        return torch.stack([(r - own).square().mean() for r, own in pairs]).mean()
 
     if settings.gradients == "equilibrium":
         steady = relax(network, rates, shown, settings.image_steps, alpha=settings.settling_step)
@@ -138,6 +145,8 @@ def full_loss(
     if not from_zero and settings.spontaneous_weight:
         blank = network.drives(None)
         rates = [r[: settings.spontaneous_images] for r in rates]  # of random images in any case
+        if moves:
+            rates = [torch.cat([r, own]) for r, own in zip(rates, rest, strict=True)]
         quiet = settings.after_steps - settings.after_window
         if settings.gradients == "full":
             rates, _ = _checkpointed(network, rates, blank, quiet, None, settings.checkpoint_steps)

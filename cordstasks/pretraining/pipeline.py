@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -15,8 +16,10 @@ from cordstasks.cordsnet import architecture as arch
 from cordstasks.errors import InputError, naming, unknown
 from cordstasks.pretraining.card import command_of
 from cordstasks.pretraining.context import Context
+from cordstasks.pretraining.data import kept_out
 from cordstasks.pretraining.datasets import Pair, read_dataset
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
+from cordstasks.pretraining.effects import check_recipe, check_used
 from cordstasks.pretraining.presentation import Presentation, augmentation_of
 from cordstasks.pretraining.processes import Processes
 from cordstasks.pretraining.settings import STAGES, PretrainSettings
@@ -26,7 +29,7 @@ from cordstasks.utils.files import write_json
 from cordstasks.utils.interrupt import Interrupted
 from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 
-__all__ = ["in_a_row", "pretrain", "recorded"]
+__all__ = ["in_a_row", "pretrain", "recorded", "stage_seconds"]
 
 
 def pretrain(
@@ -34,7 +37,7 @@ def pretrain(
     out: str | os.PathLike[str],
     *,
     stage: str = "all",
-    recipe: str = "laptop",
+    recipe: str | None = None,
     resume: bool = False,
     download: bool = False,
     device: str = "auto",
@@ -51,8 +54,9 @@ def pretrain(
         Folder for checkpoints, logs and weights.
     stage : str
         One of `cordstasks.pretraining.settings.STAGES`, which reads what earlier ones have left in `out`; or ``"all"``.
-    recipe : str
-        Defaults of the settings: ``"laptop"``, or ``"paper"`` for the paper's numbers.
+    recipe : str, optional
+        Defaults of the settings: ``"laptop"``, or ``"paper"`` for the paper's numbers; by default ``"laptop"``, or what
+        `out` was begun with.
     resume : bool
         Continue what `out` holds.
     download : bool
@@ -147,24 +151,30 @@ def recorded(folder: RunFolder) -> PretrainSettings:
 
 
 def _settings(
-    folder: RunFolder, stage: str, resume: bool, recipe: str, given: dict[str, Any]
+    folder: RunFolder, stage: str, resume: bool, recipe: str | None, given: dict[str, Any]
 ) -> tuple[PretrainSettings, dict[str, Any] | None]:
     """The settings to work with, and the folder's config.json, if there is one."""
-    fresh = PretrainSettings.of(given, recipe)
+    fresh = PretrainSettings.of(given, recipe or "laptop")
     if not folder.begun:
+        check_used(fresh, given, recipe or "laptop")
         if resume:
             folder.config()
         return fresh, None
     begun = {name for name in STAGES if any((folder.path / f"{name}.{end}").exists() for end in ("pt", "safetensors"))}
     if not resume and (stage == "all" or stage in begun):
         folder.check_free()
-    return recorded(folder).changed(given, begun, folder.path), folder.config()
+    before = recorded(folder)
+    if recipe is not None:
+        check_recipe(recipe, before, given, folder.path)
+    return before.changed(given, begun, folder.path), folder.config()
 
 
 def _images(data: Path, settings: PretrainSettings, download: bool, device: torch.device) -> Pair:
     pair = read_dataset(data, settings, download=download)
     train: Any = pair.train.subset(settings.train_images)
     test: Any = pair.test
+    if settings.validation_images is not None:
+        train, test = kept_out(train, settings.validation_images)
     if device.type != "cpu":
         train, test = (images.to(device) if hasattr(images, "to") else images for images in (train, test))
     return Pair(train, test, pair.preprocessing, pair.broken)
@@ -201,14 +211,40 @@ def _module(stage: str) -> Any:
 
 
 def _run(context: Context, stage: str, data: Path) -> None:
-    if stage == "check":
-        if context.processes.main:
+    if stage != "check" and context.result(stage).exists():
+        print(f"{stage}: done before")
+        return
+    start = time.perf_counter()
+    try:
+        if stage != "check":
+            _module(stage).run(context)
+        elif context.processes.main:
             _module(stage).run(context, data)
         context.processes.wait()
-    elif context.result(stage).exists():
-        print(f"{stage}: done before")
-    else:
-        _module(stage).run(context)
+    finally:  # of a stage that is stopped and continued, each part has a row
+        seconds = time.perf_counter() - start
+        if context.processes.main:
+            context.folder.log.write({"stage": stage, "seconds": seconds})
+            print(f"{stage}: {seconds:.0f} s", flush=True)
+
+
+def stage_seconds(folder: str | os.PathLike[str]) -> dict[str, float]:
+    """The seconds that each stage of a run took, those of a stopped and continued stage added up.
+
+    Parameters
+    ----------
+    folder : path-like
+        Of the run.
+
+    Returns
+    -------
+    dict of str to float
+        By stage, in the order in which they ran.
+    """
+    seconds: dict[str, float] = {}
+    for row in RunFolder(Path(folder)).log.rows("seconds"):
+        seconds[row["stage"]] = seconds.get(row["stage"], 0.0) + row["seconds"]
+    return seconds
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ __all__ = ["Processes"]
 class Processes:
     """The processes that ``accelerate launch`` or ``torchrun`` has started together; without either, one alone.
 
-    Every process reads and augments the whole batch in the same way and computes its own part of it. Gradients are
-    summed, so that all have that of the whole batch, and their weights stay the same. Only the first writes files.
+    Every process has and augments the whole batch in the same way and computes its own part of it. Of image files each reads
+    its own part, too, see `cordstasks.pretraining.sharing`. Gradients are summed, so that all have that of the whole batch,
+    and their weights stay the same. Only the first writes files.
 
     Parameters
     ----------
@@ -74,6 +75,19 @@ class Processes:
         from accelerate.utils import reduce
 
         return reduce(tensor.clone(), "sum")  # type: ignore[return-value]
+
+    def join(self, tensor: Tensor) -> Tensor:
+        """The parts of all processes (first axis) in their order; parts may differ in length."""
+        if self._state is None:
+            return tensor
+        from accelerate.utils import gather
+
+        lengths = gather(torch.tensor([len(tensor)], device=self.device)).tolist()  # type: ignore[union-attr]
+        padded = tensor.new_zeros((max(lengths), *tensor.shape[1:]), device=self.device)
+        padded[: len(tensor)] = tensor
+        parts = gather(padded).split(max(lengths)) if max(lengths) else []  # type: ignore[union-attr]
+        whole = [part[:length] for part, length in zip(parts, lengths, strict=False)]
+        return torch.cat(whole).to(tensor.device) if whole else tensor
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace gradients by their sum over all processes."""

@@ -20,13 +20,13 @@ from cordstasks.utils.settings import (
 __all__ = ["DATASETS", "RECIPES", "STAGES", "PretrainSettings"]
 
 DATASETS = ("mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet", "folder")
-STAGES = ("cnn", "fold", "match", "linear", "anneal", "finetune", "equilibrium", "direct", "dense", "check")
+STAGES = ("cnn", "fold", "match", "linear", "anneal", "finetune", "equilibrium", "direct", "dense", "recurrent", "check")
 """What ``--stage`` may name beside ``all``."""
 
 NET, DATA, GENERAL, LOSS = "the network", "the images", "in general", "the loss through time"
 CNN, MATCH, EQUILIBRIUM = "stage cnn", "stage match", "stage equilibrium"
 LINEAR, ANNEAL, FINETUNE = "stage linear", "stage anneal", "stage finetune"
-DIRECT, DENSE = "control direct", "control dense"
+DIRECT, DENSE, RECURRENT = "control direct", "control dense", "control recurrent"
 
 _ABOVE = number("a finite number above 0", above=0.0)
 _FROM_ZERO = number("a finite number of at least 0", least=0.0)
@@ -94,6 +94,13 @@ class PretrainSettings(Settings):
     train_images: int | None = setting(
         optional(whole(least=2)), "use only so many training images (for a trial run)", default=None, group=DATA
     )
+    validation_images: int | None = setting(
+        optional(whole()),
+        "training images to keep out of training, taken evenly, and to test with in place of the test images: for choosing "
+        "settings",
+        default=None,
+        group=DATA,
+    )
     test_images: int = setting(
         whole(), "test images for the accuracies under the protocol that stages log", default=300, group=DATA
     )
@@ -131,10 +138,17 @@ class PretrainSettings(Settings):
         group=LOSS,
     )
     spontaneous_weight: float = setting(
-        _FROM_ZERO, "weight of the mean squared distance to the spontaneous state", default=1e-3, group=LOSS
+        _FROM_ZERO, "weight of the mean squared distance to the spontaneous state", default=30.0, group=LOSS
     )
     spontaneous_images: int | None = setting(
         optional(whole()), "images of a batch that this distance is measured with, if not all", default=8, group=LOSS
+    )
+    spontaneous_target: str = setting(
+        choice("constant", "moving"),
+        "what this distance is measured to: constant (the spontaneous state before the image, without a gradient: the "
+        "paper's), moving (the same state at the same time without an image, with a gradient of its own: areas contract)",
+        default="moving",
+        group=LOSS,
     )
     gradients: str = setting(
         choice("equilibrium", "truncated", "full"),
@@ -237,9 +251,9 @@ class PretrainSettings(Settings):
     )
 
     finetune_epochs: int = _epochs(FINETUNE, 1)
-    finetune_images: int | None = _images(FINETUNE, 14336)
+    finetune_images: int | None = _images(FINETUNE, 16384)
     finetune_batch: int = _batch(FINETUNE, 32)
-    finetune_learning_rate: float = _rate(FINETUNE, 5e-4)
+    finetune_learning_rate: float = _rate(FINETUNE, 2.5e-4)
     finetune_clip: float = _clip(FINETUNE, 1.0)
 
     equilibrium_epochs: int = _epochs(EQUILIBRIUM, 0)
@@ -293,6 +307,21 @@ class PretrainSettings(Settings):
     dense_learning_rate: float = _rate(DENSE, 1e-3)
     dense_clip: float = _clip(DENSE, 1.0)
 
+    recurrent_steps: int = setting(
+        whole(),
+        "steps from zero activity to the answer; the image reaches two more areas with each",
+        default=5,
+        group=RECURRENT,
+    )
+    recurrent_epochs: int = setting(
+        whole(least=0),
+        "passes over the training images; momentum, decay and schedule are those of cnn",
+        default=30,
+        group=RECURRENT,
+    )
+    recurrent_batch: int = _batch(RECURRENT, 128)
+    recurrent_learning_rate: float = _rate(RECURRENT, 0.05, "peak learning rate of SGD")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for window, steps in (("image_window", "image_steps"), ("after_window", "after_steps")):
@@ -300,6 +329,11 @@ class PretrainSettings(Settings):
                 raise InputError(
                     f"{window}={getattr(self, window)}: is longer than {steps}={getattr(self, steps)}; shorten it"
                 )
+
+    @property
+    def tested(self) -> str:
+        """What the images that accuracies are measured with are: test images, or some kept out of the training images."""
+        return "test" if self.validation_images is None else "validation"
 
     @property
     def bfloat16(self) -> bool:
@@ -379,6 +413,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "gradients": "full",
         "schedule": "constant",
         "spontaneous_images": None,
+        "spontaneous_target": "constant",
+        "spontaneous_weight": 1e-3,
         "cnn_epochs": 300,
         "cnn_batch": 256,
         "cnn_learning_rate": 0.1,

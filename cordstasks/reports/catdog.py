@@ -146,7 +146,7 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         lines.append(f"category boundary at {fit['boundary']:.2f} of dog, slope {fit['slope']:.1f} log odds per unit")
     if tuned is not None:
         prefer = f"{tuned['prefer_cats']} prefer cats, {tuned['prefer_dogs']} dogs"
-        lines.append(f"category-selective units {tuned['share']:.0%}: {prefer}")
+        lines.append(f"category-selective units {tuned['fraction']:.0%}: {prefer}")
     if effect is not None:
         lines.append(
             f"category index {_index(effect['rnn'])} (p = {effect['rnn']['p_value']:.3f}), "

@@ -214,7 +214,7 @@ def closing(summary: dict[str, Any], folder: Path) -> list[str]:
     """The last lines of every table: what is left out, score, chance, seconds, and the files."""
     score, seconds = summary["heldout"], summary["seconds"]
     low, high = score["interval"]
-    written = ["summary.json", *sorted(path.name for path in folder.glob("*.png")), "best.pt"]
+    written = ["summary.json", *sorted(path.name for path in folder.glob("*.png")), "reaction_times.csv", "best.pt"]
     return [
         *(f"left out: {what} ({why})" for what, why in summary.get("left_out", {}).items()),
         f"in all {score['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {score['trials']} held-out trials; "

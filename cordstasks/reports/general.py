@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cordstasks import analysis
-from cordstasks.reports import common
+from cordstasks.reports import common, reaction_times
 from cordstasks.reports.material import Material
 
 
@@ -26,6 +26,7 @@ def report(material: Material) -> dict[str, Any]:
         "heldout": common.heldout(material, seen, {"answer": names[batch.answers]}),
         "by_single_condition": common.tables(batch, seen.correct),
         "tuning": None if tests is None else tests.as_dict(),
+        **reaction_times.report(material, seen, omitted, strength=None),
         "left_out": omitted.reasons,
     }
     matrix = analysis.behaviour.confusions(names[batch.answers], names[seen.chosen])
@@ -43,5 +44,5 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     for name, single in summary.get("by_single_condition", {}).items():
         lines += common.rows_of(single, [name])
     if summary.get("tuning") is not None:
-        lines.append(f"units that tell answers apart {summary['tuning']['share']:.0%}")
-    return "\n".join([*lines, *common.closing(summary, folder)])
+        lines.append(f"units that tell answers apart {summary['tuning']['fraction']:.0%}")
+    return "\n".join([*lines, *reaction_times.lines(summary), *common.closing(summary, folder)])

@@ -10,6 +10,7 @@ import numpy as np
 from cordstasks.frontend.features import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.tasks import TrialBatch, VisualTask
+from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet
 from cordstasks.utils.run_folder import RunFolder
 
@@ -35,6 +36,8 @@ class Material:
         For controls, bootstraps and permutations.
     folder : RunFolder
         Where figures go, and where the log is.
+    settings : VisualSettings
+        Of the run.
     """
 
     task: VisualTask
@@ -44,3 +47,4 @@ class Material:
     inputs: Callable[[TrialBatch, str], Features]
     rng: np.random.Generator
     folder: RunFolder
+    settings: VisualSettings

@@ -62,7 +62,7 @@ def _tuning(material: Material, seen: Behaviour, omitted: common.Omissions) -> d
         return None
     curves = omitted.attempt(
         "cross-validated tuning curves",
-        lambda: analysis.tuning.cross_validated_curves(rates, number, rng=rng, picture=_pictures(material, trials)),
+        lambda: analysis.tuning.cross_validated_curves(rates, number, rng=rng, groups=_pictures(material, trials)),
     )
     plain = analysis.tuning.tuning_curves(rates, number)
     preferred = plain.values[plain.preferred[tests.selective]]
@@ -115,5 +115,5 @@ def table(summary: dict[str, Any], folder: Path) -> str:
     tuned = summary["tuning"]
     if tuned is not None:
         counts = ", ".join(f"{units} prefer {number}" for number, units in tuned["units_by_preferred_number"].items())
-        lines.append(f"units tuned to number {tuned['share']:.0%}: {counts}")
+        lines.append(f"units tuned to number {tuned['fraction']:.0%}: {counts}")
     return "\n".join([*lines, *common.closing(summary, folder)])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.analysis.psychophysics.observers import Observer
-from cordstasks.reports import common
+from cordstasks.reports import common, reaction_times
 from cordstasks.reports.material import Material
 from cordstasks.tasks.visual.base import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave
@@ -45,6 +45,7 @@ def report(material: Material) -> dict[str, Any]:
         "controls": _controls(material, np.flatnonzero(strongest), seen),
         "tuning": _tuning(material, seen, omitted),
         **_psychometrics(material, seen, omitted),
+        **reaction_times.report(material, seen, omitted, strength="coherence"),
     }
     if result["heldout"]["spearman"] is None:
         omitted.note("rank correlation of accuracy with coherence", "accuracy or coherence has one value only")
@@ -198,7 +199,7 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         low, high = row["interval"]
         lines.append(f"{name:>9s} {row['trials']:8d} {row['accuracy']:10.1%}   {low:.1%} to {high:.1%}")
     lines.append(f"(shuffled and reversed in time: the strongest motion; chance is {heldout['chance']:.0%})")
-    tuned = "" if summary["tuning"] is None else f"; direction-tuned units {summary['tuning']['share']:.0%}"
+    tuned = "" if summary["tuning"] is None else f"; direction-tuned units {summary['tuning']['fraction']:.0%}"
     lines.append(f"{controls['reversed']['flipped']:.0%} of choices flip when reversed{tuned}")
     if "weibull" in summary:
         weibull, fit = summary["weibull"], summary["choices"]
@@ -207,4 +208,4 @@ def table(summary: dict[str, Any], folder: Path) -> str:
         if fit["slope"] is not None and fit["slope_interval"] is not None:
             low, high = fit["slope_interval"]
             lines.append(f"slope of choices {fit['slope']:.1f} log odds per unit of coherence, {low:.1f} to {high:.1f}")
-    return "\n".join([*lines, *common.closing(summary, folder)])
+    return "\n".join([*lines, *reaction_times.lines(summary), *common.closing(summary, folder)])

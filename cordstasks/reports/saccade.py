@@ -42,7 +42,7 @@ def report(material: Material) -> dict[str, Any]:
     save = analysis.figures.save
     rows = behaviour.performance_table({"location": location, "delay": delay}, seen.correct)
     if error["by_delay"]:
-        figure = figures.place_by_delay(rows, error["by_delay"], place="location", chance=seen.chance, trained=trained)
+        figure = figures.location_by_delay(rows, error["by_delay"], chance=seen.chance, trained=trained)
         save(figure, folder / "performance.png")
     save(
         figures.confusion(behaviour.confusions(location, locations[seen.chosen - 1]), condition="location", unit="\u00b0"),
@@ -187,5 +187,5 @@ def table(summary: dict[str, Any], folder: Path) -> str:
             )
     if tuned is not None:
         count = sum(1 for units in tuned["units_by_preferred_location"].values() if units)
-        lines.append(f"tuned units {tuned['share']:.0%}, which prefer {count} locations")
+        lines.append(f"tuned units {tuned['fraction']:.0%}, which prefer {count} locations")
     return "\n".join([*lines, *common.closing(summary, folder)])

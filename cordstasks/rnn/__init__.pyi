@@ -2,5 +2,6 @@ from . import connectivity
 from .network import RNN
 from .published import load_published
 from .stack import RNNStack
+from .system import RNNSystem
 
-__all__ = ["RNN", "RNNStack", "connectivity", "load_published"]
+__all__ = ["RNN", "RNNStack", "RNNSystem", "connectivity", "load_published"]

@@ -47,11 +47,28 @@ class Connectivity(ABC):
         """Initial weights; their spectral radius is about `gain`."""
 
     def buffers(self, units: int, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """What is fixed, such as a mask."""
+        """What is fixed, such as a mask.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By name; empty for most.
+        """
         return {}
 
     def signs(self, units: int, excitatory: float) -> Tensor:
-        """1 for each excitatory unit and -1 for each inhibitory one (unit,)."""
+        """1 for each excitatory unit and -1 for each inhibitory one (unit,).
+
+        Returns
+        -------
+        Tensor of shape (unit,)
+            The excitatory units come first.
+
+        Raises
+        ------
+        InputError
+            If there would be no units of one kind.
+        """
         kept = round(excitatory * units)
         if not 0 < kept < units:
             raise InputError(
@@ -64,7 +81,13 @@ class Connectivity(ABC):
         """The recurrent weights, dense: (..., unit to, unit from)."""
 
     def operator(self, weights: Weights) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function of drive and rates (trial, unit) that gives ``drive + W rates``, for one network."""
+        """A function of drive and rates (trial, unit) that gives ``drive + W rates``, for one network.
+
+        Returns
+        -------
+        callable
+            Takes and gives tensors of shape (trial, unit).
+        """
         transposed = self.matrix(weights).mT
         return lambda drive, rates: torch.addmm(drive, rates, transposed)
 
@@ -232,7 +255,13 @@ class Convolutional(Connectivity):
         return super().signs(self.channels, excitatory).repeat_interleave(self.height * self.width)
 
     def kernel(self, weights: Weights) -> Tensor:
-        """The kernel (..., channel to, channel from, 3, 3) with the signs of Dale's law, if it holds."""
+        """The kernel (..., channel to, channel from, 3, 3) with the signs of Dale's law, if it holds.
+
+        Returns
+        -------
+        Tensor of shape (..., channel, channel, 3, 3)
+            To, from, row, column.
+        """
         kernel = weights["recurrent_kernel"]
         if SIGNS not in weights:
             return kernel
@@ -282,6 +311,11 @@ def named(name: str, *, rank: int = 2, density: float = 0.2, shape: tuple[int, i
     shape : (int, int, int), optional
         Channels, height and width of `Convolutional`.
 
+    Returns
+    -------
+    Connectivity
+        With the numbers that belong to it.
+
     Raises
     ------
     InputError
@@ -316,9 +350,21 @@ class Connections:
         self.kind, self.weights = kind, weights
 
     def matrix(self) -> Tensor:
-        """The recurrent weights, dense: (unit to, unit from)."""
+        """The recurrent weights, dense: (unit to, unit from).
+
+        Returns
+        -------
+        Tensor of shape (unit, unit)
+            To, from.
+        """
         return self.kind.matrix(self.weights)
 
     def apply(self, rates: Tensor) -> Tensor:
-        """Recurrent input (trial, unit) for rates (trial, unit), computed the fast way."""
+        """Recurrent input (trial, unit) for rates (trial, unit), computed the fast way.
+
+        Returns
+        -------
+        Tensor of shape (trial, unit)
+            What each unit gets from all.
+        """
         return self.kind.operator(self.weights)(torch.zeros_like(rates), rates)

@@ -208,16 +208,34 @@ class RNN(nn.Module):
         return Connections(self.kind, self.recurrent())
 
     def recurrent(self) -> dict[str, Tensor]:
-        """The recurrent parameters and buffers by name."""
+        """The recurrent parameters and buffers by name.
+
+        Returns
+        -------
+        dict of str to Tensor
+            The network's own tensors, not copies.
+        """
         return {name: getattr(self, name) for name in self.recurrent_names}
 
     def settings(self) -> dict[str, Any]:
-        """What two networks must share to be run side by side."""
+        """What two networks must share to be run side by side.
+
+        Returns
+        -------
+        dict of str to object
+            By name; equal for such networks.
+        """
         shared = {"form": self.form, "activation": self.activation, "noise": self.noise, "connectivity": self.kind}
         return shared | {"dt": self.dt}
 
     def rates(self, state: Tensor) -> Tensor:
-        """The rates that go with a state (trial, unit): x itself in rate form, f(h) in current form."""
+        """The rates that go with a state (trial, unit): x itself in rate form, f(h) in current form.
+
+        Returns
+        -------
+        Tensor of shape (trial, unit)
+            Of the shape of the state.
+        """
         return state if self.form == "rate" else ACTIVATIONS[self.activation](state)
 
     def step(self, state: Tensor, input: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -268,6 +286,8 @@ class RNN(nn.Module):
         return_states: bool = False,
         initial: Tensor | NDArray[Any] | None = None,
         generator: torch.Generator | None = None,
+        current: Tensor | None = None,
+        change: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the network.
 
@@ -281,6 +301,11 @@ class RNN(nn.Module):
             State before the first step, rates x or currents h (default: that of the network, zero).
         generator : torch.Generator, optional
             Where the noise is drawn from; without one, no noise is added.
+        current : Tensor (trial, time, unit), optional
+            Added to each unit's input, such as an injected current; an axis of length 1 holds for all trials or times.
+        change : callable, optional
+            Takes the number of a step and the rates (trial, unit) after it, -1 for those before the first, and returns the
+            rates that take their place, such as those with some units silenced.
 
         Returns
         -------
@@ -300,16 +325,27 @@ class RNN(nn.Module):
         if generator is not None and self.noise:
             drawn = torch.randn(drives.shape, generator=generator, device=drives.device, dtype=drives.dtype)
             drives = drives + self.noise_per_step * drawn
+        if current is not None:
+            drives = drives + current.to(drives).transpose(0, 1)
         recur, alpha = self.kind.operator(self.recurrent()), self.alpha
         state = self._start(inputs) if initial is None else torch.as_tensor(initial).to(inputs)
-        rate, kept = self.rates(state), []
-        for drive in drives:
+        state, rate = self._changed(-1, state, change)
+        kept = []
+        for step, drive in enumerate(drives):
             state = self._advanced(state, rate, drive, recur, alpha)
-            rate = self.rates(state)
+            state, rate = self._changed(step, state, change)
             kept.append(rate)
         rates = torch.stack(kept, 1)
         outputs = F.linear(rates, self.output_weights, self.output_bias)
         return (outputs, rates) if return_states else outputs
+
+    def _changed(self, step: int, state: Tensor, change: Callable[[int, Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+        """State and rates after `change`; in current form, currents go on as they were below the changed rates."""
+        rate = self.rates(state)
+        if change is None:
+            return state, rate
+        rate = change(step, rate)
+        return (rate if self.form == "rate" else state), rate
 
     def _start(self, inputs: Tensor) -> Tensor:
         if self.initial_state is None:

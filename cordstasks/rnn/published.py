@@ -31,6 +31,11 @@ def load_published(path: str | Path, *, alpha: float = 0.2, noise: float = 0.0) 
         Standard deviation of what is added to h at each step (mostly 0.05 in the paper), unlike that of `RNN`, which does
         not depend on alpha.
 
+    Returns
+    -------
+    RNN
+        With the weights of the file.
+
     Raises
     ------
     InputError

@@ -83,21 +83,45 @@ class RNNStack(nn.Module):
         return len(self.bias)
 
     def network(self, index: int) -> RNN:
-        """One of the networks, as a copy on the CPU."""
+        """One of the networks, as a copy on the CPU.
+
+        Returns
+        -------
+        RNN
+            With its own weights.
+        """
         copied = deepcopy(self.pattern).cpu()
         copied.load_state_dict({name: value[index].detach().cpu() for name, value in self.state_dict().items()})
         return copied
 
     def networks(self) -> list[RNN]:
-        """All networks, as copies."""
+        """All networks, as copies.
+
+        Returns
+        -------
+        list of RNN
+            In order.
+        """
         return [self.network(index) for index in range(len(self))]
 
     def subset(self, kept: Sequence[int]) -> RNNStack:
-        """A stack of copies of some of the networks."""
+        """A stack of copies of some of the networks.
+
+        Returns
+        -------
+        RNNStack
+            In the order of `kept`.
+        """
         return RNNStack([self.network(index) for index in kept]).to(self.bias.device)
 
     def recurrent(self) -> Tensor:
-        """Dense recurrent weights (network, unit to, unit from)."""
+        """Dense recurrent weights (network, unit to, unit from).
+
+        Returns
+        -------
+        Tensor of shape (network, unit, unit)
+            To, from.
+        """
         pattern = self.pattern
         return pattern.kind.matrix({name: getattr(self, name) for name in pattern.recurrent_names})
 
@@ -125,6 +149,11 @@ class RNNStack(nn.Module):
             After each step.
         rates : Tensor of shape (network, trial, time, unit)
             After each step; only with `return_states`.
+
+        Raises
+        ------
+        InputError
+            If the inputs have another shape.
         """
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         channels = self.input_weights.shape[2]

@@ -14,12 +14,13 @@ from cordstasks.analysis.psychophysics.observers import Observer, read_observers
 from cordstasks.cordsnet import pretrained
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.errors import InputError, naming, unknown
+from cordstasks.reports import observers
 from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.page import write_report
 from cordstasks.runs.recorded import recorded_network, recorded_settings
-from cordstasks.training.settings import AbstractSettings, VisualSettings
+from cordstasks.training.settings import ABSTRACT_QUICK, AbstractSettings, VisualSettings
 from cordstasks.utils.arguments import path_of, shown
 from cordstasks.utils.devices import resolve
 from cordstasks.utils.files import absolute, read_json
@@ -65,7 +66,8 @@ def train(
         Of visual tasks: see `cordstasks.frontend.FrontEnd`.
     monkey : path-like, optional
         Of random-dot motion: a CSV table of animals' choices (see `cordstasks.analysis.psychophysics.read_observers`), whose
-        accuracy is drawn beside the model's in ``observers.png``.
+        accuracy is drawn beside the model's in ``observers.png``. If the run and the table have reaction times, these are
+        drawn as well, and what the fits found is written into ``observers.json``.
     report : bool
         Write ``report.html`` into the folder: results, figures, settings and versions in one file.
     verbose : bool
@@ -136,9 +138,14 @@ def carry_out(
             raise
         raise Interrupted(f"python -m cordstasks.train --resume --out {folder.path}") from stop
     if animals is not None:
-        rows = beside(read_json(folder.path / "summary.json"), animals, folder.path)
+        summary = read_json(folder.path / "summary.json")
+        if observers.comparable(folder.path, animals):
+            rows = observers.beside(folder.path, animals)
+            lines = [line for row in rows for line in observers.observer_lines(row["observer"], row)]
+        else:
+            lines = [_observer_line(row) for row in beside(summary, animals, folder.path)]
         if verbose:
-            print("\n".join(_observer_line(row) for row in rows))
+            print("\n".join(lines))
     if report:
         written = write_report(folder.path)
         if verbose:
@@ -183,6 +190,18 @@ def _check_names(given: Mapping[str, Any], kind: type[VisualSettings] | type[Abs
             raise unknown(f"setting of a run of the {kind.FAMILY} family", name, kind.names())
 
 
+def _check_quick(
+    settings: VisualSettings | AbstractSettings, small: Mapping[str, Any], given: Mapping[str, Any], folder: RunFolder
+) -> None:
+    """Raise an InputError if a run that is resumed was not begun with the settings `small` of quick runs."""
+    try:
+        settings.agree({name: value for name, value in small.items() if name not in given}, folder.path)
+    except InputError as error:
+        raise InputError(
+            f"quick=True: has no effect, since the run in {folder.path} was begun with settings of its own; leave it out"
+        ) from error
+
+
 def _visual(
     given: dict[str, Any], folder: RunFolder, execution: visual.Execution, *, resume: bool, quick: bool, verbose: bool
 ) -> None:
@@ -190,6 +209,8 @@ def _visual(
     if resume:
         settings = recorded_settings(folder, VisualSettings)
         settings.agree(given, folder.path)
+        if quick:
+            _check_quick(settings, tasks.get(settings.task).quick_defaults, given, folder)
         if folder.finished and execution.weights is not None:
             recorded_network(folder, settings.frontend, execution.weights)
     else:
@@ -214,6 +235,8 @@ def _abstract(
     if resume:
         settings = recorded_settings(folder, AbstractSettings)
         settings.agree(given, folder.path)
+        if quick:
+            _check_quick(settings, ABSTRACT_QUICK, given, folder)
     else:
         settings = AbstractSettings.new(**{**given, "quick": quick})
     device = resolve(execution.device)

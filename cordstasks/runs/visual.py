@@ -32,7 +32,7 @@ from cordstasks.training.visual import train
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 
-__all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of"]
+__all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of", "validation_trials"]
 
 SETS = ("training", "validation", "heldout", "controls")
 
@@ -136,12 +136,11 @@ def prepare(
     frontend = frontend_of(settings, network, execution, exactly="areas" in chosen)
     settings = replace(settings, areas=frontend.areas).with_inputs(frontend.units, chosen="inputs" in chosen)
     task = task_of(settings, frontend.image_size)
-    seeds = _seeds(settings)
     frontend.bin_steps(settings.dt)
     model = model_of(settings, frontend, task)
     batches = {
         "training": training_trials(settings, task),
-        "validation": task.for_training().sample(settings.validation, seed=seeds["validation"], dt=settings.dt),
+        "validation": validation_trials(settings, task),
         "heldout": heldout_trials(settings, task),
     }
     reports.check(task, batches["heldout"])
@@ -189,6 +188,9 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
         name: trial_set(clock.features(frontend, batch, f"front-end, {name} movies"), batch, device, task)
         for name, batch in prepared.batches.items()
     }
+    engine = frontend.engine
+    if verbose and engine is not None:
+        print(f"front-end simulated on {device} through {engine}", flush=True)
     fitting = time.monotonic()
     teacher = _choose_inputs(settings, model, sets["training"], stationary=task.stationary)
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
@@ -204,6 +206,7 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
             inputs=lambda batch, label: model.inputs(clock.features(frontend, batch, f"front-end, {label}").to(device)),
             rng=np.random.default_rng(_seeds(settings)["controls"]),
             folder=folder,
+            settings=settings,
         )
     )
     summary = {
@@ -254,10 +257,11 @@ def _cost(frontend: FrontEnd, sets: dict[str, TrialSet]) -> dict[str, Any]:
     """The cost of the front-end, for the summary."""
     cost = [trials.inputs.cost for trials in sets.values()]
     return {
-        "steps_asked": sum(each.requested for each in cost),
+        "steps_requested": sum(each.requested for each in cost),
         "steps_simulated": sum(each.simulated for each in cost),
         "plateau_error_bound": max(each.bound for each in cost),
         "step_fraction": frontend.step_fraction,
+        "engine": frontend.engine,
         "megabytes": None if frontend.bank is None else frontend.bank.size() / 1e6,
     }
 
@@ -271,6 +275,11 @@ def _seeds(settings: VisualSettings) -> dict[str, int]:
 def training_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
     """The trials that a run of these settings learns from."""
     return task.for_training().sample(settings.trials, seed=_seeds(settings)["training"], dt=settings.dt)
+
+
+def validation_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:
+    """The trials by which a run of these settings chooses the best weights."""
+    return task.for_training().sample(settings.validation, seed=_seeds(settings)["validation"], dt=settings.dt)
 
 
 def heldout_trials(settings: VisualSettings, task: VisualTask) -> TrialBatch:

@@ -27,7 +27,13 @@ TRAINING, REACHED, UNFINISHED, DIVERGED = "training", "reached", "unfinished", "
 
 
 def untrained(settings: AbstractSettings, seed: int) -> RNN:
-    """The untrained network of one seed."""
+    """The untrained network of one seed.
+
+    Returns
+    -------
+    RNN
+        On the CPU.
+    """
     task = settings.abstract_task()
     return initial_network(settings, len(task.channels), task.outputs, seed=seed)
 
@@ -238,7 +244,13 @@ class Trainer:
             self.best.state_dict()[name][number] = value[place]
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as tensors and plain values."""
+        """Everything that `restore` needs, as tensors and plain values.
+
+        Returns
+        -------
+        dict of str to object
+            What a checkpoint holds.
+        """
         return {
             "step": self.step,
             "seconds": self.seconds,
@@ -264,7 +276,13 @@ class Trainer:
             check_moments(self.optimiser)
 
     def heldout(self) -> list[float | None]:
-        """Scores of the trained networks on trials that they have never seen, without private noise; None if diverged."""
+        """Scores of the trained networks on trials that they have never seen, without private noise; None if diverged.
+
+        Returns
+        -------
+        list of float or None
+            In the order of the seeds.
+        """
         batches = [
             self.task.sample(self.settings.heldout, seed=[seed, HELDOUT], dt=self.settings.dt)
             for seed in self.settings.seeds
@@ -307,7 +325,13 @@ def masked_error(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: RNNStack, task: AbstractTask, batches: Sequence[AbstractBatch], device: torch.device) -> list[float]:
-    """Scores of networks, each on its own trials, without private noise; NaN if these trials have no score."""
+    """Scores of networks, each on its own trials, without private noise; NaN if these trials have no score.
+
+    Returns
+    -------
+    list of float
+        In the order of the networks.
+    """
     inputs, _, _ = side_by_side(batches, device)
     parts = [stack(part) for part in inputs.split(250, dim=1)]  # trials at once, to limit memory
     outputs = torch.cat(parts, 1).cpu().numpy()

@@ -60,6 +60,11 @@ def running_evidence(inputs: Tensor, matrix: Tensor, lags: tuple[int, ...], evid
         Lags in time steps.
     evidence : Tensor of shape (trial, time), bool
         Steps that count.
+
+    Returns
+    -------
+    Tensor of shape (trial, time)
+        In natural logarithms.
     """
     turned = inputs @ matrix
     momentary = inputs.new_zeros(inputs.shape[:2])
@@ -93,6 +98,11 @@ def fit_teacher(features: Features, first: Tensor, evidence: Tensor, settings: V
         Steps from stimulus onset to the answer.
     settings : VisualSettings
         ``dt``, the number of directions to keep (``inputs``), and what concerns the teacher.
+
+    Returns
+    -------
+    Teacher
+        Directions and matrix in which the two answers differ most.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from cordstasks.frontend.features import Features
 from cordstasks.model import MultiAreaModel
 from cordstasks.tasks import TrialBatch
 
-__all__ = ["Behaviour", "behave", "choices", "run_model"]
+__all__ = ["Behaviour", "behave", "behaviour_of", "choices", "run_model"]
 
 _ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may differ
 
@@ -51,6 +51,11 @@ class Behaviour:
 
         If periods differ between trials, use `within`.
 
+        Returns
+        -------
+        slice
+            Of time steps.
+
         Raises
         ------
         InputError
@@ -86,8 +91,24 @@ class Behaviour:
 
 
 def behave(model: MultiAreaModel, inputs: Features, batch: TrialBatch) -> Behaviour:
-    """Run the model without noise on its `inputs` of a batch of trials."""
-    logits, rates = run_model(model, inputs)
+    """Run the model without noise on its `inputs` of a batch of trials.
+
+    Returns
+    -------
+    Behaviour
+        Logits, rates and choices of all trials.
+    """
+    return behaviour_of(*run_model(model, inputs), batch)
+
+
+def behaviour_of(logits: Tensor, rates: Tensor, batch: TrialBatch) -> Behaviour:
+    """The behaviour of a model with these logits (trial, time, action) and rates (trial, time, unit).
+
+    Returns
+    -------
+    Behaviour
+        These, and the choices of all trials.
+    """
     chosen = choices(logits, torch.from_numpy(batch.response_mask), batch.options).numpy()
     frequent = np.bincount(batch.answers).max() / len(batch)
     return Behaviour(
@@ -111,6 +132,11 @@ def choices(logits: Tensor, response_mask: Tensor, options: tuple[int, ...]) -> 
         Steps at which the answer is due.
     options : tuple of int
         The actions that compete.
+
+    Returns
+    -------
+    Tensor of shape (trial,), int64
+        Numbers of actions.
     """
     weight = response_mask.float()
     mean = (logits * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
@@ -120,7 +146,15 @@ def choices(logits: Tensor, response_mask: Tensor, options: tuple[int, ...]) -> 
 
 @torch.no_grad()
 def run_model(model: MultiAreaModel, inputs: Features, *, batch: int = 128) -> tuple[Tensor, Tensor]:
-    """Logits (trial, time, action) and rates (trial, time, unit) of all trials, without noise, on the CPU."""
+    """Logits (trial, time, action) and rates (trial, time, unit) of all trials, without noise, on the CPU.
+
+    Returns
+    -------
+    Tensor of shape (trial, time, action)
+        Logits.
+    Tensor of shape (trial, time, unit)
+        Rates.
+    """
     logits, rates = [], []
     for start in range(0, len(inputs), batch):
         out, states = model(inputs.take(slice(start, start + batch)))

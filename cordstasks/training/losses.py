@@ -15,6 +15,11 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
     """Mean cross-entropy over the steps of `mask` (trial, time).
 
     `targets` are actions (trial, time), or their probabilities (trial, time, action).
+
+    Returns
+    -------
+    Tensor of shape ()
+        In natural logarithms.
     """
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     return (losses * mask.flatten()).sum() / mask.sum()
@@ -42,7 +47,13 @@ class AuxiliaryHeads(nn.Module):
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, rates: Tensor, auxiliary: Mapping[str, Tensor]) -> Tensor:
-        """Mean cross-entropy over the targets (trial, time) of rates (trial, time, unit), where these are not -1."""
+        """Mean cross-entropy over the targets (trial, time) of rates (trial, time, unit), where these are not -1.
+
+        Returns
+        -------
+        Tensor of shape ()
+            The mean over heads; 0 if there are none.
+        """
         losses = []
         for name, head in self.heads.items():
             asked = auxiliary[name] >= 0
@@ -71,6 +82,11 @@ def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, ste
         Steps at which the difference of the two answers' logits is to equal `odds`.
     typical : float
         Deviations from the odds count quadratically up to this and linearly beyond.
+
+    Returns
+    -------
+    Tensor of shape ()
+        A mean over trials.
     """
     first = torch.sigmoid(odds)
     answer = torch.stack([torch.zeros_like(first), first, 1 - first], 2)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Mixtures"]
+__all__ = ["TrialMixing"]
 
 
 @dataclass(frozen=True)
-class Mixtures:
+class TrialMixing:
     """A source of mixed trials; trials with the same timing are mixed.
 
     Attributes
@@ -50,11 +50,16 @@ class Mixtures:
     @classmethod
     def of(
         cls, inputs: Tensor, timing: Tensor, answers: Tensor | None = None, *, sizes: tuple[int, ...], fewest: int
-    ) -> Mixtures:
+    ) -> TrialMixing:
         """A source of mixed trials from `inputs` (trial, time, input) and timings (trial,).
 
         With `answers` (trial,), only trials of the same answer are mixed. If fewer than `fewest`
         trials have the same timing, they are not mixed, since their mean could not be estimated.
+
+        Returns
+        -------
+        TrialMixing
+            On the device of the inputs.
         """
         means = torch.stack([inputs[timing == number].mean(0) for number in range(int(timing.max()) + 1)])
         key = timing if answers is None else timing * (answers.max() + 1) + answers
@@ -65,7 +70,13 @@ class Mixtures:
         return cls(inputs, means, timing, members, group, timing.bincount()[timing] < fewest, sizes)
 
     def draw(self, pick: Tensor, generator: torch.Generator) -> Tensor:
-        """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn."""
+        """Inputs (trial, time, input): each of the trials `pick` (trial,) mixed with others, of sizes in turn.
+
+        Returns
+        -------
+        Tensor of shape (trial, time, input)
+            In the order of `pick`.
+        """
         device, most = pick.device, max(self.sizes)
         shape = len(pick), most
         place = torch.rand(shape, generator=generator, device=device, dtype=self.inputs.dtype)

@@ -48,6 +48,11 @@ class Recombination:
         """The recombination of trials whose test is the period `compared`; None where no trial may be recombined.
 
         They need a test that comes at a step's beginning, `RETURNED_MS` after the sample has gone.
+
+        Returns
+        -------
+        Recombination or None
+            With its tensors on `device`.
         """
         onset, end = batch.periods[compared].T / batch.dt
         whole = np.abs(onset - onset.round()) < 1e-9
@@ -66,6 +71,11 @@ class Recombination:
         """For each of the trials `pick` (trial,), one whose test follows its sample: in half of them a match.
 
         A trial that must stay as it is, or that has no possible partner, is its own partner.
+
+        Returns
+        -------
+        Tensor of shape (trial,), int64
+            Numbers of trials.
         """
         same = self.sample[pick, None] == self.test
         match = torch.rand(len(pick), generator=generator, device=pick.device, dtype=torch.float32) < 0.5

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
 from cordstasks.tasks.timing import check_step
+from cordstasks.utils.effects import check_effects
 from cordstasks.utils.settings import (
     Settings,
     choice,
@@ -42,6 +43,7 @@ ONLY_FOR = {"rank": "lowrank", "density": "sparse", "shape": "conv"}
 MOST_SEEDS = 100_000  # networks of one stack; a longer range is a mistake and would only fill the memory
 
 NET, SIZE, HOW, TEACHING, FRONT = "the network", "how much", "how it learns", "teacher and mixing", "the front-end"
+REACTING = "reaction times, of tasks that may be answered while the evidence is shown"
 
 
 def maps_for(units: int) -> tuple[int, int, int]:
@@ -384,6 +386,27 @@ class VisualSettings(NetworkSettings):
         whole(), "trials of equal timing from which their mean is estimated; fewer are not mixed", default=8, group=TEACHING
     )
 
+    bound: float | None = setting(
+        optional(positive()),
+        "log odds of an answer against all others at which the model decides (default: of the largest reward rate)",
+        default=None,
+        group=REACTING,
+        added=True,
+    )
+    bound_trials: int = setting(
+        whole(),
+        "trials, neither trained on nor tested on, by which the bound is chosen",
+        default=120,
+        group=REACTING,
+        added=True,
+    )
+    non_decision: float = setting(
+        not_negative(), "time in ms that is added to each decision time", default=300.0, group=REACTING, added=True
+    )
+    inter_trial: float = setting(
+        not_negative(), "time in ms between trials, for the reward rate", default=1000.0, group=REACTING, added=True
+    )
+
     @property
     def seed_of_trials(self) -> int:
         """The seed from which the movies are drawn."""
@@ -422,7 +445,15 @@ class VisualSettings(NetworkSettings):
         rules["teacher"] = chosen.stationary and len(chosen.actions) == 3 and not labels_only
         if labels_only:
             rules |= {"auxiliary": 0.0, "recombine": 0.0}
-        return cls(task, **{**rules, **chosen.run_defaults, **small, **given, "parameters": parameters})
+        usual = {**rules, **chosen.run_defaults, **small}
+        made = cls(task, **{**usual, **given, "parameters": parameters})
+        usual = {**{each.name: each.default for each in dataclasses.fields(cls)}, **usual}
+        check_effects(made, given, usual, NEEDS)
+        if chosen.compared is None and made.recombine not in (0.0, usual["recombine"]):
+            raise InputError(
+                f"recombine={made.recombine:g}: matters to tasks that compare two pictures, not to {chosen.id}; leave it out"
+            )
+        return made
 
     def with_inputs(self, features: int, *, chosen: bool) -> VisualSettings:
         """These settings with a number of inputs that a front-end with this number of features can give.
@@ -445,5 +476,13 @@ class VisualSettings(NetworkSettings):
         return dataclasses.replace(self, inputs=min(inputs, features))
 
 
+# settings that are used only if another one has a certain value
+NEEDS: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(("lags_ms", "components", "components_per_trial", "odds_gain", "odds_typical"), ("teacher", True)),
+    **dict.fromkeys(("mix_sizes", "mix_fewest"), ("mix", True)),
+    **dict.fromkeys(("input_noise", "recombine"), ("mix", False)),
+    "whiten": ("teacher", False),  # a teacher whitens by itself
+    "side": ("readout", "flatten"),
+}
 INPUTS_TAUGHT = 48  # directions in feature space that are the recurrent network's inputs, selected by a teacher
 INPUTS = 300  # or as many principal components

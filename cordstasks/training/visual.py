@@ -17,7 +17,7 @@ from cordstasks.model import MultiAreaModel
 from cordstasks.training.distillation import Teacher, running_evidence
 from cordstasks.training.evaluation import choices, run_model
 from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, taught_loss
-from cordstasks.training.mixing import Mixtures
+from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet
 from cordstasks.utils.interrupt import stop_between_steps
@@ -68,10 +68,10 @@ def train(
         After Ctrl-C, with the checkpoint written.
     """
     device = trials.targets.device
-    mixtures = None
+    mixing = None
     if settings.mix:
         answers = trials.answers if teacher is None else None
-        mixtures = Mixtures.of(
+        mixing = TrialMixing.of(
             trials.inputs.take(slice(None)), trials.timing, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
         )
     classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
@@ -125,7 +125,7 @@ def train(
         while progress["step"] < settings.steps and progress["waited"] < settings.patience:
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(progress["step"], settings)
-            loss = _step(model, heads, trials, mixtures, teacher, optimiser, generator, settings)
+            loss = _step(model, heads, trials, mixing, teacher, optimiser, generator, settings)
             if not math.isfinite(loss):
                 raise InputError(
                     f"learning_rate={settings.learning_rate:g}: the loss became {loss} at batch {progress['step']}; "
@@ -163,7 +163,7 @@ def _step(
     model: MultiAreaModel,
     heads: AuxiliaryHeads,
     trials: TrialSet,
-    mixtures: Mixtures | None,
+    mixing: TrialMixing | None,
     teacher: Teacher | None,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
@@ -174,8 +174,8 @@ def _step(
     pick = torch.randint(len(trials), (settings.batch,), generator=generator, device=device)
     targets, mask, evidence = trials.targets[pick], trials.mask[pick], trials.evidence[pick]
     auxiliary = {name: values[pick] for name, values in trials.auxiliary.items()}
-    if mixtures is not None:
-        inputs = mixtures.draw(pick, generator)
+    if mixing is not None:
+        inputs = mixing.draw(pick, generator)
     else:
         source = pick
         if (

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cordstasks.errors import FULL, InputError, Note, naming, reworded
-from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.interrupt import INTERRUPTED, STOPPED, Interrupted, stop_at_once, stop_by_exception
 
 # the running command's names of the parameters in the library's errors, see `cordstasks.errors.reworded`
 _FLAGS: ContextVar[dict[str, str] | None] = ContextVar("flags", default=None)
@@ -97,6 +98,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     flags: dict[str, str] = {}
     known = _FLAGS.set(flags)
     try:
+        stop_by_exception()  # since the package was loaded, Ctrl-C ended the command, see `cordstasks`
         with warnings.catch_warnings(), naming(flags):
             warnings.showwarning = _short(warnings.showwarning)
             status = main()
@@ -119,14 +121,30 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         print(f"error: not enough memory ({' '.join(str(error).split())[:200]}); choose smaller sizes", file=sys.stderr)
         status = 2
     except Interrupted as stop:
-        print(f"\nstopped; this continues: {stop.again}", file=sys.stderr)
-        status = 130
+        print(f"{STOPPED}; this continues: {stop.again}", file=sys.stderr)
+        status = INTERRUPTED
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        status = 130
+        print(STOPPED, file=sys.stderr)
+        status = INTERRUPTED
     finally:
         _FLAGS.reset(known)
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """While open, Ctrl-C ends a running command at once with one line; for modules that load for a second or more.
+
+    Some modules turn a KeyboardInterrupt while they are loaded into another error. Outside `run_command` nothing changes.
+    """
+    if _FLAGS.get() is None:
+        yield
+        return
+    stop_at_once()
+    try:
+        yield
+    finally:
+        stop_by_exception()
 
 
 def _short(usual: Callable[..., None]) -> Callable[..., None]:

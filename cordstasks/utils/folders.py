@@ -21,7 +21,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["family_of", "locked", "new_folder", "unfinished_folder"]
+__all__ = ["family_of", "finished", "locked", "new_folder", "recorded_device", "unfinished_folder"]
 
 LOCK = ".lock"
 TRAINED = ("visual", "abstract")  # families of runs of `cordstasks.train`
@@ -77,6 +77,23 @@ def family_of(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return family if isinstance(family, str) else None
+
+
+def finished(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    return (folder / "config.json").is_file() and (folder / "summary.json").is_file()
+
+
+def recorded_device(folder: Path) -> str | None:
+    """The kind of device on which the run in a folder was begun, such as ``"cuda"``; None if none is recorded."""
+    try:
+        device = json.loads((folder / "config.json").read_text())["environment"]["device"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(device, str):
+        return None
+    kind = device.split(":")[0]
+    return kind if kind in ("cpu", "mps") else "cuda"  # of which the model is recorded
 
 
 @contextlib.contextmanager

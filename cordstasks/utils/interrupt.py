@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["Interrupted", "stop_between_steps"]
+__all__ = ["INTERRUPTED", "STOPPED", "Interrupted", "stop_at_once", "stop_between_steps", "stop_by_exception"]
+
+INTERRUPTED = 130  # exit status of a command after Ctrl-C, as shells have it
+STOPPED = "\nstopped"  # what a command prints where there is nothing to continue
 
 
 class Interrupted(KeyboardInterrupt):
@@ -22,6 +26,29 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, again: str) -> None:
         super().__init__(again)
         self.again = again
+
+
+def _end(number: int, _: Any) -> None:
+    """End the process. An exception would not do: modules that are being loaded may catch it."""
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def stop_at_once() -> None:
+    """Let Ctrl-C end the process at once, with one line, until `stop_by_exception` is called.
+
+    This is for a command that loads its modules and has begun nothing, since nothing that is open is closed. Where Ctrl-C
+    is ignored or is handled otherwise, and in threads other than the main thread, nothing changes.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, _end)
+
+
+def stop_by_exception() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, after `stop_at_once`."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ __all__ = [
     "Kind",
     "Settings",
     "add_flags",
+    "as_text",
     "assignments",
     "choice",
     "fraction",
@@ -31,6 +32,7 @@ __all__ = [
     "number",
     "optional",
     "positive",
+    "same_value",
     "setting",
     "several",
     "text",
@@ -191,6 +193,7 @@ def setting(
     parse: Callable[[str], Any] | None = None,
     metavar: str | None = None,
     by_task: bool = False,
+    added: bool = False,
 ) -> Any:
     """A field of a `Settings` class.
 
@@ -212,6 +215,8 @@ def setting(
         What ``--help`` calls that text.
     by_task : bool
         Whether a task may have a default of its own.
+    added : bool
+        Whether runs were made before there was this setting; of those it has the default, which must not change any more.
     """
     metadata = {
         "kind": kind,
@@ -221,6 +226,7 @@ def setting(
         "parse": parse,
         "metavar": metavar,
         "by_task": by_task,
+        "added": added,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -292,7 +298,7 @@ class Settings:
         Parameters
         ----------
         values : mapping
-            What a file holds; every setting must be there.
+            What a file holds; every setting must be there, unless runs were made before there was this setting.
         source : str
             The file, for messages.
 
@@ -301,6 +307,7 @@ class Settings:
         InputError
             If a setting is missing or is not what it may be; the message names the file.
         """
+        values = {**{each.name: each.default for each in fields(cls) if each.metadata["added"]}, **values}
         missing = [each for each in cls.names() if each not in values]
         if missing:
             raise InputError(f"{source}: lacks {missing[0]!r}; the folder holds no run of this version, so choose another")
@@ -336,16 +343,18 @@ class Settings:
         for each, value in sorted(given.items()):
             now, then = self.checked(each, value), getattr(self, each)
             if isinstance(now, Mapping):  # only values that are given again must agree
-                now = {key: content for key, content in now.items() if not _same(content, then.get(key))}
+                now = {key: content for key, content in now.items() if not same_value(content, then.get(key))}
                 if not now:
                     continue
                 then = {key: then[key] for key in now if key in then}
-            if not _same(now, then):
-                has = "none" if then is None or then == {} else _text(then)
-                raise InputError(f"{each}={_text(now)}: the run in {folder} has {has}; leave it out, or use another folder")
+            if not same_value(now, then):
+                has = "none" if then is None or then == {} else as_text(then)
+                raise InputError(
+                    f"{each}={as_text(now)}: the run in {folder} has {has}; leave it out, or use another folder"
+                )
 
 
-def _same(now: Any, then: Any) -> bool:
+def same_value(now: Any, then: Any) -> bool:
     """Whether two values are equal, or are whole paths of one file or folder."""
     paths = isinstance(now, str) and isinstance(then, str) and os.path.isabs(now)
     return bool(now == then or (paths and os.path.realpath(now) == os.path.realpath(then)))
@@ -357,12 +366,12 @@ def _listed(value: Any) -> Any:
     return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as it is written on a command line."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, Mapping):
-        return ", ".join(f"{each}={_text(content)}" for each, content in value.items())
+        return ", ".join(f"{each}={as_text(content)}" for each, content in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -419,7 +428,7 @@ def _default_text(each: dataclasses.Field[Any], defaults: Settings | None) -> st
     if defaults is None and each.metadata["by_task"]:
         return " (default: by task)"
     value = each.default if defaults is None else getattr(defaults, each.name)
-    return "" if value is None or value is dataclasses.MISSING else f" (default {_text(value)})"
+    return "" if value is None or value is dataclasses.MISSING else f" (default {as_text(value)})"
 
 
 def given_by_flags(options: argparse.Namespace, settings: type[Settings]) -> dict[str, Any]:

@@ -205,16 +205,34 @@ class AbstractTask(ABC):
         """Raise an InputError if a condition that a caller set is impossible; by default any finite number will do."""
 
     def answers(self, conditions: Mapping[str, Values]) -> NDArray[np.int64]:
-        """The right action of each trial (trial,); by default that of the sign of the first target."""
+        """The right action of each trial (trial,); by default that of the sign of the first target.
+
+        Returns
+        -------
+        ndarray of shape (trial,), int64
+            Numbers of actions.
+        """
         first = self.target_outputs(conditions)[:, 0]
         return np.select([first > 0, first < 0], [1, 2], FIXATE)
 
     def curriculum(self) -> tuple[AbstractTask, ...]:
-        """The tasks to train on, in order, the last being this one; a network goes on when it has learned one."""
+        """The tasks to train on, in order, the last being this one; a network goes on when it has learned one.
+
+        Returns
+        -------
+        tuple of AbstractTask
+            At least this task.
+        """
         return (self,)
 
     def steps(self, dt: float) -> int:
-        """Time steps of `dt` ms in the longest trial."""
+        """Time steps of `dt` ms in the longest trial.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
         return sum(steps_before(ends_of(duration)[1], dt) for duration in self.timing.values())
 
     def sample(
@@ -232,6 +250,11 @@ class AbstractTask(ABC):
             Duration of a time step in ms. A period has as many steps as fit into it.
         **fixed : float or (trial,)
             Conditions for all trials or for each, such as ``coherence=4`` or ``delay=500``.
+
+        Returns
+        -------
+        AbstractBatch
+            With inputs, targets, mask and conditions.
 
         Raises
         ------
@@ -329,6 +352,11 @@ class AbstractTask(ABC):
         outputs : (trial, time, output)
         batch : AbstractBatch
 
+        Returns
+        -------
+        float
+            At most 1, which is perfect.
+
         Raises
         ------
         InputError
@@ -344,13 +372,32 @@ class AbstractTask(ABC):
         return float(1 - residue / spread) if np.isfinite(residue) else float("-inf")
 
     def can_score(self, batch: AbstractBatch) -> bool:
-        """Whether `score` is defined for a batch: some trial is no catch trial, and for R2 targets differ."""
+        """Whether `score` is defined for a batch: some trial is no catch trial, and for R2 targets differ.
+
+        Returns
+        -------
+        bool
+            True if `score` gives a number.
+        """
         kept = ~batch.conditions["catch"].astype(bool)
         required = batch.targets[kept][batch.response_mask[kept]] if self.measure == "R2" else None
         return bool(kept.any() and (required is None or np.ptp(required, axis=0).any()))
 
     def responses(self, outputs: NDArray[Any], batch: AbstractBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Outputs averaged over the response period, and their targets: (trial, output) each, without catch trials."""
+        """Outputs averaged over the response period, and their targets: (trial, output) each, without catch trials.
+
+        Returns
+        -------
+        ndarray of shape (trial, output), float64
+            Outputs.
+        ndarray of shape (trial, output), float64
+            Targets.
+
+        Raises
+        ------
+        InputError
+            If outputs and targets differ in shape, or every trial is a catch trial.
+        """
         if outputs.shape != batch.targets.shape:
             raise InputError(f"outputs of shape {outputs.shape}: the batch has targets of shape {batch.targets.shape}")
         kept = np.flatnonzero(~batch.conditions["catch"].astype(bool))
@@ -377,7 +424,13 @@ class AbstractTask(ABC):
             raise InputError(f"{name}={values!r}: give different numbers; one that is given twice is drawn twice as often")
 
     def with_delays(self, *ends: tuple[float, float]) -> tuple[AbstractTask, ...]:
-        """The task with its random `delay` within each of `ends` (ms), then itself."""
+        """The task with its random `delay` within each of `ends` (ms), then itself.
+
+        Returns
+        -------
+        tuple of AbstractTask
+            Easier tasks in the order of `ends`, then this task.
+        """
         own = getattr(self, "delay")  # noqa: B009 - not every task has one
         if not isinstance(own, tuple):
             return (self,)

@@ -273,7 +273,13 @@ class MemoryProTask(AbstractTask):
         return FIXATE + 1 + np.round(conditions["angle"] * number / 360).astype(np.int64) % number
 
     def angular_errors(self, outputs: NDArray[Any], batch: AbstractBatch) -> NDArray[np.float64]:
-        """Angle between reported and right direction in deg, from 0 to 180, (trial,)."""
+        """Angle between reported and right direction in deg, from 0 to 180, (trial,).
+
+        Returns
+        -------
+        ndarray of shape (trial,), float64
+            In deg, without catch trials.
+        """
         given, right = (vectors[:, 0] + 1j * vectors[:, 1] for vectors in self.responses(outputs, batch))
         return np.rad2deg(np.abs(np.angle(given * right.conj())))
 

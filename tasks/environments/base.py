@@ -120,7 +120,13 @@ class TaskEnv(TrialEnv):  # type: ignore[misc]  # neurogym has no types
         """What `render` shows (height, width, 3)."""
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        """Begin the sequence of trials that `seed` names, and seed the action space; None asks the operating system."""
+        """Begin the sequence of trials that `seed` names, and seed the action space; None asks the operating system.
+
+        Returns
+        -------
+        list of int or None
+            The seed, as gymnasium expects it.
+        """
         self.action_space.seed(self._begin_sequence(seed))
         return [seed]
 
@@ -256,6 +262,11 @@ class TaskEnv(TrialEnv):  # type: ignore[misc]  # neurogym has no types
         ----------
         mode : str, optional
             "rgb_array"; by default the environment's `render_mode`, and nothing is rendered where that is None.
+
+        Returns
+        -------
+        ndarray of shape (height, width, 3), uint8, or None
+            None if nothing is rendered.
         """
         mode = self.render_mode if mode is None else mode
         if mode is None:

@@ -75,6 +75,8 @@ class TrialBatch(Batch):
         The right action at each step.
     options : tuple of int
         The actions that compete at the decision.
+    answer_from : float64 (trial,)
+        Time in ms from which each trial may be answered.
     auxiliary : dict of str to int64 (trial, time)
         The class that an auxiliary head should give at each step; -1 where there is none.
     dt, mask, response_mask, answers, conditions, periods :
@@ -83,6 +85,7 @@ class TrialBatch(Batch):
 
     movies: tuple[Movie, ...]
     options: tuple[int, ...]
+    answer_from: NDArray[np.float64]
     auxiliary: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
@@ -189,19 +192,48 @@ class VisualTask(ABC):
         """A trial of the given conditions; what they leave open (locations, jitter) is drawn from `rng`."""
 
     def for_training(self) -> VisualTask:
-        """The task as it is trained on, where that differs from the task as it is tested."""
+        """The task as it is trained on, where that differs from the task as it is tested.
+
+        Returns
+        -------
+        VisualTask
+            By default this task.
+        """
         return self
 
     def for_testing(self) -> VisualTask:
-        """The task as it is tested after training, where it must leave out what was trained on."""
+        """The task as it is tested after training, where it must leave out what was trained on.
+
+        Returns
+        -------
+        VisualTask
+            By default this task.
+        """
         return self
 
     def pooled(self, seed: int) -> VisualTask:
-        """The task with the pool of pictures that `seed` names, where trials share pictures."""
+        """The task with the pool of pictures that `seed` names, where trials share pictures.
+
+        Returns
+        -------
+        VisualTask
+            By default this task.
+        """
         return self
 
     def conditions(self, index: int, *, seed: int) -> dict[str, Condition]:
-        """Conditions of trial `index`: balanced blocks, each in an order of its own."""
+        """Conditions of trial `index`: balanced blocks, each in an order of its own.
+
+        Returns
+        -------
+        dict of str to object
+            Values by name.
+
+        Raises
+        ------
+        InputError
+            If the parameters of the task leave no conditions.
+        """
         design = self.design()
         if not design:
             raise InputError(f"task {self.id}: design() is empty: its parameters leave no conditions; change them")
@@ -210,7 +242,18 @@ class VisualTask(ABC):
         return design[int(order[position])]
 
     def complete(self, given: Mapping[str, Condition], drawn: Mapping[str, Condition]) -> dict[str, Condition]:
-        """`drawn` conditions with those that a caller has `given` in their place, or beside them."""
+        """`drawn` conditions with those that a caller has `given` in their place, or beside them.
+
+        Returns
+        -------
+        dict of str to object
+            Values by name.
+
+        Raises
+        ------
+        InputError
+            If a name is not that of a condition, or a value is not of the kind that the condition has.
+        """
         kinds = {name: str if isinstance(value, str) else float for name, value in drawn.items()} | dict(self.also)
         strange = sorted(set(given) - set(kinds))
         if strange:
@@ -235,6 +278,11 @@ class VisualTask(ABC):
         start : int
         **fixed : float or str
             Conditions that hold for all of them.
+
+        Returns
+        -------
+        list of Trial
+            `count` trials, in order.
 
         Raises
         ------
@@ -263,6 +311,11 @@ class VisualTask(ABC):
         **fixed : float or str
             Conditions that hold for all of them.
 
+        Returns
+        -------
+        TrialBatch
+            With movies, targets, mask and conditions.
+
         Raises
         ------
         InputError
@@ -289,6 +342,11 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
     options : tuple of int
         The actions that compete at the decision, as the task has them.
     fixation_weight : float
+
+    Returns
+    -------
+    TrialBatch
+        As long as the longest trial.
 
     Raises
     ------
@@ -331,5 +389,6 @@ def collate(trials: Sequence[Trial], dt: float, *, options: tuple[int, ...], fix
         response_mask=response_mask,
         answers=np.array([trial.answer for trial in trials]),
         options=options,
+        answer_from=np.array([trial.answer_from for trial in trials], np.float64),
         auxiliary=auxiliary,
     )

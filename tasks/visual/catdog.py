@@ -54,7 +54,7 @@ class CatDogTask(DelayedMatchTask):
         Different pictures of each blend, which differ in place and size. Trials of one seed share them.
     size, size_jitter : float
         Side of a picture in deg, and by which fraction it varies.
-    place_jitter : float
+    location_jitter : float
         How far from the centre pictures are, at most, in deg along each axis.
     colour : bool
         Show the animals in colour.
@@ -84,7 +84,7 @@ class CatDogTask(DelayedMatchTask):
     pictures: int = 8
     size: float = 4.2
     size_jitter: float = 0.08
-    place_jitter: float = 0.25
+    location_jitter: float = 0.25
     colour: bool = True
     stimuli_dir: str | None = None
     part: str = "all"
@@ -108,9 +108,10 @@ class CatDogTask(DelayedMatchTask):
             )
         if self.pictures < 1:
             raise InputError(f"pictures={self.pictures!r}: give a whole number of at least 1")
-        if not 0 <= self.size_jitter < 1 or not self.place_jitter >= 0:
+        if not 0 <= self.size_jitter < 1 or not self.location_jitter >= 0:
             raise InputError(
-                f"size_jitter={self.size_jitter!r}, place_jitter={self.place_jitter!r}: give a fraction and deg, at least 0"
+                f"size_jitter={self.size_jitter!r}, location_jitter={self.location_jitter!r}: give a fraction and deg, both "
+                "at least 0"
             )
         if self.part not in PARTS:
             raise unknown("part", self.part, PARTS)
@@ -134,7 +135,7 @@ class CatDogTask(DelayedMatchTask):
                 raise InputError(
                     f"{where}: {len(different)} different pictures of category {category + 1}; a trial needs 3 of each"
                 )
-        largest = self.size * (1 + self.size_jitter) / 2 + self.place_jitter if not self.stimuli_dir else self.size / 2
+        largest = self.size * (1 + self.size_jitter) / 2 + self.location_jitter if not self.stimuli_dir else self.size / 2
         if not 0 < 2 * largest <= self.display.field_of_view + 1e-9:
             raise InputError(
                 f"size={self.size:g}: with its jitter a picture takes {2 * largest:.3g} deg, and the screen has "
@@ -147,13 +148,25 @@ class CatDogTask(DelayedMatchTask):
         return open_folder(str(self.stimuli_dir))
 
     def all_lines(self) -> tuple[str, ...]:
-        """Names of every morph line there is."""
+        """Names of every morph line there is.
+
+        Returns
+        -------
+        tuple of str
+            Each once.
+        """
         if self.stimuli_dir is None:
             return ALL_LINES
         return tuple(dict.fromkeys(picture.line for picture in file_pictures(self._folder, "all")))
 
     def between(self, line: str) -> bool:
-        """Whether a line leads from one category to the other."""
+        """Whether a line leads from one category to the other.
+
+        Returns
+        -------
+        bool
+            False for a line within a category.
+        """
         return len({picture.category for picture in self._every() if picture.line == line}) == 2
 
     def _every(self) -> tuple[Picture, ...]:
@@ -235,7 +248,7 @@ class CatDogTask(DelayedMatchTask):
             self.display,
             size=self.size,
             size_jitter=self.size_jitter,
-            place_jitter=self.place_jitter,
+            location_jitter=self.location_jitter,
             colour=self.colour,
             pool=self.pool,
             index=index,

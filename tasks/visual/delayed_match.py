@@ -152,6 +152,11 @@ class DelayedMatchTask(VisualTask):
 def whether(conditions: Mapping[str, Condition]) -> bool | None:
     """Whether the test is to match; None where the conditions leave it to the test.
 
+    Returns
+    -------
+    bool or None
+        See above.
+
     Raises
     ------
     InputError
@@ -164,7 +169,18 @@ def whether(conditions: Mapping[str, Condition]) -> bool | None:
 
 
 def different_numbers(name: str, values: tuple[float, ...]) -> tuple[float, ...]:
-    """`values` as floats, or an InputError when they are not one or more different numbers."""
+    """`values` as floats, or an InputError when they are not one or more different numbers.
+
+    Returns
+    -------
+    tuple of float
+        In their order.
+
+    Raises
+    ------
+    InputError
+        If they are not; the message names the parameter.
+    """
     if not values:
         raise InputError(f"{name}={values!r}: give a tuple of numbers")
     if len(set(values)) < len(values):

@@ -66,7 +66,7 @@ def drawn_image(
     *,
     size: float,
     size_jitter: float,
-    place_jitter: float,
+    location_jitter: float,
     colour: bool,
     pool: int,
     index: int,
@@ -77,7 +77,7 @@ def drawn_image(
     features = morph(first, second, float(level)) if level else morph(line, line, 0.0)
     # a number for the name that is the same in every process, unlike hash()
     rng = np.random.default_rng([pool, _PICTURE, index, zlib.crc32(stimulus.encode())])
-    x, y = rng.uniform(-place_jitter, place_jitter, 2)
+    x, y = rng.uniform(-location_jitter, location_jitter, 2)
     scale = 1 + size_jitter * rng.uniform(-1, 1)
     return animal(features, display, pose=Pose(size * scale, x, y), colour=colour)
 

@@ -92,8 +92,8 @@ def test_confusions_are_counted_by_answer_and_choice():
     for i, right in enumerate(matrix.labels):
         for j, chosen in enumerate(matrix.labels):
             assert matrix.counts[i, j] == expected[right, chosen]
-    np.testing.assert_allclose(matrix.shares[1], [0, 1 / 3, 1 / 3, 1 / 3])
-    assert np.isnan(matrix.shares[2]).all()
+    np.testing.assert_allclose(matrix.fractions[1], [0, 1 / 3, 1 / 3, 1 / 3])
+    assert np.isnan(matrix.fractions[2]).all()
     assert json.loads(json.dumps(matrix.as_dict()))["counts"][0] == [2, 0, 0, 0]
 
 

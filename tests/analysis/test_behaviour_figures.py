@@ -1,13 +1,10 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from cordstasks.analysis import figures
 from cordstasks.analysis.psychophysics import behaviour
 from cordstasks.errors import InputError
+from helpers import assert_texts_are_readable
 
 DISPLAYS = ["standard", "equal area", "equal circumference", "low density", "high density", "linear", "mixed shapes"]
 MORPHS = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -28,14 +25,14 @@ def _catdog(*, lines=False, guess=False):
     return rows, fit, behaviour.performance_table({"morph": morph, "line": line}, chose) if lines else ()
 
 
-def _saccade(*, by_place=False):
+def _saccade(*, by_location=False):
     rng = np.random.default_rng(2)
-    place, delay = 45 * rng.integers(0, 8, 700), rng.choice([1500, 3000, 6000], 700)
-    angle = place + rng.standard_normal(700) * delay / 400
-    conditions = {"place": place, "delay": delay}
-    accuracies = behaviour.performance_table(conditions, np.abs(angle - place) < 15)
-    columns = conditions if by_place else {"delay": delay}
-    return accuracies, behaviour.angular_error_table(columns, angle, place, rng=rng, bootstrap=50)
+    location, delay = 45 * rng.integers(0, 8, 700), rng.choice([1500, 3000, 6000], 700)
+    angle = location + rng.standard_normal(700) * delay / 400
+    conditions = {"location": location, "delay": delay}
+    accuracies = behaviour.performance_table(conditions, np.abs(angle - location) < 15)
+    columns = conditions if by_location else {"delay": delay}
+    return accuracies, behaviour.angular_error_table(columns, angle, location, rng=rng, bootstrap=50)
 
 
 def _matrix(labels, seed=3):
@@ -63,45 +60,16 @@ FIGURES = {
     "boundary with lines": lambda: _boundary(lines=True),
     "boundary of guesses": lambda: _boundary(guess=True),
     "confusions of numbers": lambda: figures.confusion(_matrix([1, 2, 3, 4, 5]), condition="number"),
-    "confusions of places": lambda: figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
+    "confusions of locations": lambda: figures.confusion(_matrix(list(range(0, 360, 45))), unit="\u00b0"),
     "confusions of names": lambda: figures.confusion(_matrix(["match", "nonmatch"])),
-    "place by delay": lambda: figures.place_by_delay(*_saccade(), chance=1 / 8, trained=3000),
-    "places by delay": lambda: figures.place_by_delay(*_saccade(by_place=True), chance=1 / 8),
+    "location by delay": lambda: figures.location_by_delay(*_saccade(), chance=1 / 8, trained=3000),
+    "locations by delay": lambda: figures.location_by_delay(*_saccade(by_location=True), chance=1 / 8),
 }
-
-
-def _drawn_texts(figure, monkeypatch):
-    """Return each text that is drawn, with its box; matplotlib also holds tick labels that it leaves out."""
-    texts = []
-    draw = Text.draw
-
-    def record(self, renderer, *args, **kwargs):
-        if self.get_visible() and self.get_text().strip():
-            texts.append((self, self.get_window_extent(renderer)))
-        draw(self, renderer, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Text, "draw", record)
-        FigureCanvasAgg(figure).draw()
-    return texts
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_texts_are_large_apart_and_inside(name, monkeypatch):
-    figure = FIGURES[name]()
-    texts = _drawn_texts(figure, monkeypatch)
-    assert len(texts) > 5
-    for text, box in texts:
-        assert text.get_fontsize() >= 9
-        assert box.x0 >= -1, text
-        assert box.y0 >= -1, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y1 <= figure.bbox.y1 + 1, text
-    for (one, a), (other, b) in combinations(texts, 2):
-        if one.get_rotation() % 90 or other.get_rotation() % 90:
-            continue  # the boxes of slanted texts overlap where the texts do not
-        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
-        assert apart, f"{one.get_text()!r} lies over {other.get_text()!r}"
+    assert_texts_are_readable(FIGURES[name](), monkeypatch)
 
 
 def test_performance_has_a_line_for_each_kind():
@@ -137,13 +105,13 @@ def test_confusions_are_in_their_places():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a (2)", "b (1)", "c (2)"]
 
 
-def test_place_by_delay_has_accuracies_and_errors():
+def test_location_by_delay_has_accuracies_and_errors():
     accuracies, errors = _saccade()
-    left, right, _ = figures.place_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
+    left, right, _ = figures.location_by_delay(accuracies, errors, chance=1 / 8, trained=3000).axes
     picture = np.asarray(left.images[0].get_array())
     assert picture.shape == (3, 8)
     for row in accuracies:
-        assert picture[[1500, 3000, 6000].index(row["delay"]), row["place"] // 45] == pytest.approx(100 * row["accuracy"])
+        assert picture[[1500, 3000, 6000].index(row["delay"]), row["location"] // 45] == pytest.approx(100 * row["accuracy"])
     drawn = right.containers[0]
     np.testing.assert_allclose(drawn.lines[0].get_xydata(), [[row["delay"], row["median_absolute_error"]] for row in errors])
     ends = np.array([segment[:, 1] for segment in drawn.lines[2][0].get_segments()])
@@ -156,7 +124,7 @@ def test_place_by_delay_has_accuracies_and_errors():
         (lambda: figures.performance([], "x", chance=0.5), "rows is empty"),
         (lambda: figures.performance(_numerosity("display"), "x", chance=0.5), "no column 'x'; they have display"),
         (lambda: figures.boundary(_numerosity("display"), _catdog()[1]), "rows have no column 'morph'"),
-        (lambda: figures.place_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'place'"),
+        (lambda: figures.location_by_delay(_numerosity("display"), [], chance=0.5), "rows have no column 'location'"),
     ],
 )
 def test_bad_input_is_named(call, message):

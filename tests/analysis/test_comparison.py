@@ -183,9 +183,31 @@ class TestCloserTo:
         assert row["difference"] == pytest.approx(-0.1, abs=1e-4)
         assert row["interval"] == pytest.approx([-0.1, -0.1], abs=1e-4)
 
+    def test_hierarchical_intervals_are_of_other_matches_too(self):
+        # Each of 12 matches has an offset of its own, and two networks of each label. Resampled networks alone know nothing
+        # of how offsets vary, whose mean over 12 has a standard error of 0.29.
+        labels = ["full", "full", "convolutional", "convolutional", "sparse"] * 12
+        match = np.repeat(np.arange(12), 5)
+        rng = np.random.default_rng(1)
+        offsets, noise = rng.standard_normal(12), 1e-3 * rng.uniform(size=(60, 60))
+        named = np.array(labels)
+        distances = 5.0 + noise + noise.T
+        for number in range(12):
+            for i in np.flatnonzero((match == number) & (named == "full")):
+                for j in np.flatnonzero((match == number) & (named == "convolutional")):
+                    distances[i, j] = distances[j, i] = 5.0 + offsets[number]
+        np.fill_diagonal(distances, 0.0)
+        (row,) = closer_to(distances, labels, match=match, hierarchical=True)
+        low, high = row["interval"]
+        assert row["difference"] == pytest.approx(offsets.mean(), abs=0.01)
+        assert high - low == pytest.approx(2 * 1.96 * offsets.std() / np.sqrt(12), rel=0.15)
+        (alone,) = closer_to(distances, labels, match=match)
+        assert alone["interval"] is None  # two networks of a match are not resampled
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            ({"hierarchical": True}, "hierarchical=True: says that what networks have in common is resampled; give match"),
             ({"candidate": "convolution"}, "architecture 'convolution' is unknown; did you mean 'convolutional'?"),
             ({"others": ["full"]}, "give different labels"),
             ({"others": []}, "give different labels"),

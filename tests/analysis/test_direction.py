@@ -51,8 +51,8 @@ def test_planted_tuning_is_found_with_its_preference():
     assert tuning.tuned[:20].all()
     assert tuning.p_value[:20].max() < 0.005
     assert tuning.tuned[20:].sum() <= 2
-    assert tuning.share == tuning.tuned.mean()
-    assert tuning.share_interval[0] < 20 / 30 < tuning.share_interval[1]
+    assert tuning.fraction == tuning.tuned.mean()
+    assert tuning.fraction_interval[0] < 20 / 30 < tuning.fraction_interval[1]
     assert set(tuning.clearest(5)) <= set(range(20))
     assert (np.diff(tuning.selectivity[tuning.clearest(99)]) <= 0).all()
     np.testing.assert_array_equal(activity, before)
@@ -78,7 +78,7 @@ def test_p_values_agree_with_every_permutation_written_out():
     for first in splits:
         rest = [i for i in range(8) if i not in first]
         extreme += np.abs(responses[list(first)].mean(axis=0) - responses[rest].mean(axis=0)) >= observed - 1e-12
-    # Four standard errors of a share of 20,000 draws.
+    # Four standard errors of a fraction of 20,000 draws.
     np.testing.assert_allclose(tuning.p_value, extreme / len(splits), atol=4 * np.sqrt(0.25 / 20_000))
 
 
@@ -107,7 +107,7 @@ def test_p_values_of_three_unequal_directions_are_those_of_the_variance_ratio():
 
     observed = ratio(np.arange(30))
     reference = np.mean([ratio(rng.permutation(30)) >= observed for _ in range(1500)], axis=0)
-    # Four standard errors of the difference of two shares.
+    # Four standard errors of the difference of two fractions.
     np.testing.assert_allclose(tuning.p_value, reference, atol=4 * np.sqrt(0.25 / 1500 + 0.25 / 5000))
 
 
@@ -210,7 +210,7 @@ def test_units_that_never_vary_are_neither_tuned_nor_a_warning():
     assert (tuning.difference[still] == 0).all()
     assert tuning.tuned[[0, 1, 3, 4]].all()
     silent = direction_tuning(np.zeros((240, 7, 4)), direction, coherence, rng=rng)
-    assert silent.share == 0
+    assert silent.fraction == 0
     assert len(silent.clearest(3)) == 0
     row = silent.as_dict()
     assert (row["varying"], row["tuned"], row["median_selectivity_of_tuned"]) == (0, 0, None)

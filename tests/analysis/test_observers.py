@@ -28,10 +28,12 @@ class TestReading:
         np.testing.assert_array_equal(second.coherence, [0.512, 0.128])
         np.testing.assert_array_equal(second.correct, [True, False])
         assert second.correct.dtype == bool
+        np.testing.assert_allclose(second.reaction_time, [500.0, 600.0])
 
     def test_other_names_of_columns(self, tmp_path: Path):
         (only,) = read_observers(written(tmp_path, "\ufeffSubject,Coherence,correct\nanna,0.5,1\n"))
         assert only.name == "Subject anna"
+        assert only.reaction_time is None
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -47,6 +49,8 @@ class TestReading:
             (ROWS + "1,0.4,x,1,1\n", "line 5 has coh 'x'; give a number"),
             (ROWS + "1,0.4\n", "line 5 has coh None; give a number"),
             (ROWS + "1,0.4,nan,1,1\n", "line 5 has coh 'nan'; give a number"),
+            (ROWS + "1,355,0.1,1,1\n", "line 5 has rt 355; give a time in s above 0"),
+            (ROWS + "1,,0.1,1,1\n", "line 5 has rt ''; give a number"),
         ],
     )
     def test_what_is_wrong_is_named_with_its_line(self, tmp_path: Path, text: str, message: str):

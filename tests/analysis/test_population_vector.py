@@ -8,14 +8,16 @@ import pytest
 from cordstasks.analysis import population_angle
 from cordstasks.errors import InputError
 
-PLACES = np.arange(8) * 45.0
+LOCATIONS = np.arange(8) * 45.0
 
 
 class TestPopulationAngle:
     def test_a_bump_of_activity_is_read_wherever_it_is(self):
         true = np.array([0.0, 17.0, 123.4, 222.0, 359.0])
-        rates = np.exp(2 * np.cos(np.deg2rad(true[:, None] - PLACES)))
-        np.testing.assert_allclose(population_angle(rates, PLACES), true, atol=0.01)  # deg; 8 units sample a von Mises well
+        rates = np.exp(2 * np.cos(np.deg2rad(true[:, None] - LOCATIONS)))
+        np.testing.assert_allclose(
+            population_angle(rates, LOCATIONS), true, atol=0.01
+        )  # deg; 8 units sample a von Mises well
 
     def test_two_units_average_by_their_rates(self):
         # by hand: 3 to the right and 1 upward is atan(1/3)
@@ -38,14 +40,14 @@ class TestPopulationAngle:
         assert angles[1] == pytest.approx(0, abs=1e-9)
 
     @pytest.mark.parametrize(
-        ("activity", "places", "message"),
+        ("activity", "locations", "message"),
         [
-            ([[1.0, 2.0]], [0.0], "places has 1 angles but activity has 2 units; give one for each"),
+            ([[1.0, 2.0]], [0.0], "locations has 1 angles but activity has 2 units; give one for each"),
             ([[1.0, -2.0]], [0.0, 90.0], "activity reaches -2; give rates of at least 0, or logits with softmax=True"),
             ([1.0, 2.0], [0.0, 90.0], r"activity has shape \(2,\); give an array \(trial, unit\)"),
             ([[1.0, np.nan]], [0.0, 90.0], "activity holds 1 values that are not finite"),
         ],
     )
-    def test_bad_input_is_named(self, activity: object, places: object, message: str):
+    def test_bad_input_is_named(self, activity: object, locations: object, message: str):
         with pytest.raises(InputError, match=message):
-            population_angle(activity, places)
+            population_angle(activity, locations)

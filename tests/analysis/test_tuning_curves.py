@@ -186,7 +186,7 @@ def test_pictures_stay_in_one_half_and_are_not_taken_for_tuning():
     number = NUMBERS[picture % 5]
     # A unit answers to each picture by itself, the same in every trial: four pictures a number, no effect of number.
     responses = rng.standard_normal((20, 3000))[picture]
-    split = tuning.cross_validated_curves(responses, number, rng=rng, picture=picture)
+    split = tuning.cross_validated_curves(responses, number, rng=rng, groups=picture)
     for shown in range(20):
         assert len(np.unique(split.first_half[picture == shown])) == 1
     held_out = tuning.align(split, fold=True, false_discovery=None).population_mean
@@ -211,12 +211,12 @@ NUMBER = np.resize(NUMBERS, 25)
             "condition 1.0 has 3 trials; give 4 or more of each value",
         ),
         (
-            lambda r: tuning.cross_validated_curves(r, NUMBER, rng=np.random.default_rng(), picture=np.arange(25) // 5),
-            "picture 0 was shown in two conditions",
+            lambda r: tuning.cross_validated_curves(r, NUMBER, rng=np.random.default_rng(), groups=np.arange(25) // 5),
+            "groups has 0 in two conditions",
         ),
         (
-            lambda r: tuning.cross_validated_curves(r, NUMBER, rng=np.random.default_rng(), picture=NUMBER),
-            "condition 1.0 has one picture; halves",
+            lambda r: tuning.cross_validated_curves(r, NUMBER, rng=np.random.default_rng(), groups=NUMBER),
+            "condition 1.0 has one group of trials; halves",
         ),
         (lambda r: tuning.window_mean(r), r"activity has shape \(25, 3\)"),
         (lambda r: tuning.window_mean(r[:, None], np.zeros(1, bool)), "holds none of the 1 time steps"),

@@ -1,12 +1,9 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from cordstasks.analysis import figures, tuning
 from cordstasks.errors import InputError
+from helpers import assert_texts_are_readable
 
 TIMES = 20.0 * np.arange(45) + 10
 PERIODS = {"fixation": (0.0, 300.0), "sample": (300.0, 600.0), "delay": (600.0, 900.0), "go": (890.0, 900.0)}
@@ -52,36 +49,9 @@ FIGURES = {
 }
 
 
-def _drawn_texts(figure, monkeypatch):
-    """Return each text that is drawn, with its box; matplotlib also holds tick labels that it leaves out."""
-    texts = []
-    draw = Text.draw
-
-    def record(self, renderer, *args, **kwargs):
-        if self.get_visible() and self.get_text().strip():
-            texts.append((self, self.get_window_extent(renderer)))
-        draw(self, renderer, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Text, "draw", record)
-        FigureCanvasAgg(figure).draw()
-    return texts
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_texts_are_large_apart_and_inside(name, monkeypatch):
-    figure = FIGURES[name]()
-    texts = _drawn_texts(figure, monkeypatch)
-    assert len(texts) > 5
-    for text, box in texts:
-        assert text.get_fontsize() >= 9
-        assert box.x0 >= -1, text
-        assert box.y0 >= -1, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y1 <= figure.bbox.y1 + 1, text
-    for (one, a), (other, b) in combinations(texts, 2):
-        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
-        assert apart, f"{one.get_text()!r} lies over {other.get_text()!r}"
+    assert_texts_are_readable(FIGURES[name](), monkeypatch)
 
 
 def test_heat_map_has_held_out_differences_of_the_units_tuned_in_the_other_half():

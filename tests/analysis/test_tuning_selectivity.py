@@ -61,7 +61,7 @@ def test_selective_units_are_found_and_silent_ones_are_not():
     assert found.selective[:4].all()
     assert found.selective[4:].sum() <= 1
     assert (found.f[-1], found.eta_squared[-1], found.p_value[-1]) == (0.0, 0.0, 1.0)
-    assert found.share == found.selective.sum() / 11
+    assert found.fraction == found.selective.sum() / 11
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["selective"] == found.selective.sum()
     np.testing.assert_array_equal(responses, before)
 
@@ -91,8 +91,8 @@ def test_selectivity_starts_when_the_effect_does():
     # The effect begins with the step at 125 ms, which enters the windows with middles from 115 ms on.
     assert set(found.latency_ms()[:4]) <= {115.0, 125.0}
     assert np.isnan(found.latency_ms()[4:]).all()
-    assert found.share[:10].max() <= 1 / 11
-    assert found.share[-1] >= 4 / 11
+    assert found.fraction[:10].max() <= 1 / 11
+    assert found.fraction[-1] >= 4 / 11
     assert np.isnan(found.latency_ms(consecutive=99)).all()
 
 

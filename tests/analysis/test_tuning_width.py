@@ -90,7 +90,7 @@ def test_fits_and_errors_agree_with_scipy():
         errors = [found.centre_error, found.width_error, found.amplitude_error, found.baseline_error]
         np.testing.assert_allclose([part[unit] for part in ours], [best[0], abs(best[1]), *best[2:]], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose([part[unit] for part in errors], np.sqrt(np.diag(covariance)), rtol=1e-2)
-        # Against the shape of the fit: the share of variance between conditions.
+        # Against the shape of the fit: the fraction of variance between conditions.
         left = (trials * (means[:, unit] - _gaussian(NUMBERS, *best)) ** 2).sum()
         all_of_it = (trials * (means[:, unit] - responses[:, unit].mean()) ** 2).sum()
         assert found.r_squared[unit] == pytest.approx(1 - left / all_of_it, abs=1e-5)

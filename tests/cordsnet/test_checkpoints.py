@@ -1,4 +1,4 @@
-"""Checkpoint files: what is written comes back, and what is not a CordsNet is refused with a word about the mend."""
+"""Checkpoint files: what is written comes back, and what is not a CordsNet is refused with a word about the fix."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ class TestRefusals:
         assert not marker.exists()
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-    @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-    def test_a_truncated_file(self, random_network: Maker, tmp_path: Path, suffix: str, share: float) -> None:
+    @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.5, 0.999])
+    def test_a_truncated_file(self, random_network: Maker, tmp_path: Path, suffix: str, fraction: float) -> None:
         path = tmp_path / f"network{suffix}"
         save(random_network(2), path)
         content = path.read_bytes()
-        path.write_bytes(content[: int(share * len(content))])
+        path.write_bytes(content[: int(fraction * len(content))])
         with pytest.raises(InputError, match=rf"network{suffix}: (damaged|truncated|refused)") as caught:
             load(path)
         assert "\n" not in str(caught.value)

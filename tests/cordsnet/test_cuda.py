@@ -404,6 +404,7 @@ def trials(count: int, seed: int, device: torch.device) -> TrialSet:
         response_mask=targets > 0,
         answers=answers,
         options=(1, 2),
+        answer_from=np.full(count, 100.0),
     )
     rows = torch.from_numpy(features.reshape(-1, 5).astype(np.float16))
     index = torch.arange(count * 6).reshape(count, 6)

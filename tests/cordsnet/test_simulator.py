@@ -10,17 +10,19 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cordstasks.cordsnet import CordsNet
-from cordstasks.cordsnet.engines import Packed, Portable, engine_for
+from cordstasks.cordsnet.engines import Fast, Packed, Portable, engine_for
 from cordstasks.cordsnet.simulator import Simulator, multiply_accumulates
 from cordstasks.errors import InputError
 
 Maker = Callable[..., CordsNet]
-ENGINES = {"portable": Portable, "packed": Packed}
+ENGINES = {"portable": Portable, "packed": Packed, "fast": Fast}
 
 
 @pytest.fixture(params=list(ENGINES))
 def engine(request: pytest.FixtureRequest) -> Portable:
-    if request.param == "packed" and not Packed.available():
+    if request.param == "fast":
+        pytest.importorskip("numba")
+    if request.param != "portable" and not Packed.available():
         pytest.skip("this build of torch has no packed convolutions, or they do not agree with the plain ones")
     made: Portable = ENGINES[request.param]()
     return made

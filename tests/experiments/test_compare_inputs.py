@@ -13,7 +13,7 @@ import torch
 
 from cordstasks.compare import main
 from cordstasks.errors import InputError
-from cordstasks.experiments.recording import read_recording
+from cordstasks.experiments.recorded_rates import read_rates
 from cordstasks.runs import abstract
 from cordstasks.runs.abstract import WEIGHTS
 from cordstasks.training.abstract import Trainer
@@ -106,33 +106,33 @@ class TestRecordings:
         elif content != b"objects":
             file.write_bytes(file.read_bytes()[:-100] if content.startswith(b"whole") else content)
         with pytest.raises(InputError, match=f"v4.npy: {message}"):
-            read_recording(file, C, T, alpha=1.0)
+            read_rates(file, C, T, alpha=1.0)
 
     @pytest.mark.parametrize("dtype", ["f2", "f4", ">f8", "g", "i2", "u1"])
     @pytest.mark.parametrize("alpha", [1.0, 0.5, 0.0])
     def test_any_real_numbers_will_do(self, dtype: str, alpha: float, tmp_path: Path):
         array = np.asfortranarray(GOOD.astype(dtype))
         np.save(tmp_path / "v4.npy", array)
-        recording = read_recording(tmp_path / "v4.npy", C, T, alpha=alpha)
+        recording = read_rates(tmp_path / "v4.npy", C, T, alpha=alpha)
         np.testing.assert_array_equal(recording.rates, array.astype(float))
         assert (recording.name, recording.rates.dtype, recording.notes) == ("v4", np.float64, ())
 
     def test_silent_neurons_and_a_dominant_dimension_are_told(self, tmp_path: Path):
         np.save(tmp_path / "v4.npy", changed((..., [3, 5]), 0.0))
-        recording = read_recording(tmp_path / "v4.npy", C, T, alpha=1.0)
+        recording = read_rates(tmp_path / "v4.npy", C, T, alpha=1.0)
         np.testing.assert_array_equal(recording.rates, np.delete(GOOD, [3, 5], axis=2))
         assert recording.notes == ("neurons that never vary, and count for nothing: 2 of 9",)
         np.save(tmp_path / "v4.npy", LINE + 1e-3 * RNG.normal(size=LINE.shape))
-        (note,) = read_recording(tmp_path / "v4.npy", C, T, alpha=1.0).notes
+        (note,) = read_rates(tmp_path / "v4.npy", C, T, alpha=1.0).notes
         assert note.startswith("one dimension holds more than 99 % of its variance")
 
     def test_many_neurons_will_do_where_the_distance_is_of_components(self, tmp_path: Path):
         np.save(tmp_path / "v4.npy", RNG.normal(size=(C, T, 400)))
-        assert read_recording(tmp_path / "v4.npy", C, T, alpha=0.5).rates.shape == (C, T, 400)
+        assert read_rates(tmp_path / "v4.npy", C, T, alpha=0.5).rates.shape == (C, T, 400)
 
     def test_enough_conditions_for_every_fold_are_enough(self, tmp_path: Path):
         np.save(tmp_path / "v4.npy", only(3))
-        assert read_recording(tmp_path / "v4.npy", C, T, alpha=1.0).notes == ()
+        assert read_rates(tmp_path / "v4.npy", C, T, alpha=1.0).notes == ()
 
 
 Maker = Callable[..., None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from cordstasks import pretrain
 from cordstasks.cordsnet import CordsNet, Preprocessing, load
 from cordstasks.errors import InputError
 from cordstasks.pretraining.data import ImageSet
-from cordstasks.pretraining.pipeline import in_a_row
+from cordstasks.pretraining.pipeline import in_a_row, stage_seconds
 from cordstasks.pretraining.protocol import check_frames, check_images
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.files import Log
+from cordstasks.utils.settings import given_by_flags
 
 Maker = Callable[..., CordsNet]
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +103,7 @@ class TestCommand:
         card = network.card
         assert card["classes"] == ["ape", "bee", "cow"]
         assert card["accuracy"]["protocol"] == summary["protocol"]["accuracy"]
-        assert card["command"].startswith("python -m cordstasks.pretrain --data data")
+        assert card["command"].startswith(f"python -m cordstasks.pretrain --data {data.name} --out DIR --stage all")
         assert " --stage all --depth 2 " in card["command"]
         assert card.pop("weights") == str(finished / "cordsnet-r2.safetensors")  # where it was read from
         assert str(finished) not in json.dumps(card)  # nobody's folders
@@ -165,7 +167,10 @@ class TestCommand:
         assert pretrain.main([*arguments, "--time-limit", "1e-9"]) == 75
         assert not (tmp_path / "out" / "summary.json").exists()
         assert "this continues: python -m cordstasks.pretrain --resume --stage all --data" in capsys.readouterr().out
+        before = stage_seconds(tmp_path / "out")
+        assert list(before) == ["cnn"]
         assert pretrain.main([*arguments, "--resume"]) == 0
+        assert stage_seconds(tmp_path / "out")["cnn"] > before["cnn"]  # both parts of it
         summary = json.loads((tmp_path / "out" / "summary.json").read_text())
         assert summary["stage"] == "equilibrium"
         assert not (tmp_path / "out" / "linear.safetensors").exists()
@@ -178,11 +183,35 @@ class TestCommand:
         assert pretrain.main([*out, "--stage", "check"]) == 0
         assert json.loads((tmp_path / "out" / "summary.json").read_text())["stage"] == "direct"
 
+    def test_validation_images_are_kept_out_and_tested_with(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = ["--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS, *NONLINEAR]
+        assert pretrain.main([*out, "--validation-images", "9", "--check-images", "100"]) == 0
+        assert "protocol (9 validation images)" in capsys.readouterr().out
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["images"] == "validation" and summary["protocol"]["images"] == 9
+        card = load(tmp_path / "out" / "cordsnet-r2.safetensors").card
+        assert card["data"].startswith("27 training and 9 validation images of 3 classes")
+        seconds = stage_seconds(tmp_path / "out")
+        assert list(seconds) == ["cnn", "fold", "match", "equilibrium", "check"]
+        assert min(seconds.values()) > 0
+
     def test_folder_may_be_named_with_the_data_set(self, data: Path, tmp_path: Path) -> None:
         few = [*OPTIONS, "--stage", "cnn", "--cnn-epochs", "1"]
         assert pretrain.main([*few, "--dataset", f"folder:{data}", "--out", str(tmp_path / "out")]) == 0
         with pytest.raises(InputError, match="--data: is missing"):
             pretrain.main([*few, "--out", str(tmp_path / "other")])
+
+    def test_command_in_the_card_of_shipped_weights_still_runs(self) -> None:
+        card = load("cordsnet-r8-scratch").card
+        words = shlex.split(card["command"])
+        assert words[:3] == ["python", "-m", "cordstasks.pretrain"]
+        options = pretrain.parser().parse_args(words[3:])
+        settings = PretrainSettings.of(given_by_flags(options, PretrainSettings))
+        assert (settings.depth, settings.image_size) == (card["depth"], card["image_size"])
+        assert in_a_row(settings, options.stage) == ("cnn", "fold", "match", "equilibrium", "check")
+        assert settings.match_images == 200 * settings.match_batch  # the card's made_by says so
 
     def test_stages_in_a_row(self) -> None:
         paper = ("cnn", "fold", "match", "linear", "anneal", "finetune", "check")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cordstasks.cordsnet import CordsNet, Preprocessing
 from cordstasks.errors import InputError, Note
-from cordstasks.pretraining.data import ImageFiles, ImageSet, ahead, normalise, random_crop
+from cordstasks.pretraining.data import ImageFiles, ImageSet, ahead, kept_out, normalise, random_crop
 from cordstasks.pretraining.datasets import read_dataset, read_folder
 from cordstasks.pretraining.settings import PretrainSettings
 
@@ -275,6 +275,20 @@ class TestImages:
         assert torch.equal(part.images, data.images[[0, 5, 10]])
         assert torch.equal(part.labels, data.labels[[0, 5, 10]])
         assert data.subset(None) is data
+
+    def test_some_are_kept_out_and_the_others_stay(self, image_set: Callable[..., ImageSet], tmp_path: Path) -> None:
+        data = image_set(11, 4)
+        rest, held = kept_out(data, 3)
+        assert isinstance(rest, ImageSet) and isinstance(held, ImageSet)
+        assert torch.equal(held.images, data.images[[0, 5, 10]])
+        assert torch.equal(rest.labels, data.labels[[1, 2, 3, 4, 6, 7, 8, 9]])
+        files = ImageFiles(tuple(tmp_path / str(row) for row in range(5)), torch.arange(5) % 2, ("a", "b"), 3, 8)
+        rest, held = kept_out(files, 2)
+        assert isinstance(rest, ImageFiles) and isinstance(held, ImageFiles)
+        assert [path.name for path in rest.paths] == ["1", "2", "3"] and rest.labels.tolist() == [1, 0, 1]
+        assert [path.name for path in held.paths] == ["0", "4"] and held.broken is not files.broken
+        with pytest.raises(InputError, match="validation_images=11: there are 11 training images; keep fewer out"):
+            kept_out(data, 11)
 
     @pytest.mark.parametrize("size", [24, 32, 47])
     def test_normalised_are_what_the_network_will_see(self, size: int, image_set: Callable[..., ImageSet]) -> None:

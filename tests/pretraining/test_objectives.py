@@ -27,6 +27,7 @@ SHORT = PretrainSettings(
     after_window=3,
     first_weight=0.01,
     spontaneous_weight=0.5,
+    spontaneous_target="constant",
     spontaneous_images=None,
     checkpoint_steps=2,
 )
@@ -108,6 +109,34 @@ class TestLoss:
         torch.testing.assert_close(outcome.terms["spontaneous"], distance.detach())
         assert float(distance) > 0
         assert outcome.activity.shape == (2,)
+
+    def test_the_distance_to_a_moving_target_is_that_of_two_trajectories(
+        self, network: CordsNet, batch: tuple[Tensor, Tensor]
+    ) -> None:
+        x, targets = batch
+        moving = replace(SHORT, spontaneous_target="moving")
+        found = full_loss(Unrolled(network), x, targets, moving)
+        without = replace(SHORT, spontaneous_weight=0.0)
+        entropy = gradient(network, full_loss(Unrolled(network), x, targets, without).loss)
+        blank = network.drive(None)
+        with torch.no_grad():  # up to the window
+            alone = network.zero_state(1)
+            for _ in range(SHORT.blank_steps):
+                alone = network.step(alone, blank)
+            rates = [r.expand(3, -1, -1, -1) for r in alone]
+            for _ in range(SHORT.image_steps):
+                rates = network.step(rates, network.drive(x))
+            for _ in range(SHORT.after_steps - SHORT.after_window):
+                rates, alone = network.step(rates, blank), network.step(alone, blank)
+        blank, distance = network.drive(None), torch.zeros((), dtype=torch.float64)
+        for _ in range(SHORT.after_window):
+            rates, alone = network.step(rates, blank), network.step(alone, blank)
+            distance = distance + sum((r - own).square().mean() for r, own in zip(rates, alone, strict=True)) / 2 / 3
+        torch.testing.assert_close(found.terms["spontaneous"], distance.detach())
+        ours = gradient(network, found.loss) - entropy
+        torch.testing.assert_close(ours, gradient(network, SHORT.spontaneous_weight * distance), rtol=1e-6, atol=1e-12)
+        constant = gradient(network, full_loss(Unrolled(network), x, targets, SHORT).loss) - entropy
+        assert float((constant - ours).norm() / ours.norm()) > 0.1
 
     def test_the_distance_may_be_that_of_a_few_images(self, network: CordsNet, batch: tuple[Tensor, Tensor]) -> None:
         x, targets = batch

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from cordstasks.errors import InputError
@@ -119,10 +121,67 @@ def test_the_command_runs_in_two_processes(data: Path, tmp_path: Path) -> None:
         assert len([row for row in Log(out / f"{stage}.jsonl").read() if "epoch" in row]) == 1
 
 
+READ = """
+import sys, warnings
+from pathlib import Path
+import torch
+from cordstasks.pretraining import data
+from cordstasks.pretraining.datasets import read_folder
+from cordstasks.pretraining.processes import Processes
+from cordstasks.pretraining.sharing import reading
+from cordstasks.errors import InputError, Note
+
+warnings.simplefilter("ignore", Note)
+out, opened, read_picture = Path(sys.argv[2]), [], data.read_picture
+data.read_picture = lambda path: opened.append(path.name) or read_picture(path)
+together = Processes(torch.device("cpu"))
+files, _ = read_folder(Path(sys.argv[1]), 9, memory=0, most_broken=0.2, crops=True)
+shared, found, problems = reading(files, together), [], []
+for step, pick in enumerate([[8, 0, 3, 1, 5], [2], [7, 4], [4]]):
+    try:
+        part = shared.read(torch.tensor(pick), seed=step)
+        found.append(shared.together(part))
+    except InputError as error:
+        problems.append(str(error))
+torch.save({"found": found, "problems": problems, "opened": opened, "broken": sorted(path.name for path in files.broken)},
+           out / f"read-{together.number}-of-{together.count}.pt")
+together.close()
+"""
+
+
+def test_each_process_reads_its_part_of_image_files(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    rng = np.random.default_rng(0)
+    for label in range(2):
+        (tmp_path / "images" / str(label)).mkdir(parents=True)
+        for number in range(5 - label):
+            pixels = rng.integers(0, 256, (12 + number, 14 + label, 3), dtype=np.uint8)
+            path = tmp_path / "images" / str(label) / f"{label}{number}.png"
+            Image.fromarray(pixels).save(path)
+            if (label, number) == (0, 4):
+                path.write_bytes(path.read_bytes()[:300])  # its header is whole, its pixels are not
+    (script := tmp_path / "read.py").write_text(READ)
+    arguments = [str(script), str(tmp_path / "images"), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, env=environment)
+    together(2, arguments)
+    one, first, second = (torch.load(tmp_path / f"read-{name}.pt") for name in ("0-of-1", "0-of-2", "1-of-2"))
+    assert [labels.tolist() for _, labels in one["found"]] == [[1, 0, 0, 0, 1], [0], [1]]
+    for other in (first, second):
+        for ours, expected in zip(other["found"], one["found"], strict=True):
+            assert all(torch.equal(own, whole) for own, whole in zip(ours, expected, strict=True))
+        assert other["broken"] == one["broken"] == ["04.png"]
+        assert other["problems"] == one["problems"]
+        assert "04.png" in one["problems"][0] and "(1 broken of 9 so far)" in one["problems"][0]
+    # 8 0 | 3 1 5, then the only one by the second process, 7 | 4; all look again at a broken one when that is an error
+    assert {name for name in first["opened"] if name != "04.png"} == {"13.png", "00.png", "12.png"}
+    assert {name for name in second["opened"] if name != "04.png"} == {"03.png", "01.png", "10.png", "02.png"}
+
+
 def test_one_alone_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = Processes(torch.device("cpu"))
     x = torch.arange(5)
-    assert alone.main and torch.equal(alone.part(x), x) and torch.equal(alone.add(x), x)
+    assert alone.main and all(torch.equal(method(x), x) for method in (alone.part, alone.add, alone.join))
     assert [alone.any(truth) for truth in (True, False)] == [True, False]
     alone.wait()
     monkeypatch.setenv("WORLD_SIZE", "3")

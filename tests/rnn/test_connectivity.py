@@ -83,7 +83,7 @@ class TestMatrix:
 
 
 class TestSparse:
-    def test_the_share_of_connections_is_exact_and_anywhere(self):
+    def test_the_fraction_of_connections_is_exact_and_anywhere(self):
         mask = made(Sparse(0.3), units=50).get_buffer("recurrent_mask").numpy()
         assert set(np.unique(mask)) == {0, 1}
         assert mask.sum() == 750

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -16,15 +18,17 @@ import pytest
 import torch
 
 from cordstasks import analysis, reports, tasks
+from cordstasks.analysis.psychophysics import Observer
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel
-from cordstasks.reports import common
+from cordstasks.reports import common, observers
 from cordstasks.rnn import RNN
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask, registry
 from cordstasks.training.evaluation import Behaviour, behave
+from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import trial_set
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder
@@ -36,12 +40,18 @@ DRAWN = os.environ.get("CORDSTASKS_DRAW_ALL") == "1"  # figures take most of the
 SECONDS = {"bank": 1.0, "train": 2.0, "total": 3.0}
 
 
+def not_fitted(*_: Any, **__: Any) -> None:
+    """In place of a fit that takes seconds."""
+    raise InputError("not fitted in this test")
+
+
 @pytest.fixture(autouse=True)
 def built_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are built and not drawn, and a decoder is fitted to few permutations, but where a test says so."""
     if not DRAWN and not request.node.get_closest_marker("usefixtures"):
         monkeypatch.setattr(analysis.figures, "save", lambda figure, path: Path(path).touch())
         monkeypatch.setattr(analysis, "decode", partial(analysis.decode, permutations=9))
+        monkeypatch.setattr(analysis.psychophysics, "fit_diffusion", not_fitted)
 
 
 @pytest.fixture
@@ -63,7 +73,15 @@ def features_of(batch: TrialBatch, *, seed: int = 0) -> Features:
     return Features(torch.from_numpy(rows.reshape(-1, CHANNELS)).half(), torch.from_numpy(index), Cost())
 
 
-def material_of(task: VisualTask, heldout: int, folder: Path, *, dt: float = 20.0, units: int = 14) -> reports.Material:
+def material_of(
+    task: VisualTask,
+    heldout: int,
+    folder: Path,
+    *,
+    dt: float = 20.0,
+    units: int = 14,
+    settings: VisualSettings | None = None,
+) -> reports.Material:
     """What a run would give to the report of a task, with features made up and a network that nobody trained."""
     batches = (task.for_testing().sample(heldout, seed=seed, dt=dt) for seed in count(1))
     batch = next(batch for batch in batches if heldout == 1 or len(np.unique(batch.answers)) > 1)
@@ -82,6 +100,7 @@ def material_of(task: VisualTask, heldout: int, folder: Path, *, dt: float = 20.
         inputs=lambda other, label: model.inputs(features_of(other, seed=1)),
         rng=np.random.default_rng(2),
         folder=run,
+        settings=settings or VisualSettings(task.id, bound_trials=40),
     )
 
 
@@ -137,6 +156,9 @@ SETTINGS: list[tuple[str, int, dict[str, Any]]] = [
     ("rdm", 30, {"motion": 20.0, "fixation": 20.0, "choice": 20.0}),
     ("rdm", 40, {"motion": (20.0, 500.0), "fixation": (20.0, 90.0), "choice": 20.0}),
     ("rdm", 40, {"reaction_time": True}),
+    ("rdm", 2, {"reaction_time": True}),
+    ("rdm", 40, {"reaction_time": True, "coherences": (0.3,)}),
+    ("rdm", 40, {"reaction_time": True, "coherences": (0.0,)}),
     ("rdm", 40, {"reaction_time": True, **RANGES["rdm"], "directions": FOUR}),
     ("rdm", 12, {}),  # one of each
     ("rdm", 60, {"targets": 0.0, "spot": 0.0, "paired": True}),
@@ -173,7 +195,7 @@ def setting_of(name: str, changes: dict[str, Any]) -> VisualTask:
 
 
 def files_named(table: str) -> set[str]:
-    return set(re.findall(r"[\w-]+\.(?:png|pt|json)", table.splitlines()[-1]))
+    return set(re.findall(r"[\w-]+\.(?:png|pt|json|csv)", table.splitlines()[-1]))
 
 
 class TestEverySetting:
@@ -203,7 +225,7 @@ class TestEverySetting:
         summary, table = reported(setting_of(name, changes.get(name, {})), 240, tmp_path, units=30)
         fits = ("threshold", "slope", "width", "fits", "category", "rank")
         assert [what for what in summary["left_out"] if not what.startswith(fits)] == []
-        assert summary["tuning"]["share"] > 0.5  # what the network saw says which trial it was
+        assert summary["tuning"]["fraction"] > 0.5  # what the network saw says which trial it was
         assert {"tuning.png"} <= files_named(table) or name == "catdog"
         assert {"units.png"} <= files_named(table) or name == "rdm"
 
@@ -247,7 +269,7 @@ class TestWhatIsLeftOut:
 
     def test_four_places_are_tuned_to_all_the_same(self, tmp_path: Path):
         summary, _ = reported(setting_of("saccade", {"locations": FOUR}), 80, tmp_path)
-        assert summary["tuning"]["share"] > 0.5
+        assert summary["tuning"]["fraction"] > 0.5
         assert summary["tuning"]["median_half_width_deg"] is None
         assert sum(summary["tuning"]["units_by_preferred_location"].values()) == summary["tuning"]["selective"]
         assert summary["decoded_at_end_of_delay"]["rnn"]["accuracy"] > 0.5
@@ -423,6 +445,66 @@ class TestWithin:
         assert self.SEEN.window(10.0, 40.0) == slice(1, 4)
         with pytest.raises(InputError, match="start=41, end=49: no step ends between these times"):
             self.SEEN.window(41.0, 49.0)
+
+
+class TestReactionTimes:
+    def test_an_own_task_has_them_too_if_it_may_be_answered_while_the_evidence_is_shown(self, tmp_path: Path):
+        text = (ROOT / "examples" / "orientation_discrimination.py").read_text()
+        old = 'answer_from=periods["choice"][0],'
+        assert old in text
+        (tmp_path / "quick.py").write_text(text.replace(old, 'answer_from=periods["grating"][0],'))
+        task = tasks.get(str(tmp_path / "quick.py"))
+        summary, table = reported(task, 40, tmp_path)
+        found = summary["reaction_times"]
+        assert set(found["by_condition"]) == {"tilt", "side"}
+        assert sum(row["trials"] + row["undecided"] for row in found["by_condition"]["tilt"]) == 40
+        assert f"bound {found['bound']:.3g} log odds (reward rate in 40 other trials)" in table
+        assert "chronometric" not in found  # no condition is known to be the strength of the evidence
+
+    def test_without_reaction_times_there_are_none(self, tmp_path: Path):
+        summary, _ = reported(setting_of("rdm", {}), 20, tmp_path)
+        assert "reaction_times" not in summary
+        assert not (tmp_path / "reaction_times.csv").exists()
+
+    def test_a_bound_that_is_never_reached_is_said(self, tmp_path: Path):
+        settings = VisualSettings("rdm", bound=1e6)
+        summary, table = reported(setting_of("rdm", {"reaction_time": True}), 20, tmp_path, settings=settings)
+        assert summary["reaction_times"]["undecided"] == 20
+        assert summary["left_out"]["reaction times"] == "no trial reached the bound of 1e+06; choose a lower one with bound="
+        assert "never reached in 100.0% of trials" in table
+
+    def test_times_and_choices_are_those_of_the_outputs(self, tmp_path: Path):
+        """By a loop over the trials' steps, without interpolation: at most a step earlier than here."""
+        task, settings = setting_of("rdm", {"reaction_time": True, "motion": 400.0}), VisualSettings("rdm", bound=0.05)
+        material = material_of(task, 30, tmp_path, settings=settings)
+        summary = reports.make(material)["reaction_times"]
+        rows = {int(row["trial"]): row for row in csv.DictReader(io.StringIO((tmp_path / "reaction_times.csv").read_text()))}
+        seen = common.behaviour(material)
+        onset, counted = material.heldout.periods["motion"][:, 0], 0
+        for trial in range(30):
+            difference = seen.logits[trial, :, 1] - seen.logits[trial, :, 2]
+            steps = [step for step in np.flatnonzero(np.abs(difference) >= 0.05) if seen.times[step] > onset[trial]]
+            if not steps:
+                assert trial not in rows
+                continue
+            counted += 1
+            assert rows[trial]["choice"] == ("0 deg" if difference[steps[0]] > 0 else "180 deg")
+            time = seen.times[steps[0]] - onset[trial] + 300 - 1000 * float(rows[trial]["rt"])
+            assert -1e-3 <= time <= 20 + 1e-3
+        assert counted == len(rows) == 30 - summary["undecided"] > 10
+
+    def test_beside_animals(self, tmp_path: Path):
+        task = setting_of("rdm", {"reaction_time": True, "motion": 400.0, "coherences": (0.1, 0.4)})
+        reported(task, 60, tmp_path, settings=VisualSettings("rdm", bound=0.02))
+        rng = np.random.default_rng(0)
+        animal = Observer("monkey", np.repeat([0.1, 0.4], 30), rng.random(60) < 0.9, rng.uniform(300, 900, 60))
+        assert observers.comparable(tmp_path, [animal])
+        assert not observers.comparable(tmp_path, [replace(animal, reaction_time=None)])
+        rows = observers.beside(tmp_path, [animal])
+        assert [row["observer"] for row in rows] == ["model", "monkey"]
+        assert rows[1]["by_coherence"][1]["mean"] == pytest.approx(animal.reaction_time[30:].mean())
+        assert json.loads((tmp_path / "observers.json").read_text())[1]["trials"] == 60
+        assert (tmp_path / "observers.png").exists()
 
 
 def test_selected_trials_are_as_long_as_the_longest_of_them():

@@ -3,69 +3,27 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
-from typing import Any
 
 import gymnasium
 import neurogym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import SyncVectorEnv
 
 from cordstasks.errors import InputError
-from cordstasks.tasks import abstract_names, register
-from cordstasks.tasks.environments.abstract import AbstractEnv
+from cordstasks.tasks import register
 from cordstasks.tasks.environments.registration import environments
-from helpers import ROOT
+from helpers import FIXATE, environment_of
 
 register()
 
 ENVIRONMENTS = environments(abstract=True)
 EVERY = pytest.mark.parametrize("name", ENVIRONMENTS)
-SEED_METHOD = pytest.mark.filterwarnings("ignore:.*Official support for the `seed` function is dropped:UserWarning")
-# inputs may be any number, which the checker remarks on
-UNBOUNDED = pytest.mark.filterwarnings("ignore:.*Box observation space (minimum|maximum) value is:UserWarning")
-FIXATE = 0
-
-
-def make(name: str, **parameters: Any) -> AbstractEnv:
-    environment = gymnasium.make(name, **parameters)
-    assert isinstance(environment, AbstractEnv)  # no wrapper hides new_trial, ob and gt
-    return environment
-
-
-class TestRegistration:
-    def test_every_abstract_task_has_one(self):
-        assert sorted(make(name).task.id for name in ENVIRONMENTS) == sorted(abstract_names())
-
-    @EVERY
-    def test_the_place_named_is_a_class_of_that_name(self, name: str):
-        module, _, class_name = ENVIRONMENTS[name].partition(":")
-        assert name == f"cordstasks/{class_name.removesuffix('Env')}-v0" != f"cordstasks/{class_name}-v0"
-        assert (type(make(name)).__name__, type(make(name)).__module__) == (class_name, module)
-
-    def test_registering_loads_neither_torch_nor_neurogym(self):
-        code = (
-            "import sys, cordstasks.tasks; cordstasks.tasks.register(); cordstasks.tasks.get('dms').sample(3, seed=0); "
-            "print([name for name in ('torch', 'neurogym') if name in sys.modules])"
-        )
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.stdout.strip() == "[]", done.stderr
 
 
 class TestEveryEnvironment:
     @EVERY
-    @SEED_METHOD
-    @UNBOUNDED
-    def test_gymnasiums_checker_passes(self, name: str):
-        check_env(make(name))
-        check_env(make(name, render_mode="rgb_array"))
-
-    @EVERY
     def test_trial_i_of_a_seed_is_the_tasks_whatever_the_agent_does(self, name: str):
-        environment = make(name, dt=10)
+        environment = environment_of(name, dt=10)
         observation, info = environment.reset(seed=21)
         for index in range(3):
             batch = environment.task.sample(1, seed=[21, index], dt=10)
@@ -86,7 +44,7 @@ class TestEveryEnvironment:
     @EVERY
     def test_the_same_seed_gives_the_same_stream_and_another_seed_another(self, name: str):
         def stream(seed: int | None, *, by_method: bool = False) -> np.ndarray:
-            environment = make(name)
+            environment = environment_of(name)
             if by_method:
                 assert environment.seed(seed) == [seed]
             environment.reset(seed=None if by_method else seed)
@@ -126,7 +84,7 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_breaking_fixation_may_end_the_trial(self, name: str):
-        environment = make(name, abort=True, rewards={"abort": -0.5})
+        environment = environment_of(name, abort=True, rewards={"abort": -0.5})
         environment.reset(seed=1)
         environment.step(FIXATE)
         _, reward, _, _, info = environment.step(1)
@@ -134,7 +92,7 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_periods_are_laid_out_for_neurogym(self, name: str):
-        environment = make(name, dt=12.5)
+        environment = environment_of(name, dt=12.5)
         environment.reset(seed=7)
         for _ in range(3):
             environment.new_trial()
@@ -154,12 +112,12 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_neurogyms_dataset_gives_what_the_environment_yields(self, name: str):
-        dataset = neurogym.Dataset(make(name), batch_size=2, seq_len=307, cache_len=0)
+        dataset = neurogym.Dataset(environment_of(name), batch_size=2, seq_len=307, cache_len=0)
         dataset.seed(30)
         inputs, targets = dataset()
         assert not np.array_equal(inputs[:, 0], inputs[:, 1])
         for column in range(2):
-            environment = make(name)
+            environment = environment_of(name)
             observation, _ = environment.reset(seed=30 + column)
             for step in range(307):
                 np.testing.assert_array_equal(inputs[step, column], observation)
@@ -167,25 +125,8 @@ class TestEveryEnvironment:
                 assert targets[step, column] == info["gt"]
 
     @EVERY
-    def test_three_side_by_side_are_the_same_as_one_by_one(self, name: str):
-        together = SyncVectorEnv([lambda: make(name)] * 3)
-        apart = [make(name) for _ in range(3)]
-        observations, _ = together.reset(seed=40)
-        for row, environment in enumerate(apart):
-            np.testing.assert_array_equal(observations[row], environment.reset(seed=40 + row)[0])
-        together.action_space.seed(0)
-        for _ in range(100):
-            actions = together.action_space.sample()
-            observations, rewards, *_ = together.step(actions)
-            for row, environment in enumerate(apart):
-                observation, reward, *_ = environment.step(actions[row])
-                np.testing.assert_array_equal(observations[row], observation)
-                assert rewards[row] == reward
-        together.close()
-
-    @EVERY
     def test_a_copy_goes_on_alike_until_it_is_seeded(self, name: str):
-        environment = make(name)
+        environment = environment_of(name)
         environment.reset(seed=5)
         twin, stranger = copy.deepcopy(environment), copy.deepcopy(environment)
         stranger.seed(None)
@@ -196,7 +137,7 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_conditions_can_be_set(self, name: str):
-        environment = make(name)
+        environment = environment_of(name)
         for conditions in environment.task.design()[::7]:
             trial = environment.new_trial(**conditions)
             assert {key: trial[key] for key in conditions} == pytest.approx(conditions)
@@ -205,7 +146,7 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_unknown_conditions_are_refused_and_the_trial_goes_on(self, name: str):
-        environment = make(name)
+        environment = environment_of(name)
         environment.reset(seed=1)
         environment.step(FIXATE)
         known = next(iter(environment.task.design()[0]))
@@ -221,7 +162,7 @@ class TestEveryEnvironment:
 
     @EVERY
     def test_render_shows_the_inputs_so_far(self, name: str):
-        environment = make(name, render_mode="rgb_array", noise=0.0)
+        environment = environment_of(name, render_mode="rgb_array", noise=0.0)
         environment.reset(seed=3)
         for _ in range(20):
             environment.step(FIXATE)
@@ -238,19 +179,19 @@ class TestEveryEnvironment:
     @EVERY
     def test_what_is_wrong_is_said(self, name: str):
         with pytest.raises(gymnasium.error.ResetNeeded, match=r"call reset\(\) before step"):
-            make(name).step(FIXATE)
+            environment_of(name).step(FIXATE)
         with pytest.raises(gymnasium.error.ResetNeeded, match=r"call reset\(\) before render"):
-            make(name).render("rgb_array")
-        environment = make(name)
+            environment_of(name).render("rgb_array")
+        environment = environment_of(name)
         environment.reset(seed=1)
         with pytest.raises(InputError, match=r"action=99: choose one of 0 \(fixate\), 1 \("):
             environment.step(99)
         with pytest.raises(InputError, match="render_mode='svg': choose 'rgb_array', or None"):
             type(environment)(render_mode="svg")
         with pytest.raises(InputError, match=r"reward 'corect' is unknown; did you mean 'correct'\?"):
-            make(name, rewards={"corect": 1.0})
+            environment_of(name, rewards={"corect": 1.0})
         with pytest.raises(InputError, match="seed=-1: give a whole number of at least 0, or None"):
             environment.reset(seed=-1)
         with pytest.raises(InputError, match="'coherencies' is unknown"):
-            make(name, coherencies=3)
+            environment_of(name, coherencies=3)
         assert environment.render() is None

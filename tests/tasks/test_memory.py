@@ -33,7 +33,7 @@ def dots(image: np.ndarray) -> int:
 
 
 class TestLikeness:
-    """What is told in training: the right class most, and others less the farther they are."""
+    """Targets in training: the right class most, and others less the farther they are."""
 
     @pytest.mark.parametrize(
         ("task", "name", "apart"),
@@ -88,7 +88,7 @@ class TestDelayedMatch:
             assert (trial.answer, trial.segments) == (answer, ((2300, 3500, answer),))
             assert "second_test" not in {**trial.periods, **task.timing}
 
-    def test_a_share_of_the_nonmatches_has_a_second_test(self):
+    def test_a_fraction_of_the_nonmatches_has_a_second_test(self):
         trials = NumerosityTask(second_tests=0.3, **COARSE).trials(400, seed=2, match=0.0)
         assert np.mean(["second_test" in trial.periods for trial in trials]) == pytest.approx(0.3, abs=0.07)
         for trial in trials[:20]:
@@ -205,7 +205,7 @@ class TestNumerosity:
         assert 0 < training.second_tests < task.second_tests == 1
         assert 0 < training.sampled < task.sampled == 1
 
-    def test_samples_can_be_of_a_share_of_the_pictures(self):
+    def test_samples_can_be_of_a_fraction_of_the_pictures(self):
         task = NumerosityTask(numbers=(1, 2), controls=("standard",), pictures=8, sampled=0.25, **COARSE)
         trials = task.trials(200, seed=1)
         different = {name: {shown(trial, name).tobytes() for trial in trials} for name in ("sample", "test")}
@@ -271,7 +271,7 @@ class TestCatDog:
             assert (c["line"], c["morph"]) != (c["test_line"], c["test_morph"])
 
     def test_a_prototype_is_the_same_animal_on_each_of_its_lines(self):
-        task = CatDogTask(pictures=1, size_jitter=0.0, place_jitter=0.0, **SMALL_ANIMALS)
+        task = CatDogTask(pictures=1, size_jitter=0.0, location_jitter=0.0, **SMALL_ANIMALS)
         tabby = [
             shown(task.trials(1, seed=s, line=f"tabby-{dog}", morph=0)[0], "sample")
             for s, dog in [(1, "hound"), (2, "spaniel")]
@@ -281,7 +281,7 @@ class TestCatDog:
             assert not (str(trial.conditions["test_line"]).startswith("tabby") and trial.conditions["test_morph"] == 0)
 
     def test_what_is_shown_is_the_blend(self):
-        task = CatDogTask(size_jitter=0.0, place_jitter=0.0, **SMALL_ANIMALS)
+        task = CatDogTask(size_jitter=0.0, location_jitter=0.0, **SMALL_ANIMALS)
 
         def sample(line: str, level: float) -> np.ndarray:
             return shown(task.trials(1, seed=1, line=line, morph=level)[0], "sample").astype(float)
@@ -370,7 +370,7 @@ class TestCatDog:
 class TestOwnPictures:
     @pytest.fixture
     def photographs(self, tmp_path: Path) -> Path:
-        """Fifteen pictures of each category, told apart by their colours: red in one, blue in the other."""
+        """Fifteen pictures of each category, distinguished by their colours: red in one, blue in the other."""
         for name, column in (("ape", 0), ("bee", 2)):
             (tmp_path / name).mkdir()
             for number in range(15):

@@ -156,7 +156,7 @@ class TestPictures:
 class TestShapes:
     @pytest.mark.parametrize("shape", range(len(POLYGONS)))
     @pytest.mark.parametrize("angle", [0.0, 0.4, 2.0])
-    def test_share_of_pixels_against_many_points(self, shape: int, angle: float):
+    def test_fraction_of_pixels_against_many_points(self, shape: int, angle: float):
         centre, diameter = (13.3, 11.8), 9.7
         one = np.array([shape])
         left, top, share = covers(*(np.array([v]) for v in (*centre, diameter)), one, np.array([angle]))

@@ -109,7 +109,7 @@ def test_step_follows_speed_sets_and_refresh():
 
 
 @pytest.mark.parametrize("coherence", [0, 0.032, 0.064, 0.128, 0.256, 0.512])
-def test_share_of_dots_that_step_is_the_coherence(coherence):
+def test_fraction_of_dots_that_step_is_the_coherence(coherence):
     direction = 25
     places = located(coherence, direction)
 

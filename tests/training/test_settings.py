@@ -73,6 +73,9 @@ WRONG: dict[type[NetworkSettings], dict[str, tuple[Any, ...]]] = {
         **dict.fromkeys(("components_per_trial", "odds_gain", "odds_typical"), ABOVE_ZERO),
         "lags_ms": ((), (20.0, 20), 0.0, (20.0, -1), ("20",), None, (NAN,), True),
         "mix_sizes": ((), (0, 1), (1.5,), "2", None, (True,)),
+        "bound": (0, -1.0, "1", True, NAN, math.inf, [1.0]),
+        "bound_trials": WHOLE,
+        **dict.fromkeys(("non_decision", "inter_trial"), FROM_ZERO),
     },
 }
 TASK = {AbstractSettings: "dms", VisualSettings: "rdm"}
@@ -104,6 +107,15 @@ class TestSettings:
         made = kind(TASK[kind], **given, **own, parameters={"fixation": [500.0, 700.0]})
         assert kind.from_dict(json.loads(json.dumps(made.as_dict())), "a file") == made
         assert made.parameters == {"fixation": (500.0, 700.0)}
+
+    def test_a_run_from_before_a_setting_was_added_has_its_default(self):
+        values = VisualSettings("rdm", non_decision=200).as_dict()
+        assert VisualSettings.from_dict(values, "a file").non_decision == 200
+        del values["non_decision"]
+        assert VisualSettings.from_dict(values, "a file").non_decision == 300
+        del values["clip"]
+        with pytest.raises(InputError, match=r"a file: lacks 'clip'"):
+            VisualSettings.from_dict(values, "a file")
 
     @pytest.mark.parametrize("kind", WRONG)
     def test_help_and_defaults_fit(self, kind: type[NetworkSettings]):

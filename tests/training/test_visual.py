@@ -27,7 +27,7 @@ from cordstasks.training import visual as training
 from cordstasks.training.distillation import Teacher
 from cordstasks.training.evaluation import choices, run_model
 from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, taught_loss
-from cordstasks.training.mixing import Mixtures
+from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet, trial_set
 from cordstasks.training.visual import train
@@ -64,6 +64,7 @@ def separable(trials: int, seed: int) -> TrialSet:
         response_mask=targets > 0,
         answers=answers,
         options=(1, 2),
+        answer_from=np.full(trials, 100.0),
     )
     rows = torch.from_numpy(features.reshape(-1, UNITS).astype(np.float16))
     return trial_set(Features(rows, torch.from_numpy(index), Cost()), batch, CPU, tasks.get("rdm"))
@@ -119,6 +120,7 @@ class TestTrialSet:
             response_mask=np.array([[False] * 4 + [True]] * 6),
             answers=np.array([1] * 3 + [2] * 3),
             options=(1, 2),
+            answer_from=np.full(6, 80.0),
             mask=np.ones((6, 5), np.float32),
             conditions={"coherence": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5]), "side": np.array([1, 1, 1, 2, 2, 2])},
             periods={
@@ -243,20 +245,20 @@ def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     return seen
 
 
-def mixtures_of(settings: VisualSettings, answers: torch.Tensor | None = None) -> Mixtures:
+def mixing_of(settings: VisualSettings, answers: torch.Tensor | None = None) -> TrialMixing:
     sizes, fewest = settings.mix_sizes, settings.mix_fewest
-    return Mixtures.of(TRAINING.inputs.take(slice(None)), TRAINING.timing, answers, sizes=sizes, fewest=fewest)
+    return TrialMixing.of(TRAINING.inputs.take(slice(None)), TRAINING.timing, answers, sizes=sizes, fewest=fewest)
 
 
 def step_once(settings: VisualSettings, teacher: Teacher | None) -> float:
     model = new_model()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-    mixtures = None
+    mixing = None
     if settings.mix:
         answers = TRAINING.answers if teacher is None else None
-        mixtures = mixtures_of(settings, answers)
+        mixing = mixing_of(settings, answers)
     return training._step(
-        model, AuxiliaryHeads(11, {}, {}), TRAINING, mixtures, teacher, optimiser, torch.Generator().manual_seed(0), settings
+        model, AuxiliaryHeads(11, {}, {}), TRAINING, mixing, teacher, optimiser, torch.Generator().manual_seed(0), settings
     )
 
 
@@ -407,7 +409,7 @@ class TestTraining:
         loss = step_once(settings, TEACHER)
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
-        mixed = mixtures_of(settings).draw(pick, generator)
+        mixed = mixing_of(settings).draw(pick, generator)
         logits, odds, targets, mask, steps = taught[0]
         assert torch.equal(seen[0], mixed)  # without noise
         assert not torch.equal(seen[0], TRAINING.inputs.take(pick))
@@ -430,7 +432,7 @@ class TestTraining:
         step_once(settings, None)
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
-        assert torch.equal(seen[0], mixtures_of(settings, TRAINING.answers).draw(pick, generator))
+        assert torch.equal(seen[0], mixing_of(settings, TRAINING.answers).draw(pick, generator))
 
     def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
         run_of(tmp_path / "again", teacher=teacher)

@@ -18,7 +18,6 @@ import pytest
 from cordstasks import compare, pretrain, sweep, tasks, train
 from cordstasks.cordsnet import save
 from cordstasks.errors import InputError, WriteError
-from cordstasks.experiments import sweep_jobs as sweep_run
 from cordstasks.runs.recorded import named_weights
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils import folders
@@ -276,15 +275,15 @@ class TestCommands:
         ):
             train.main(["--resume", "--out", "run"])
 
-    def test_sweep(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_sweep(self, tmp_path: Path):
         (tmp_path / "small.toml").write_text('tasks = ["dms"]')
-        monkeypatch.setattr(sweep_run, "_work", lambda *_: pytest.fail("it was begun"))
         words = [str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), "--jobs", "1"]
         with locked(tmp_path / "out", "out"):
             (tmp_path / "out" / "results.csv").write_text("its table")
             with pytest.raises(InputError, match=r"^out=.*out: process \d+ is writing there"):
                 sweep.main(words)
             assert (tmp_path / "out" / "results.csv").read_text() == "its table"
+            assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "results.csv"}  # no job was begun
 
     @pytest.mark.parametrize("command", [compare, pretrain])
     def test_others(self, tmp_path: Path, command: ModuleType):

@@ -10,7 +10,7 @@ from torch import Tensor
 from cordstasks.cordsnet.engines.fused import FusedSteps, Tiling, Wiring
 from cordstasks.cordsnet.engines.graphs import Graphs, Shape, Steps
 from cordstasks.cordsnet.engines.layers import LayerSteps, products_in
-from cordstasks.cordsnet.engines.portable import Convolution, Portable, Repeat, Weights
+from cordstasks.cordsnet.engines.portable import Convolution, Portable, Repeat, Step, Weights
 
 AGREEMENT = 1e-2  # of fused steps with cuDNN's, relative to an area's largest activity: both round their factors
 
@@ -43,7 +43,12 @@ class Cuda(Portable):
 
         return apply
 
-    def network(self, weights: Weights, summed: Sequence[int]) -> Repeat:
+    @property
+    def description(self) -> str:
+        """As `Portable.description`."""
+        return "one Triton kernel" if self.fused else "convolutions by cuDNN"
+
+    def network(self, weights: Weights, summed: Sequence[int], step: Step) -> Repeat:
         """Steps captured for each size of batch and replayed."""
         return Graphs(_Maker(self, weights, tuple(summed)))
 

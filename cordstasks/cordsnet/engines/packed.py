@@ -18,6 +18,11 @@ class Packed(Portable):
     `Portable` stands in where they are missing or disagree.
     """
 
+    @property
+    def description(self) -> str:
+        """As `Portable.description`."""
+        return "convolutions by oneDNN"
+
     @staticmethod
     def available(precision: str = "float32") -> bool:
         """Whether this build of torch has the operators, on this processor, and they compute what `Portable` does."""

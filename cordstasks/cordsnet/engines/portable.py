@@ -19,6 +19,10 @@ class Convolution(Protocol):
         ...
 
 
+Step = Callable[[list[Tensor], list[Tensor]], None]
+"""``step(rates_and_totals, drives)`` takes one step in place, and adds the summed areas to their totals, if given."""
+
+
 class Portable:
     """Plain torch convolutions, channels last, on any device."""
 
@@ -38,11 +42,19 @@ class Portable:
 
         return apply
 
-    def network(self, weights: Weights, summed: Sequence[int]) -> Repeat | None:
-        """A way of its own to take whole steps of a network and to sum these areas, if this engine has one."""
+    @property
+    def description(self) -> str:
+        """How steps are computed, in words."""
+        return "convolutions by PyTorch"
+
+    def network(self, weights: Weights, summed: Sequence[int], step: Step) -> Repeat | None:
+        """A way of its own to take whole steps of a network and to sum these areas, if this engine has one.
+
+        `step` takes the same steps through this engine's convolutions.
+        """
         return None
 
-    def repeat(self, step: Callable[[list[Tensor], list[Tensor]], None]) -> Repeat:
+    def repeat(self, step: Step) -> Repeat:
         """A callable that takes `step` many times; see `Repeat`."""
         return _Loop(step)
 
@@ -56,7 +68,7 @@ class Repeat(Protocol):
 
 
 class _Loop:
-    def __init__(self, step: Callable[[list[Tensor], list[Tensor]], None]) -> None:
+    def __init__(self, step: Step) -> None:
         self.step = step
 
     def __call__(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:

@@ -35,7 +35,7 @@ def run(context: Context, data: Path) -> None:
     save(network, weights, half=True)
     network = load(weights, map_location=context.device)  # what is checked is what is shipped: the rounded weights
     checked = images.test.subset(settings.check_images)
-    result: dict[str, Any] = {"stage": source}
+    result: dict[str, Any] = {"stage": source, "images": settings.tested}
     result["protocol"] = check_images(network, checked, batch=50 if context.device.type == "cpu" else 500)
     if source != "direct":
         cnn = context.read_cnn()
@@ -46,7 +46,7 @@ def run(context: Context, data: Path) -> None:
     save(network, weights, half=True)
     write_json(context.folder.path / "summary.json", {"command": network.card["command"], **result})
     context.folder.log.write(result)
-    _report(result, weights)
+    _report(result, weights, settings.tested)
 
 
 def task_frames(pixels: int) -> dict[str, NDArray[np.uint8]]:
@@ -60,11 +60,11 @@ def task_frames(pixels: int) -> dict[str, NDArray[np.uint8]]:
     }
 
 
-def _report(result: dict[str, Any], weights: Path) -> None:
+def _report(result: dict[str, Any], weights: Path, tested: str) -> None:
     protocol = result["protocol"]
     times = ", ".join(f"{fraction:.2%} at {ms} ms" for ms, fraction in protocol["accuracy"].items())
     cnn = f"; CNN {protocol['cnn']:.2%}" if "cnn" in protocol else ""
-    print(f"protocol ({protocol['images']} test images): {times}{cnn}")
+    print(f"protocol ({protocol['images']} {tested} images): {times}{cnn}")
     worst = {"images": max(protocol["return"]), **{name: max(left) for name, left in result["frames"].items()}}
     print("distance left 200 ms after: " + ", ".join(f"{name} {left:.2%}" for name, left in worst.items()) + " at most")
     print(f"weights: {weights} ({weights.stat().st_size / 1e6:.1f} MB)", file=sys.stdout)

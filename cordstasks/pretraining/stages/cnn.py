@@ -32,14 +32,15 @@ def run(context: Context) -> None:
     context.save_tensors("cnn", cnn.state_dict(), start=start_of(settings))
 
 
-def training_of(cnn: FeedForward, context: Context) -> Training:
-    """The training of a CNN, in place."""
+def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Training:
+    """The training of a CNN, in place, by the stage that it belongs to; what that has no setting for is as in ``cnn``."""
     settings, presentation = context.settings, context.presentation
+    peak = getattr(settings, f"{stage}_learning_rate")
     cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = list(cnn.parameters())
     optimiser = torch.optim.SGD(
-        [{"params": parameters, "peak": settings.cnn_learning_rate}],
-        lr=settings.cnn_learning_rate,
+        [{"params": parameters, "peak": peak}],
+        lr=peak,
         momentum=settings.cnn_momentum,
         nesterov=settings.cnn_momentum > 0,
         weight_decay=settings.cnn_weight_decay,
@@ -59,7 +60,7 @@ def training_of(cnn: FeedForward, context: Context) -> Training:
     def evaluate() -> dict[str, Any]:
         return {"test": accuracy(lambda images: cnn(presentation.test(images)), context.images.test)}
 
-    common = context.common("cnn")
+    common = context.common(stage)
     common["schedule"] = lambda step, steps: schedule(step, steps, settings)
     return Training(**common, state=cnn.state_dict(), optimiser=optimiser, loss=loss, evaluate=evaluate)
 

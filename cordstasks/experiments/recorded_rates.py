@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.errors import InputError
 
-__all__ = ["Recording", "read_recording"]
+__all__ = ["RecordedRates", "read_rates"]
 
 LARGEST, SMALLEST = 1e100, 1e-100  # beyond these, squares overflow or underflow
 FOLDS = 5  # of conditions, as `analysis.compare_activity` has by default
@@ -23,7 +23,7 @@ HELD = 0.99  # fraction of the variance that components "auto" hold
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class RecordedRates:
     """Activity that was measured under the conditions of a task.
 
     Attributes
@@ -41,7 +41,7 @@ class Recording:
     notes: tuple[str, ...]
 
 
-def read_recording(path: Path, conditions: int, times: int, *, alpha: float) -> Recording:
+def read_rates(path: Path, conditions: int, times: int, *, alpha: float) -> RecordedRates:
     """Read trial-averaged rates from a .npy file, and check that they can be compared with trajectories of networks.
 
     Parameters
@@ -55,7 +55,7 @@ def read_recording(path: Path, conditions: int, times: int, *, alpha: float) -> 
 
     Returns
     -------
-    Recording
+    RecordedRates
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read_recording(path: Path, conditions: int, times: int, *, alpha: float) -> 
         notes.append(f"neurons that never vary, and count for nothing: {(~varies).sum()} of {len(varies)}")
     if share > HELD:
         notes.append(f"one dimension holds more than {100 * HELD:g} % of its variance, so correlations are of one component")
-    return Recording(path.stem, rates, tuple(notes))
+    return RecordedRates(path.stem, rates, tuple(notes))
 
 
 @contextmanager

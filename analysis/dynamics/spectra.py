@@ -1,0 +1,278 @@
+"""Leading eigenvalues of operators by implicitly restarted Arnoldi iteration, with the residual of each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+
+from cordstasks.analysis._checks import Floats, count
+from cordstasks.analysis.dynamics.operators import DENSE, applied, check_transpose, square_operator
+from cordstasks.errors import InputError, Note, unknown
+from cordstasks.utils.arguments import number
+
+__all__ = ["Spectrum", "eigenvalues"]
+
+Complexes = NDArray[np.complex128]
+TINY = float(np.finfo(np.float64).tiny)
+SMALL = 256  # up to this size the matrix is formed
+# what is sorted by, the largest first
+ORDERS: dict[str, Callable[[Any], Any]] = {
+    "LM": np.abs,
+    "SM": lambda values: -np.abs(values),
+    "LR": np.real,
+    "SR": lambda values: -np.real(values),
+    "LI": lambda values: np.abs(np.imag(values)),
+    "SI": lambda values: -np.abs(np.imag(values)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Some eigenvalues of an operator, in the order of `which`.
+
+    Attributes
+    ----------
+    values : complex128 (value,)
+        Eigenvalues; a pair of conjugates has the one with positive imaginary part first.
+    residuals : float64 (value,)
+        ``|A v - value v|`` for the eigenvector v of norm 1.
+    converged : bool (value,)
+        Whether the residual is at most the tolerance times the largest modulus of the values.
+    vectors : complex128 (unit, value), or None
+        Right eigenvectors of norm 1, where asked for.
+    left_vectors : complex128 (unit, value), or None
+        Left eigenvectors w, where asked for: ``w^H A = value w^H``, scaled so that ``w^H v = 1``. The norm of w is the
+        eigenvalue's condition number.
+    applications : int
+        Products with the operator that were computed.
+    """
+
+    values: Complexes
+    residuals: Floats
+    converged: NDArray[np.bool_]
+    vectors: Complexes | None
+    left_vectors: Complexes | None
+    applications: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class _Counted(LinearOperator):  # type: ignore[misc]
+    """An operator that counts its products."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        super().__init__(operator.dtype, operator.shape)
+        self.operator, self.count = operator, 0
+
+    def _matvec(self, x: NDArray[Any]) -> NDArray[Any]:
+        self.count += 1
+        return np.asarray(self.operator.matvec(x))
+
+    def _matmat(self, X: NDArray[Any]) -> NDArray[Any]:
+        self.count += X.shape[1]
+        return np.asarray(self.operator.matmat(X))
+
+
+def eigenvalues(
+    operator: Any,
+    k: int = 6,
+    *,
+    which: str = "LM",
+    tolerance: float = 1e-6,
+    vectors: bool = False,
+    left: bool = False,
+    subspace: int | None = None,
+    restarts: int | None = None,
+    rng: int | np.random.Generator = 0,
+) -> Spectrum:
+    """Leading eigenvalues of an operator that is never formed as a matrix, each with its residual.
+
+    Implicitly restarted Arnoldi iteration (ARPACK). Up to 256 units, or if nearly all eigenvalues are asked for, the
+    matrix is formed and all are computed directly.
+
+    Parameters
+    ----------
+    operator : matrix or LinearOperator
+        Square, in float32 or float64, such as `convolution_operator` or `jacobian_operator`. It is computed in its type.
+    k : int, default 6
+        How many eigenvalues, at most as many as there are units.
+    which : {"LM", "SM", "LR", "SR", "LI", "SI"}, default "LM"
+        Those of largest or smallest modulus (M), real part (R) or modulus of the imaginary part (I).
+    tolerance : float, default 1e-6
+        Largest residual, relative to the largest modulus found, with which an eigenvalue counts as converged.
+    vectors : bool
+        Whether to return right eigenvectors.
+    left : bool
+        Whether to return left eigenvectors, too; this takes a second iteration, with the operator's ``rmatvec``.
+    subspace : int, optional
+        Dimension of the Krylov space, above k + 1 (default: 2.5 k, at least 40). It takes that many vectors of memory.
+    restarts : int, optional
+        Largest number of restarts (default 100).
+    rng : int or Generator, default 0
+        Draws the start vector.
+
+    Returns
+    -------
+    Spectrum
+
+    Raises
+    ------
+    InputError
+        If the operator is not square, gives values that are not finite or differ from call to call, is in half precision,
+        or k is larger than its size.
+
+    Warns
+    -----
+    Note
+        If eigenvalues have not converged, with their number and residuals. They are returned, and not marked as converged.
+
+    Notes
+    -----
+    Not valid as a proof of completeness: an eigenvalue that the start vector hardly contains may be missed. Residuals bound
+    the error of an eigenvalue only up to its condition number, which is large in strongly non-normal operators. "SM" and
+    eigenvalues inside the spectrum converge slowly, since nothing is inverted. Where many eigenvalues have nearly the same
+    modulus, as at the edge of a random matrix's disc, thousands of products are needed.
+
+    References
+    ----------
+    Lehoucq, Sorensen & Yang 1998, "ARPACK users' guide", SIAM.
+    """
+    found = square_operator(operator)
+    size = found.shape[0]
+    k = count("k", k, 1)
+    if k > size:
+        raise InputError(f"k={k}: the operator has {size} eigenvalues; give at most {size}")
+    if which not in ORDERS:
+        raise unknown("which", which, ORDERS)
+    tolerance = number(
+        "tolerance", tolerance, "give a relative residual above 0 and below 1, such as 1e-6", above=0, below=1
+    )
+    if left:
+        check_transpose(found)
+    counted = _Counted(found)
+    if size <= SMALL or k >= size - 1:
+        if size > DENSE:
+            raise InputError(f"k={k}: nearly all of {size} eigenvalues, too many to compute; give at most {size - 2}")
+        values, right = _dense(counted)
+    else:
+        values, right = _arnoldi(counted, k, which, tolerance, subspace, restarts, rng)
+    values, right = _sorted(values, right, which, k)
+    residuals = _residuals(counted, values, right)
+    scale = max(float(np.abs(values).max(initial=0)), TINY)
+    floor = 100 * float(np.finfo(counted.dtype).eps)
+    converged = residuals <= max(tolerance, floor) * scale
+    lefts = _left(found, values, right, which, tolerance, subspace, restarts, rng) if left else None
+    if not converged.all():
+        worst = residuals[~converged]
+        warnings.warn(
+            f"eigenvalues: {int((~converged).sum())} of {k} have not converged, with residuals from {worst.min():.1e} to "
+            f"{worst.max():.1e}; give a larger subspace or more restarts, or a larger tolerance",
+            Note,
+            stacklevel=2,
+        )
+    return Spectrum(values, residuals, converged, right if vectors else None, lefts, counted.count)
+
+
+def _dense(operator: LinearOperator) -> tuple[Complexes, Complexes]:
+    values, vectors = np.linalg.eig(np.asarray(operator.matmat(np.eye(operator.shape[0], dtype=operator.dtype))))
+    return values.astype(np.complex128), vectors.astype(np.complex128)
+
+
+def _arnoldi(
+    operator: LinearOperator,
+    k: int,
+    which: str,
+    tolerance: float,
+    subspace: int | None,
+    restarts: int | None,
+    rng: int | np.random.Generator,
+) -> tuple[Complexes, Complexes]:
+    """Eigenpairs by ARPACK; if some have not converged, these with the best approximations of a single Krylov space."""
+    size = operator.shape[0]
+    dimension = min(size, max(40, 5 * k // 2 + 1)) if subspace is None else count("subspace", subspace, k + 2)
+    if dimension > size:
+        raise InputError(f"subspace={dimension}: the operator has only {size} units; give at most {size}")
+    most = 100 if restarts is None else count("restarts", restarts, 1)
+    kind = np.dtype(operator.dtype)
+    start = np.random.default_rng(rng).standard_normal(size).astype(kind)
+    options: dict[str, Any] = {"k": k, "which": which, "ncv": dimension, "maxiter": most}
+    least = float(np.finfo(kind).eps)
+    try:
+        values, vectors = eigs(operator, v0=start, tol=max(tolerance / 2, least), **options)
+    except ArpackNoConvergence as stopped:
+        done, known = stopped.eigenvalues, stopped.eigenvectors
+        if known.size:  # they would be found again, and again be all that is found
+            start = (start / np.linalg.norm(start) + known.real.sum(1) / max(1, known.shape[1])).astype(kind)
+        rough, approximate = eigs(operator, v0=start, tol=1e10, **options)
+        new = [i for i, value in enumerate(rough) if not len(done) or np.abs(done - value).min() > 1e-3 * abs(value)]
+        values = np.concatenate([done, rough[new]])
+        vectors = np.concatenate([known.reshape(size, -1), approximate[:, new]], axis=1)
+        if len(values) < k:
+            rest = [i for i in range(len(rough)) if i not in new][: k - len(values)]
+            values, vectors = np.concatenate([values, rough[rest]]), np.concatenate([vectors, approximate[:, rest]], axis=1)
+    return values.astype(np.complex128), vectors.astype(np.complex128)
+
+
+def _sorted(values: Complexes, vectors: Complexes, which: str, k: int) -> tuple[Complexes, Complexes]:
+    """The first k in the order of `which`, conjugates side by side, and their vectors with norm 1."""
+    key = ORDERS[which](values)
+    scale = max(float(np.abs(values).max(initial=0)), TINY)
+    rounded = np.round(key / scale, 9)  # otherwise rounding decides the order of conjugates
+    order = np.lexsort((-values.imag, -np.abs(values.imag), -np.round(values.real / scale, 9), -rounded))[:k]
+    chosen = vectors[:, order]
+    return values[order], chosen / np.linalg.norm(chosen, axis=0)
+
+
+def _residuals(operator: LinearOperator, values: Complexes, vectors: Complexes) -> Floats:
+    """``|A v - value v|``, computed once for both of a pair of conjugates."""
+    residuals = np.zeros(len(values))
+    for start in range(0, len(values), 16):
+        part = slice(start, start + 16)
+        own, of = vectors[:, part], values[part]
+        real = np.dtype(operator.dtype).kind != "c"
+        once = np.array([not (real and i and of[i] == of[i - 1].conjugate() and of[i].imag < 0) for i in range(len(of))])
+        products = applied(operator, np.ascontiguousarray(own[:, once]))
+        found = np.linalg.norm(products - own[:, once] * of[once], axis=0)
+        residuals[part] = found[np.cumsum(once) - 1]
+    return residuals
+
+
+def _left(
+    operator: LinearOperator,
+    values: Complexes,
+    right: Complexes,
+    which: str,
+    tolerance: float,
+    subspace: int | None,
+    restarts: int | None,
+    rng: int | np.random.Generator,
+) -> Complexes:
+    """Left eigenvectors that belong to these eigenvalues, scaled by the right ones."""
+    adjoint = LinearOperator(operator.shape, matvec=operator.rmatvec, matmat=operator.rmatmat, dtype=operator.dtype)
+    if operator.shape[0] <= SMALL or len(values) >= operator.shape[0] - 1:
+        found, vectors = _dense(adjoint)
+    else:
+        # one more, since the last may be one of a pair of conjugates of which the other is asked for
+        more = min(len(values) + 1, operator.shape[0] - 2)
+        found, vectors = _arnoldi(adjoint, more, which, tolerance, None if subspace is None else subspace + 1, restarts, rng)
+    lefts = np.empty_like(right)
+    free = np.ones(len(found), bool)
+    for place, value in enumerate(values):
+        distance = np.where(free, np.abs(found - value.conjugate()), np.inf)
+        near = int(distance.argmin())
+        free[near] = False
+        overlap = np.vdot(vectors[:, near], right[:, place])
+        if abs(overlap) < 1e-12:
+            raise InputError(
+                "left=True: an eigenvalue is defective or occurs several times, so that left and right eigenvectors cannot "
+                "be paired; leave left=True out"
+            )
+        lefts[:, place] = vectors[:, near] / np.conj(overlap)
+    return lefts

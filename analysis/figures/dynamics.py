@@ -1,0 +1,174 @@
+"""Figures of dynamics: states of a memory with their time constants, and regimes over the gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from cordstasks.analysis._checks import Floats, real_array
+from cordstasks.analysis.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT, dress, new_figure
+from cordstasks.errors import InputError
+
+__all__ = ["memory_states", "regimes", "spectrum"]
+
+
+def memory_states(
+    memories: ArrayLike,
+    states: ArrayLike,
+    groups: ArrayLike,
+    time_constants: ArrayLike,
+    *,
+    fixed: ArrayLike | None = None,
+    stable: ArrayLike | None = None,
+    settle: float,
+    title: str,
+) -> Figure:
+    """Draw the states of a memory on their first two principal components, beside the time constants around them.
+
+    Parameters
+    ----------
+    memories : array (trial, unit)
+        States at the end of the delay.
+    states : array (point, unit)
+        Memories and mixtures of them after settling.
+    groups : array (point,)
+        The group of each of these.
+    time_constants : array (state, mode)
+        In ms, the slowest first.
+    fixed : array (point, unit), optional
+        Fixed points.
+    stable : array (point,), optional
+        Which of them are stable.
+    settle : float
+        For how long states were followed, in ms.
+    title : str
+        Title of the left panel.
+
+    Raises
+    ------
+    InputError
+        If arrays do not fit each other.
+    """
+    held, after = real_array("memories", memories, ("trial", "unit")), real_array("states", states, ("point", "unit"))
+    constants = real_array("time_constants", time_constants, ("state", "mode"))
+    if held.shape[1] != after.shape[1]:
+        raise InputError(f"memories of {held.shape[1]} units: states have {after.shape[1]}; give those of one network")
+    centre = held.mean(0)
+    axes = np.linalg.svd(np.concatenate([held, after]) - centre, full_matrices=False)[2][:2]
+
+    def placed(points: Floats) -> Floats:
+        return (points - centre) @ axes.T
+
+    figure = new_figure(10.0, 4.4)
+    left, right = figure.subplots(1, 2)
+    start, end = placed(held), placed(after)
+    left.scatter(start[:, 0], start[:, 1], s=22, color=GREY, alpha=0.6, label="end of the delay", linewidth=0)
+    which = np.asarray(groups)
+    colours = np.array([BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9"])
+    for group in np.unique(which):
+        rows = which == group
+        label = f"{settle / 1000:g} s later, and mixtures" if group == which.min() else None
+        left.scatter(end[rows, 0], end[rows, 1], s=12, color=colours[int(group) % len(colours)], label=label, linewidth=0)
+    if fixed is not None and len(np.asarray(fixed)):
+        points, is_stable = placed(np.asarray(fixed, np.float64)), np.asarray(stable, bool)
+        for rows, marker, label in ((is_stable, "*", "stable fixed point"), (~is_stable, "x", "unstable fixed point")):
+            if rows.any():
+                left.scatter(points[rows, 0], points[rows, 1], s=70, marker=marker, color=ORANGE, label=label, zorder=3)
+    left.set_aspect("equal", "datalim")
+    dress(left, title, "first principal component", "second principal component")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=TEXT)
+    modes = np.arange(1, constants.shape[1] + 1)
+    for row in constants:
+        right.plot(modes, row, color=GREY, alpha=0.4, linewidth=0.8)
+    right.plot(modes, np.median(constants, axis=0), color=BLUE, marker="o", linewidth=2, label="median")
+    right.axhline(settle, color=BLACK, linestyle=":", linewidth=1, label="time that states were followed")
+    right.set_yscale("log")
+    right.set_xticks(modes)
+    dress(right, "modes around the states", "mode, the slowest first", "time constant (ms)")
+    right.legend(frameon=False, fontsize=TEXT)
+    return figure
+
+
+def regimes(rows: Sequence[Mapping[str, Any]], examples: Mapping[float, ArrayLike], *, dt: float) -> Figure:
+    """Draw activity at some gains, and what changes with the gain: leading Lyapunov exponent, dimension, memory in time.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One for each network: ``kind``, ``gain``, ``exponent`` (per time constant), ``dimension`` and
+        ``autocorrelation_ms``, the latter two None where activity has settled.
+    examples : mapping of float to array (time, unit)
+        Activity of some units by gain.
+    dt : float
+        Duration of a step in ms.
+
+    Raises
+    ------
+    InputError
+        If there are no rows or examples.
+    """
+    if not rows or not examples:
+        raise InputError("rows and examples: give at least one of each")
+    figure = new_figure(12.0, 7.0)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.3))
+    panels = top.subplots(1, len(examples), sharey=True, squeeze=False)[0]
+    for panel, (gain, activity) in zip(panels, examples.items(), strict=True):
+        shown = real_array("examples", activity, ("time", "unit"))
+        panel.plot(np.arange(len(shown)) * dt, shown, linewidth=1)
+        dress(panel, f"gain {gain:g}", "time (ms)", "rate" if panel is panels[0] else "")
+    kinds = list(dict.fromkeys(str(row["kind"]) for row in rows))
+    colours = {kind: (BLUE, ORANGE, GREEN)[place % 3] for place, kind in enumerate(kinds)}
+    lower = bottom.subplots(1, 3)
+    columns = (
+        ("exponent", "leading Lyapunov exponent", "per time constant"),
+        ("dimension", "participation ratio", "dimensions"),
+        ("autocorrelation_ms", "autocorrelation time", "ms"),
+    )
+    for panel, (name, title, label) in zip(lower, columns, strict=True):
+        for kind, colour in colours.items():
+            own = [(float(row["gain"]), float(row[name])) for row in rows if row["kind"] == kind and row[name] is not None]
+            if not own:
+                continue
+            gains, values = np.array(sorted(own)).T
+            panel.plot(gains, values, "o", color=colour, markersize=4, alpha=0.6)
+            levels = np.unique(gains)
+            panel.plot(levels, [values[gains == g].mean() for g in levels], color=colour, label=kind)
+        panel.axvline(1.0, color=BLACK, linewidth=1, linestyle=":")
+        dress(panel, title, "gain", label)
+    levels = np.unique([float(row["gain"]) for row in rows])
+    below = np.append(levels[levels < 1], 1.0)
+    lower[0].plot(below, below - 1, color=BLACK, linewidth=1, linestyle="--", label="theory: gain - 1")
+    lower[0].axhline(0, color=GREY, linewidth=0.8)
+    lower[0].legend(frameon=False, fontsize=TEXT)
+    return figure
+
+
+def spectrum(values: ArrayLike, *, title: str, theory: ArrayLike | None = None) -> Figure:
+    """Draw eigenvalues in the complex plane beside the unit circle.
+
+    Parameters
+    ----------
+    values : array of complex (value,)
+        Eigenvalues.
+    title : str
+        Title.
+    theory : array of complex (value,), optional
+        Others to compare them with, drawn behind, such as those under circular padding.
+    """
+    figure = new_figure(5.5, 5.5)
+    axis = figure.subplots()
+    if theory is not None:
+        other = np.asarray(theory, dtype=np.complex128)
+        axis.scatter(other.real, other.imag, s=5, color=GREY, alpha=0.5, linewidth=0, label="circular padding")
+    shown = np.asarray(values, dtype=np.complex128)
+    axis.scatter(shown.real, shown.imag, s=16, color=BLUE, linewidth=0, label="leading eigenvalues")
+    angle = np.linspace(0, 2 * np.pi, 200)
+    axis.plot(np.cos(angle), np.sin(angle), color=BLACK, linewidth=1, linestyle=":")
+    axis.set_aspect("equal", "datalim")
+    dress(axis, title, "real part", "imaginary part")
+    axis.legend(frameon=False, fontsize=TEXT)
+    return figure

@@ -1,0 +1,5 @@
+"""Representational similarity: dissimilarities of stimuli over time, and their comparison with a reference."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

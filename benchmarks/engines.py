@@ -1,0 +1,137 @@
+"""The CPU engines of the frozen simulator side by side: time per step, and features of default random-dot movies.
+
+With cordstasks and its extra ``fast`` installed: ``python benchmarks/engines.py``. From the root of a checkout that is not
+installed: ``PYTHONPATH=. python benchmarks/engines.py``. OMP_NUM_THREADS sets the number of CPU threads.
+
+The engines take turns within a run, in another order in every round. What is printed are medians over the rounds and the
+median of the ratios within a round, so that a machine that is busy for a while slows both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cordstasks.errors import InputError
+from cordstasks.utils.command_line import run_command
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cordstasks.cordsnet import CordsNet
+
+CASES = ("64:64", "64:16", "64:1", "224:8", "224:1")
+STEPS = {64: 20, 16: 40, 8: 10, 1: 60}  # in a timing, by images
+FAST, PACKED = "fast", "oneDNN"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Time per step of the frozen simulator through its fast CPU engine and through oneDNN's convolutions.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--cases", nargs="*", default=CASES, metavar="PX:N", help="side of the images in px, and how many")
+    parser.add_argument("--movies", type=int, default=64, help="random-dot movies to make features of; 0: none")
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each")
+    run(parser.parse_args())
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    import torch
+
+    from cordstasks.cordsnet import CordsNet, load
+    from cordstasks.cordsnet.engines import Fast
+
+    if not Fast.installed():
+        raise InputError("numba is not installed, so there is nothing to compare; pip install 'cordstasks[fast]'")
+    torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    print(
+        f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, medians of {options.rounds} rounds"
+    )
+    print(f"{'':24}{PACKED:>12}{FAST:>12}{'ratio':>8}{'error':>10}")
+    networks: dict[int, CordsNet] = {64: load("cordsnet-r8")}
+    for case in options.cases:
+        size, images = map(int, case.split(":"))
+        if size not in networks:
+            networks[size] = CordsNet(8, image_size=size).eval()
+            for bias in networks[size].conv_bias:
+                bias.uniform_(0, 0.1)
+        compare_steps(networks[size], images, options.rounds)
+    if options.movies:
+        compare_features(networks[64], options.movies, options.rounds)
+
+
+def compare_steps(network: CordsNet, images: int, rounds: int) -> None:
+    """Time steps of random images, and print it in ms per step."""
+    import torch
+
+    from cordstasks.cordsnet.engines import Fast, Packed
+    from cordstasks.cordsnet.simulator import Simulator
+
+    x = torch.randn(images, network.in_channels, network.image_size, network.image_size)
+    steps = STEPS.get(images, 10)
+    works: dict[str, Callable[[], object]] = {}
+    ends: dict[str, list[Tensor]] = {}
+    for name, engine in ((PACKED, Packed()), (FAST, Fast())):
+        simulator = Simulator(network, engine=engine)
+        state, drives = simulator.spontaneous(images), simulator.drives(x)
+        ends[name] = state
+
+        def work(simulator: Simulator = simulator, state: list[Tensor] = state, drives: list[Tensor] = drives) -> None:
+            simulator.step(state, drives, steps)
+
+        works[name] = work
+    seconds = timings(works, rounds)
+    error = max(float((a - b).norm() / b.norm()) for a, b in zip(ends[FAST], ends[PACKED], strict=True))
+    report(f"{network.image_size} px, batch {images}", seconds, 1e3 / steps, "ms", error)
+
+
+def compare_features(network: CordsNet, count: int, rounds: int) -> None:
+    """Time features of movies, without a bank, and print it in seconds."""
+    from cordstasks.cordsnet.engines import Packed
+    from cordstasks.cordsnet.simulator import Simulator
+    from cordstasks.frontend import FrontEnd
+    from cordstasks.tasks import get
+
+    movies = [trial.movie for trial in get("rdm").trials(count, seed=3)]
+    fast, packed = (FrontEnd(network, device="cpu", bank=False) for _ in range(2))
+    packed.simulator = Simulator(packed.network, engine=Packed())
+    made: dict[str, Tensor] = {}
+
+    def features(name: str, front_end: FrontEnd) -> None:
+        made[name] = front_end.features(movies).take(slice(None))
+
+    seconds = timings({PACKED: lambda: features(PACKED, packed), FAST: lambda: features(FAST, fast)}, rounds)
+    error = float((made[FAST] - made[PACKED]).norm() / made[PACKED].norm())
+    report(f"features of {count} movies", seconds, 1, "s", error)
+
+
+def timings(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each work in each round."""
+    for work in works.values():  # the first call packs weights, compiles, and touches memory
+        work()
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds):
+        for name in sorted(works, reverse=bool(number % 2)):
+            began = time.perf_counter()
+            works[name]()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def report(what: str, seconds: dict[str, list[float]], scale: float, unit: str, error: float) -> None:
+    ratio = statistics.median(slow / fast for slow, fast in zip(seconds[PACKED], seconds[FAST], strict=True))
+    medians = [statistics.median(seconds[name]) * scale for name in (PACKED, FAST)]
+    print(
+        f"{what:24}" + "".join(f"{f'{median:.2f} {unit}':>12}" for median in medians) + f"{ratio:8.2f}{error:10.1e}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,232 @@
+"""The experiments on autonomy and robustness in one folder: networks, images, results, figures."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cordstasks import analysis
+from cordstasks.errors import InputError
+from cordstasks.experiments.autonomy import Autonomy, autonomy, times_shown
+from cordstasks.experiments.in_time import InTime, read_cnn, read_cordsnet
+from cordstasks.experiments.noise import NoiseResponse, noise_response
+from cordstasks.experiments.robustness_settings import RobustnessSettings
+from cordstasks.pretraining.datasets import read_folder
+from cordstasks.utils.files import write_bytes, write_json
+from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.run_folder import RunFolder, environment
+
+__all__ = ["in_words", "run_robustness"]
+
+LARGEST_SIDE = 256  # px, of images of several sizes, before each network resizes them to its own
+
+
+def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], **settings: Any) -> dict[str, Any]:
+    """Show networks sequences of images and blanks, and images under noise; write numbers and figures.
+
+    Called again with the same arguments, it continues what was stopped: each network's part of an experiment is kept when it
+    is complete.
+
+    Parameters
+    ----------
+    images : path-like
+        Test images: a folder with one folder per class, named and sorted as the classes that the networks know.
+    out : path-like
+        Folder for ``config.json``, ``summary.json``, ``autonomy.png`` and ``noise.png``.
+    **settings
+        Any of `cordstasks.experiments.robustness_settings.RobustnessSettings`, such as ``count=50``.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds: ``"networks"``, and for each network rows of ``"autonomy"`` and of ``"noise"``.
+
+    Raises
+    ------
+    InputError
+        If a setting, a network, the images or the folder cannot be used.
+    KeyboardInterrupt
+        After Ctrl-C; complete parts are kept.
+    """
+    began = time.monotonic()
+    chosen, folder, source = RobustnessSettings(**settings), RunFolder(Path(out)), Path(images)
+    networks = _networks(chosen)
+    pixels, labels = _images(source, chosen.count, networks)
+    with folder.lock():
+        _begin(folder, chosen, source)
+        try:
+            found: dict[str, Any] = {"networks": {}, "autonomy": {}, "noise": {}}
+            runs, responses = dict[str, Autonomy](), dict[str, NoiseResponse]()
+            for network in networks:
+                name = network.name
+                runs[name] = _kept(
+                    folder, "autonomy", network, Autonomy, lambda own=network: _show(own, pixels, labels, chosen)
+                )
+                responses[name] = _kept(
+                    folder, "noise", network, NoiseResponse, lambda own=network: _disturb(own, pixels, labels, chosen)
+                )
+                bootstrap = {"resamples": chosen.resamples, "seed": chosen.seed}
+                found["networks"][name] = {"step_ms": network.step_ms, "weights": network.digest}
+                found["autonomy"][name] = runs[name].summary(chosen.periods, **bootstrap)
+                found["noise"][name] = responses[name].summary(**bootstrap)
+            _figures(folder.path, chosen, runs, found["noise"])
+        except KeyboardInterrupt as stop:
+            raise Interrupted("the same command") from stop
+        found["seconds"] = time.monotonic() - began
+        write_json(folder.path / "summary.json", found)
+    return found
+
+
+def _networks(settings: RobustnessSettings) -> list[InTime]:
+    networks: list[InTime] = [read_cordsnet(settings.network)]
+    for stage in ("cnn", "recurrent"):
+        folder = getattr(settings, stage)
+        if folder is not None:
+            networks.append(read_cnn(Path(folder), stage, settings.discrete_ms))
+    return networks
+
+
+def _images(source: Path, count: int, networks: list[InTime]) -> tuple[Tensor, Tensor]:
+    """uint8 images (image, height, width, channel) and their labels."""
+    if not source.is_dir():
+        raise InputError(f"images={source}: there is no such folder; name one with a folder of images per class")
+    found, _ = read_folder(source, LARGEST_SIDE)
+    for network in networks:
+        if len(found.classes) != network.classes:
+            raise InputError(
+                f"images={source}: holds {len(found.classes)} classes ({', '.join(found.classes[:4])}, ...), but "
+                f"{network.name} knows {network.classes}; name the folder of its test images, such as DATA/test"
+            )
+    if len(found) < count:
+        raise InputError(f"count={count}: {source} holds {len(found)} images; choose at most as many")
+    chosen = found.subset(count)
+    return chosen.batch(torch.arange(len(chosen)))
+
+
+def _begin(folder: RunFolder, settings: RobustnessSettings, source: Path) -> None:
+    """Start the folder, or check that what it holds was made with the same settings and images."""
+    if not folder.begun:
+        folder.start(settings, images=str(source.resolve()), environment=environment(torch.device("cpu")))
+        return
+    config = folder.config()
+    if config.get("family") != settings.FAMILY:
+        raise InputError(f"path={folder.path}: holds another run; choose another folder")
+    settings.from_dict(config, str(folder.path / "config.json")).agree(settings.as_dict(), folder.path)
+    if config.get("images") != str(source.resolve()):
+        raise InputError(f"images={source}: the run in {folder.path} has {config.get('images')}; use another folder")
+    folder.tidy()
+
+
+def _kept(folder: RunFolder, part: str, network: InTime, kind: Any, make: Callable[[], Any]) -> Any:
+    """A result that an earlier call has left, if it was made with these weights; otherwise a new one, which is then left."""
+    path = folder.path / f"{part}-{network.name.replace(' ', '-')}.npz"
+    names = [field.name for field in fields(kind)]
+    if path.is_file():
+        try:
+            with np.load(path) as arrays:
+                if str(arrays["weights"]) == network.digest:
+                    return kind(**{name: arrays[name] for name in names})
+        except (OSError, ValueError, KeyError):
+            pass  # damaged, so it is made again
+    result = make()
+    content = io.BytesIO()
+    np.savez(content, weights=network.digest, **{name: getattr(result, name) for name in names})
+    write_bytes(path, content.getvalue())
+    return result
+
+
+def _show(network: InTime, pixels: Tensor, labels: Tensor, settings: RobustnessSettings) -> Autonomy:
+    return autonomy(
+        network,
+        pixels,
+        labels,
+        settings.periods,
+        rest_ms=settings.rest_ms,
+        every_ms=settings.every_ms,
+        batch=settings.batch,
+    )
+
+
+def _disturb(network: InTime, pixels: Tensor, labels: Tensor, settings: RobustnessSettings) -> NoiseResponse:
+    return noise_response(
+        network,
+        pixels,
+        labels,
+        settings.noise_levels,
+        noise_in=settings.noise_in,
+        image_ms=settings.noise_image_ms,
+        rest_ms=settings.rest_ms,
+        batch=settings.batch,
+        seed=settings.seed,
+    )
+
+
+def _figures(
+    folder: Path, settings: RobustnessSettings, runs: Mapping[str, Autonomy], noise: Mapping[str, list[dict[str, Any]]]
+) -> None:
+    figures, shown = analysis.figures, list(times_shown(settings.periods))
+    panels: dict[str, dict[str, Any]] = {
+        "distance of the last area from rest (relative to its largest mean)": {
+            name: own.distance.mean(axis=1) / max(own.distance.mean(axis=1).max(), 1e-30) for name, own in runs.items()
+        }
+    }
+    slots = min(2, next(iter(runs.values())).probability.shape[0])
+    for slot in range(slots):
+        panels[f"softmax probability of the class of image {slot + 1}"] = {
+            name: own.probability[slot].mean(axis=1) for name, own in runs.items()
+        }
+    for slot in range(slots):
+        panels[f"accuracy for image {slot + 1}"] = {name: _with_interval(own.correct[slot]) for name, own in runs.items()}
+    figure = figures.responses_over_time({name: own.times_ms for name, own in runs.items()}, panels, shown=shown)
+    figures.save(figure, folder / "autonomy.png")
+    measures = {"deviation of the last area, relative": "deviation", "accuracy": "accuracy"}
+    levels = {title: {name: _columns(rows[1:], key) for name, rows in noise.items()} for title, key in measures.items()}
+    unit = "SD of images" if settings.noise_in == "image" else "RMS activity of the area"
+    figure = figures.noise_levels(settings.noise_levels, levels, unit=unit, logarithmic=[next(iter(measures))])
+    figures.save(figure, folder / "noise.png")
+
+
+def _with_interval(correct: Any) -> Any:
+    low, high = analysis.wilson_interval(correct.sum(axis=1), np.full(len(correct), correct.shape[1]))
+    return np.stack([correct.mean(axis=1), low, high])
+
+
+def _columns(rows: list[dict[str, Any]], key: str) -> tuple[Any, Any, Any]:
+    ends = "interval" if key == "accuracy" else f"{key}_interval"
+    return [row[key] for row in rows], [row[ends][0] for row in rows], [row[ends][1] for row in rows]
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """The results as lines to print."""
+    lines = []
+    for name, rows in found["autonomy"].items():
+        lines.append(
+            f"{name}: at the end of each period, accuracy for the image of the period or the last one, and distance"
+        )
+        for row in rows:
+            answer = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f} {_ends(row['interval'])}  "
+            lines.append(
+                f"  {row['end_ms']:7.0f} ms  {row['shown']:<8} {answer:<33}distance from rest {row['distance']:.4f} "
+                f"{_ends(row['distance_interval'], 4)}"
+            )
+    for name, rows in found["noise"].items():
+        lines.append(f"{name}: noise of a level, deviation of the last area, accuracy")
+        for row in rows:
+            lines.append(
+                f"  {row['level']:5g}  deviation {row['deviation']:.4f} {_ends(row['deviation_interval'], 4)}  "
+                f"accuracy {row['accuracy']:.3f} {_ends(row['interval'])}"
+            )
+    return "\n".join(lines)
+
+
+def _ends(interval: list[float], digits: int = 3) -> str:
+    return f"({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"

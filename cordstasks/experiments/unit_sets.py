@@ -1,0 +1,135 @@
+"""Sets of units by a rule: the most selective, those that prefer a value, at random, or by their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cordstasks import analysis
+from cordstasks.errors import InputError
+
+__all__ = ["UnitSet", "chosen_units", "random_sets"]
+
+MOST_TUNED = 0.05  # of the units, unless another fraction is given
+RULES = "tuned, prefer=VALUE, random, units=1,2,3 or channels=1,2,3"
+
+
+@dataclass(frozen=True, eq=False)
+class UnitSet:
+    """A set of units, from `chosen_units`.
+
+    Attributes
+    ----------
+    units : ndarray of shape (unit,), int64
+        Their numbers, sorted.
+    preferred : number or str or None
+        The value of the condition that all of them prefer, if the rule asked for one.
+    available : int
+        How many units fitted the rule, of which the most selective were taken.
+    """
+
+    units: NDArray[np.int64]
+    preferred: Any = None
+    available: int = 0
+
+
+def chosen_units(
+    rule: str,
+    responses: NDArray[np.float64],
+    condition: NDArray[Any],
+    *,
+    fraction: float | None = None,
+    alike: bool = False,
+    channels: int = 1,
+    rng: np.random.Generator,
+) -> UnitSet:
+    """Choose units by a rule, from their responses in trials that are not used for anything else.
+
+    Parameters
+    ----------
+    rule : str
+        ``"tuned"`` for the most selective, ``"prefer=90"`` for those that are selective and respond most to that value,
+        ``"random"``, ``"units=1,5"`` by number, or ``"channels=3"`` for all locations of channels of an area.
+    responses : ndarray of shape (trial, unit)
+    condition : ndarray of shape (trial,)
+        What units are selective for, such as the direction.
+    fraction : float, optional
+        How many at most, as a fraction of all units; by default 0.05, and with ``prefer`` all that fit.
+    alike : bool
+        Whether ``"tuned"`` units must all prefer the value that the most selective of them prefers.
+    channels : int
+        Number of channels of an area.
+    rng : numpy.random.Generator
+        Draws random units.
+
+    Returns
+    -------
+    UnitSet
+
+    Raises
+    ------
+    InputError
+        If there is no such rule, value or unit, or no unit fits.
+    """
+    kind, _, value = rule.partition("=")
+    number = responses.shape[1]
+    most = max(1, round(number * (MOST_TUNED if fraction is None else fraction)))
+    if kind in ("units", "channels") and value:
+        return _by_number(rule, value, number, channels if kind == "channels" else number)
+    if rule == "random":
+        return UnitSet(np.sort(rng.choice(number, most, replace=False)), None, number)
+    if rule != "tuned" and not (kind == "prefer" and value):
+        raise InputError(f"units={rule!r}: is no rule; give {RULES}")
+    curves = analysis.tuning.tuning_curves(responses, condition)
+    tests = analysis.tuning.selectivity(responses, condition, rng=rng, permutations=0)
+    fits = tests.selective & (tests.f > 0)
+    order = np.argsort(-tests.f, kind="stable")
+    preferred = None
+    if kind == "prefer":
+        index = _value(value, curves.values)
+        preferred = curves.values[index].item()
+        fits &= curves.preferred == index
+        most = number if fraction is None else most
+    elif alike and fits.any():
+        index = int(curves.preferred[order[fits[order]][0]])
+        preferred = curves.values[index].item()
+        fits &= curves.preferred == index
+    found = order[fits[order]][:most]
+    if not len(found):
+        raise InputError(f"units={rule!r}: no unit of {number} is selective so in these trials; choose another rule")
+    return UnitSet(np.sort(found), preferred, int(fits.sum()))
+
+
+def random_sets(number: int, size: int, sets: int, *, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """`sets` random sets of `size` of `number` units."""
+    return [np.sort(rng.choice(number, size, replace=False)) for _ in range(sets)]
+
+
+def _by_number(rule: str, value: str, units: int, blocks: int) -> UnitSet:
+    """Units, or blocks of as many units each, by their numbers."""
+    try:
+        asked = sorted({int(part) for part in value.split(",")})
+    except ValueError:
+        raise InputError(f"units={rule!r}: give whole numbers, such as {rule.partition('=')[0]}=0,3,5") from None
+    if asked[0] < 0 or asked[-1] >= blocks:
+        raise InputError(f"units={rule!r}: numbers go from 0 to {blocks - 1}; leave out the others")
+    size = units // blocks
+    return UnitSet(np.concatenate([np.arange(each * size, (each + 1) * size) for each in asked]), None, len(asked) * size)
+
+
+def _value(text: str, values: NDArray[Any]) -> int:
+    """The index of the value that a text names."""
+    for index, value in enumerate(values.tolist()):
+        if text == str(value) or (not isinstance(value, str) and _is(text, float(value))):
+            return index
+    raise InputError(f"units='prefer={text}': choose one of the values {', '.join(f'{v}' for v in values.tolist())}")
+
+
+def _is(text: str, value: float) -> bool:
+    try:
+        return float(text) == value
+    except ValueError:
+        return False

@@ -1,0 +1,63 @@
+"""``python -m cordstasks.paper``: figures of the paper from our own runs, with what was claimed and what was measured."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
+from cordstasks.utils.command_line import Parser, named_path, run_command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = Parser(
+        prog="python -m cordstasks.paper",
+        description="Reproduce figures and tables of Soo, Battista, Radmard & Wang (2024) with runs of this package, and "
+        "compare each conclusion of the paper with what was measured. Run the same command again to continue one that was "
+        "stopped.",
+    )
+    known = ", ".join(part.figure for part in PARTS)
+    made.add_argument("--figures", nargs="+", metavar="FIGURE", help=f"what to make (default: all): {known}")
+    made.add_argument("--quick", action="store_true", help="small settings, to see the whole way")
+    made.add_argument("--list", action="store_true", help="print what there is and how long it takes here, and stop")
+    made.add_argument("--images", type=named_path, metavar="DIR", help="CIFAR-10 (train/CLASS/, test/CLASS/)")
+    made.add_argument("--recordings", type=named_path, metavar="DIR", help="recordings that some parts need")
+    made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the cache)")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
+    made.add_argument("--out", type=named_path, default=Path("paper"), help="default: paper")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = parser().parse_args(arguments)
+    parts = chosen(options.figures)
+    workplace = Workplace(options.quick, options.device, options.bank, options.images, options.recordings)
+    print(_plan(parts, workplace), flush=True)
+    if options.list:
+        return 0
+    from cordstasks.paper.reproduce import reproduce, table  # late: it loads torch, which mistakes need not wait for
+
+    print(table(reproduce(parts, options.out, workplace)))
+    print(f"{options.out}/: paper.json, and a folder for each part")
+    return 0
+
+
+def _plan(parts: Sequence[Part], workplace: Workplace) -> str:
+    """What will be made and about how long it takes."""
+    from cordstasks.paper.speed import REFERENCE, machine_rate  # late: --help needs no NumPy
+
+    factor = REFERENCE / machine_rate()
+    lines = []
+    for part in parts:
+        lacking = part.lacks(workplace)
+        minutes = part.seconds[0 if workplace.quick else 1] * factor / 60
+        takes = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
+        lines.append(f"{part.figure:<4} {part.title:<62} {f'needs --{lacking[0]}' if lacking else takes}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,147 @@
+"""Making parts of the paper one after another, resumably, and the table of what they found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import cordstasks
+from cordstasks.errors import InputError
+from cordstasks.paper.findings import VERDICTS, Finding, Outcome
+from cordstasks.paper.parts import Part, Workplace
+from cordstasks.paper.speed import REFERENCE, machine_rate
+from cordstasks.utils.files import read_json, writable_folder, write_json
+from cordstasks.utils.folders import locked
+from cordstasks.utils.interrupt import Interrupted
+
+__all__ = ["expected_seconds", "reproduce", "table"]
+
+OUTCOME = "outcome.json"
+
+
+def expected_seconds(part: Part, workplace: Workplace, *, rate: float | None = None) -> float:
+    """How long a part will take on this machine, from a short measurement of its speed.
+
+    Parameters
+    ----------
+    part : Part
+        What is to be made.
+    workplace : Workplace
+        Whether the settings are small.
+    rate : float, optional
+        What `cordstasks.paper.speed.machine_rate` gave; it is measured if it is left out.
+
+    Returns
+    -------
+    float
+        Seconds; right to a factor of about two.
+    """
+    return part.seconds[0 if workplace.quick else 1] * REFERENCE / (machine_rate() if rate is None else rate)
+
+
+def reproduce(parts: Sequence[Part], out: str | Path, workplace: Workplace) -> dict[str, Any]:
+    """Make parts of the paper; those that are finished in the folder are not made again.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        What to make, see `cordstasks.paper.parts.chosen`.
+    out : str or Path
+        Folder in which each part has a folder of its own.
+    workplace : Workplace
+        How to make them.
+
+    Returns
+    -------
+    dict of str to object
+        What ``paper.json`` holds: by figure, the outcome and its seconds.
+
+    Raises
+    ------
+    InputError
+        If the folder holds parts with other settings or cannot be written, or all parts fail.
+    Interrupted
+        After Ctrl-C; the same call continues.
+    """
+    out = writable_folder(Path(out), "out")
+    results: dict[str, Any] = {}
+    with locked(out, "out"):
+        try:
+            for part in tqdm(parts, desc="paper", unit="part", leave=False):
+                results[part.figure] = _made(part, out / part.figure, workplace)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"the same command, from {out}") from stop
+        write_json(out / "paper.json", results)
+    problems = [result["problem"] for result in results.values() if "problem" in result]
+    if problems and len(problems) == len(results):
+        raise InputError(problems[0])
+    return results
+
+
+def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
+    """The outcome of one part, made or found; what a user can mend is a problem of this part alone."""
+    earlier = folder / OUTCOME
+    if earlier.exists():
+        found = read_json(earlier)
+        if found["quick"] != workplace.quick:
+            which = "small" if found["quick"] else "full"
+            raise InputError(f"out={folder.parent}: holds figure {part.figure} with {which} settings; use another folder")
+        return found
+    lacking = part.lacks(workplace)
+    if lacking:
+        return {"title": part.title, "problem": f"{lacking[0]}=None: figure {part.figure} needs it; give a folder"}
+    began = time.monotonic()
+    before = read_json(folder / "seconds.json")["seconds"] if (folder / "seconds.json").exists() else 0.0
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        outcome = part.maker()(folder, workplace)
+    except InputError as error:  # the other parts can still be made
+        return {"title": part.title, "problem": str(error)}
+    finally:
+        write_json(folder / "seconds.json", {"seconds": before + time.monotonic() - began})
+    result = {
+        "title": part.title,
+        "quick": workplace.quick,
+        "version": cordstasks.__version__,
+        "seconds": before + time.monotonic() - began,
+        **outcome.as_dict(),
+    }
+    write_json(earlier, result)
+    return result
+
+
+def table(results: dict[str, Any]) -> str:
+    """What the parts found, as lines to print.
+
+    Parameters
+    ----------
+    results : dict of str to object
+        What `reproduce` returned.
+
+    Returns
+    -------
+    str
+        For each part its title and seconds, and for each finding the claim, the measurement and the verdict.
+    """
+    lines = []
+    for figure, result in results.items():
+        if "problem" in result:
+            lines += [f"{figure}  {result['title']}: not made: {result['problem']}", ""]
+            continue
+        lines.append(f"{figure}  {result['title']} ({result['seconds']:.0f} s)")
+        for finding in Outcome.from_dict(result).findings:
+            lines += [f"    {finding.verdict:<15} {finding.claim}", f"    {'':<15} {finding.measured}"]
+        lines.append("")
+    findings = [finding for result in results.values() for finding in result.get("findings", ())]
+    return "\n".join([*lines, _counts([Finding(**finding) for finding in findings])])
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "no conclusions"
+    counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
+    return f"{len(findings)} conclusions: " + ", ".join(f"{number} {verdict}" for verdict, number in counts.items())

@@ -1,0 +1,123 @@
+"""Comparing the networks of a sweep over its hyperparameters: ``python -m cordstasks.compare --sweep``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cordstasks import analysis, compare
+from cordstasks.errors import InputError
+from cordstasks.experiments.architectures import compare_architectures
+from cordstasks.experiments.sweep import expand
+from cordstasks.experiments.sweep_jobs import run_sweep
+from helpers import output_of
+
+# a task that all networks learn at once, since any score will do
+SWEEP = {
+    "tasks": ["perceptual-dm"],
+    "connectivities": ["full", "lowrank", "sparse", "conv"],
+    "activations": ["relu", "tanh"],
+    "units": [9, 18],
+    "seeds": 2,
+    "settings": {"steps": 2, "evaluate_every": 1, "validation": 8, "heldout": 8, "batch": 4, "goal": -1.0},
+}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep of 32 tiny networks, all of which count as having learned."""
+    folder = tmp_path_factory.mktemp("sweep")
+    assert run_sweep(expand(SWEEP), folder, jobs_at_once=1, figures=False, progress=False) == 0
+    for path in folder.glob("*/summary.json"):
+        summary = json.loads(path.read_text())
+        for row in summary["networks"]:
+            row["learned"] = True
+        path.write_text(json.dumps(summary))
+    return folder
+
+
+class TestCompareArchitectures:
+    def test_networks_of_equal_settings_are_compared(self, sweep: Path, tmp_path: Path):
+        summary = compare_architectures([sweep], tmp_path / "out", conditions=6, alphas=(1.0,))
+        result = summary["tasks"]["perceptual-dm"]
+        assert result["trained"] == {name: (8, 8) for name in ("full", "low-rank", "sparse", "convolutional")}
+        assert set(result["closer_to_full"]) == {"alpha 1", "CKA"}
+        for rows in result["closer_to_full"].values():
+            assert [row["other"] for row in rows] == ["low-rank", "sparse"]
+            for row in rows:
+                assert row["interval"][0] <= row["difference"] <= row["interval"][1]
+        assert (tmp_path / "out" / "differences.png").stat().st_size > 5000
+        assert json.loads((tmp_path / "out" / "summary.json").read_text())["matched"][-1] == "units"
+
+    def test_sizes_may_be_mixed(self, sweep: Path, tmp_path: Path):
+        apart, mixed = (
+            compare_architectures([sweep], tmp_path / str(match), conditions=6, alphas=(1.0,), match_units=match)
+            for match in (True, False)
+        )
+        first, second = (found["tasks"]["perceptual-dm"]["closer_to_full"]["alpha 1"] for found in (apart, mixed))
+        assert first[0]["candidate_distance"] != second[0]["candidate_distance"]
+
+    def test_the_command_prints_all_answers(self, sweep: Path, tmp_path: Path):
+        code, out, err = output_of(
+            compare.main, "--sweep", str(sweep), "--conditions", "6", "--out", str(tmp_path / "found")
+        )
+        assert code == 0, err
+        for measure in ("alpha 1", "alpha 0.5", "alpha 0", "CKA"):
+            assert len(re.findall(rf"^perceptual-dm +{measure} +than (low-rank|sparse) ", out, re.MULTILINE)) == 2
+        assert "full 8 of 8 (" in out
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--sweep", "nowhere"], "nowhere/results.csv: cannot be read"),
+            (["--sweep", "SWEEP", "--units", "50"], "--units: has no effect on the networks of --sweep"),
+            (["--sweep", "SWEEP", "--tasks", "dms"], "--tasks dms: the sweep has no such task; choose from perceptual-dm"),
+            (["--sweep", "SWEEP", "--conditions", "2"], "--conditions 2: must be at least 4"),
+            (["--mixed-units"], "--mixed-units: matters to sweeps only"),
+        ],
+    )
+    def test_bad_input(self, words: list[str], message: str, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(tmp_path)
+        words = [str(sweep) if word == "SWEEP" else word for word in words]
+        code, _, err = output_of(compare.main, *words)
+        assert code == 2
+        assert message in err
+
+    def test_kinds_that_the_question_needs(self, tmp_path: Path):
+        content = {**SWEEP, "connectivities": ["full"], "activations": ["relu"], "units": [9]}
+        run_sweep(expand(content), tmp_path, jobs_at_once=1, figures=False, progress=False)
+        with pytest.raises(InputError, match=r"task perceptual-dm: no (full|convolutional) network learned it"):
+            compare_architectures([tmp_path], tmp_path / "out", conditions=6)
+
+
+class TestKernelAlignmentDistances:
+    def test_the_angle_of_linear_cka(self):
+        rng = np.random.default_rng(0)
+        arrays = [rng.standard_normal((30, units)) for units in (3, 5, 4)]
+        found = analysis.kernel_alignment_distances(arrays)
+        for i in range(3):
+            for j in range(3):
+                expected = 0.0 if i == j else np.arccos(analysis.linear_cka(arrays[i], arrays[j]))
+                assert found[i, j] == pytest.approx(expected, abs=1e-9)
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ([np.eye(3)], "activities holds 1 networks; give at least 2"),
+            ([np.eye(3), np.eye(4)], r"activities\[1\] has 4 samples and activities\[0\] 3"),
+            ([np.eye(3), np.ones((3, 2))], r"activities\[1\] does not vary"),
+            ([np.eye(3), np.ones(3)], r"activities\[1\] has shape \(3,\)"),
+        ],
+    )
+    def test_bad_input(self, arrays: list[np.ndarray], message: str):
+        with pytest.raises(InputError, match=message):
+            analysis.kernel_alignment_distances(arrays)
+
+
+def test_the_figure_needs_answers():
+    with pytest.raises(InputError, match="panels holds no answers"):
+        analysis.figures.closer_to_reference({"alpha 1": {"dms": []}})

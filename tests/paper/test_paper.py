@@ -1,0 +1,187 @@
+"""``python -m cordstasks.paper``: parts, verdicts, resuming, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cordstasks.errors import InputError
+from cordstasks.paper import __main__ as command
+from cordstasks.paper import architectures, tasks
+from cordstasks.paper.findings import Drawing, Finding, Outcome, judge
+from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
+from cordstasks.paper.reproduce import expected_seconds, reproduce, table
+from cordstasks.paper.speed import REFERENCE, machine_rate
+from cordstasks.utils.interrupt import Interrupted
+from helpers import printed_by, refused
+
+MADE: list[Path] = []  # what the parts of these tests have made
+
+
+def good(folder: Path, workplace: Workplace) -> Outcome:
+    """A part that works."""
+    MADE.append(folder)
+    finding = Finding("Two is more than one.", "2 (1.5 to 2.5)", judge((1.5, 2.5), above=1.0), "by its interval")
+    return Outcome([finding], [Drawing("one.png", "One", "A line.")], ["python -m one"], [0, 1], ["small"])
+
+
+def failing(folder: Path, workplace: Workplace) -> Outcome:
+    """A part that lacks something which a user can provide."""
+    raise InputError("units=0: must be at least 1")
+
+
+def stopped(folder: Path, workplace: Workplace) -> Outcome:
+    """A part that is interrupted once."""
+    if not (folder / "begun").exists():
+        (folder / "begun").touch()
+        raise KeyboardInterrupt
+    return good(folder, workplace)
+
+
+def part(figure: str, name: str, **more: object) -> Part:
+    """A part made by a function of this module."""
+    return Part(figure, f"Part {figure}", f"{__name__}:{name}", (1.0, 2.0), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_made() -> None:
+    MADE.clear()
+
+
+class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("interval", "bound", "verdict"),
+        [
+            ((0.6, 0.8), {"above": 0.5}, "agrees"),
+            ((0.4, 0.8), {"above": 0.5}, "cannot tell"),
+            ((0.1, 0.4), {"above": 0.5}, "does not agree"),
+            ((0.1, 0.4), {"below": 0.5}, "agrees"),
+            ((0.1, 0.6), {"below": 0.5}, "cannot tell"),
+            ((0.6, 0.8), {"below": 0.5}, "does not agree"),
+            (None, {"above": 0.5}, "cannot tell"),
+        ],
+    )
+    def test_the_whole_interval_decides(self, interval, bound: dict[str, float], verdict: str):
+        assert judge(interval, **bound) == verdict
+
+    @pytest.mark.parametrize(
+        ("verdicts", "expected"),
+        [
+            (["closer", "undecided"], "agrees"),
+            (["farther", "undecided"], "does not agree"),
+            (["closer", "farther"], "cannot tell"),
+            (["undecided", "undecided"], "cannot tell"),
+        ],
+    )
+    def test_architectures_over_tasks(self, verdicts: list[str], expected: str):
+        found = architectures._finding("CKA", "sparse", [{"verdict": verdict} for verdict in verdicts])
+        assert found.verdict == expected
+
+    def test_trials_and_units_of_all_seeds_are_pooled(self):
+        rows = [{"tuned": 30, "units": 100}, {"selective": 10, "units": 60}]
+        finding = tasks._tuned("number", {seed: {"tuning": row} for seed, row in enumerate(rows)})
+        assert finding.measured.startswith("25.0 % of 160 units (")
+        assert finding.verdict == "agrees"
+        assert tasks._tuned("number", {0: {"tuning": None}}).verdict == "cannot tell"
+        assert tasks._pooled([{"trials": 10, "accuracy": 0.5}, {"trials": 30, "accuracy": 0.9}])[0] == 32 / 40
+
+
+class TestParts:
+    def test_all_of_them_can_be_imported(self):
+        for each in PARTS:
+            assert callable(each.maker())
+            assert each.maker().__doc__
+
+    def test_figures_are_chosen_in_the_order_of_the_paper(self):
+        assert [each.figure for each in chosen(["5b", "1C"])] == ["1C", "5B"]
+        assert [each.figure for each in chosen(["5"])] == ["5A", "5B", "5C", "5D"]
+        assert chosen(None) == list(PARTS)
+
+    @pytest.mark.parametrize("figure", ["9Z", "", "C"])
+    def test_unknown_figures(self, figure: str):
+        with pytest.raises(InputError, match=rf"^figure '{figure}' is unknown"):
+            chosen([figure])
+
+    def test_seconds_follow_the_machine(self):
+        assert expected_seconds(part("X", "good"), Workplace(), rate=REFERENCE / 4) == 8.0
+        assert expected_seconds(part("X", "good"), Workplace(quick=True), rate=REFERENCE) == 1.0
+        assert 0.1 < machine_rate(2) < 1e6
+
+
+class TestReproduce:
+    def test_what_is_finished_is_not_made_again(self, tmp_path: Path):
+        first = reproduce([part("1X", "good")], tmp_path, Workplace())
+        again = reproduce([part("1X", "good"), part("2X", "good")], tmp_path, Workplace())
+        assert [tmp_path / "1X", tmp_path / "2X"] == MADE
+        assert again["1X"] == json.loads(json.dumps(first["1X"]))
+        assert json.loads((tmp_path / "paper.json").read_text()) == json.loads(json.dumps(again))
+        assert Outcome.from_dict(again["1X"]) == Outcome.from_dict(good(tmp_path, Workplace()).as_dict())
+
+    def test_a_problem_of_one_part_leaves_the_others(self, tmp_path: Path):
+        results = reproduce([part("1X", "failing"), part("2X", "good")], tmp_path, Workplace())
+        text = table(results)
+        assert "1X  Part 1X: not made: units=0: must be at least 1" in text
+        assert "agrees          Two is more than one." in text
+        assert text.endswith("1 conclusions: 1 agrees, 0 does not agree, 0 cannot tell")
+        with pytest.raises(InputError, match="units=0"):
+            reproduce([part("1X", "failing")], tmp_path, Workplace())
+
+    def test_an_interrupted_part_is_continued(self, tmp_path: Path):
+        with pytest.raises(Interrupted):
+            reproduce([part("1X", "good"), part("2X", "stopped")], tmp_path, Workplace())
+        results = reproduce([part("1X", "good"), part("2X", "stopped")], tmp_path, Workplace())
+        assert set(results) == {"1X", "2X"}
+        assert [tmp_path / "1X", tmp_path / "2X"] == MADE
+
+    def test_small_and_full_settings_do_not_mix(self, tmp_path: Path):
+        reproduce([part("1X", "good")], tmp_path, Workplace(quick=True))
+        with pytest.raises(InputError, match=r"holds figure 1X with small settings; use another folder"):
+            reproduce([part("1X", "good")], tmp_path, Workplace())
+
+    def test_what_a_part_needs(self, tmp_path: Path):
+        needing = part("1X", "good", needs=("images",))
+        results = reproduce([needing, part("2X", "good")], tmp_path, Workplace())
+        assert results["1X"]["problem"].startswith("images=None: figure 1X needs it")
+        assert reproduce([needing], tmp_path, Workplace(images=tmp_path))["1X"]["findings"]
+
+
+class TestCommand:
+    def test_the_plan_is_printed_first(self):
+        assert printed_by(command.main, "--list", "--quick").splitlines()[0].startswith("1C ")
+
+    def test_bad_input(self, tmp_path: Path):
+        assert refused(command.main, "--figures", "7Q").startswith("figure '7Q' is unknown")
+        (tmp_path / "file").touch()
+        assert "--out" in refused(command.main, "--figures", "1C", "--quick", "--out", tmp_path / "file", begun=True)
+
+    def test_help_is_quick(self):
+        code = (
+            "import sys, runpy\nsys.argv = ['paper', '--help']\n"
+            "try:\n    runpy.run_module('cordstasks.paper', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+            "print(sorted({'torch', 'neurogym'} & set(sys.modules)))"
+        )
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert ended.stdout.endswith("[]\n")
+        assert "--figures" in ended.stdout
+
+
+def test_small_comparison_of_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    small = {
+        "tasks": ["perceptual-dm"],
+        "connectivities": ["full", "lowrank", "sparse", "conv"],
+        "units": [9],
+        "activations": ["relu", "tanh"],
+        "seeds": 1,
+        "settings": {"steps": 120, "goal": 0.6, "validation": 32, "heldout": 64, "learning_rate": 0.01},
+    }
+    monkeypatch.setattr(architectures, "QUICK", small)
+    outcome = architectures.comparison(tmp_path, Workplace(quick=True, device="cpu"))
+    assert len(outcome.findings) == 8
+    assert (tmp_path / "table.txt").read_text().startswith("perceptual-dm: learned by ")
+    assert (tmp_path / outcome.drawings[0].file).exists()
+    assert np.all([finding.measured.endswith("of 1 tasks") for finding in outcome.findings])

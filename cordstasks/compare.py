@@ -16,7 +16,7 @@ from cordstasks.training.settings import (
     first_repeated,
     seeds_of_text,
 )
-from cordstasks.utils.command_line import Parser, loading, named_path, run_command
+from cordstasks.utils.command_line import Parser, command_of, loading, named_path, run_command
 
 OF_SWEEPS = ("sweep", "mixed_units", "tasks", "conditions", "out")  # flags that matter to networks trained already
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         "--mixed-units", action="store_true", help="of sweeps: also compare networks of different numbers of units"
     )
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
+    made.add_argument("--report", action="store_true", help="also write OUT/report.html")
     made.add_argument("--out", type=named_path, default=Path("comparisons/networks"), help="default: comparisons/networks")
     return made
 
@@ -109,11 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with loading():
         from cordstasks import tasks  # late, since --help needs no NumPy
 
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     if options.sweep is not None:
         return _compare_sweeps(options)
     if options.mixed_units:
         raise InputError("--mixed-units: matters to sweeps only; give them with --sweep, or leave it out")
+    options.command = command_of(made, options)
     for task in options.tasks:
         tasks.get(task)
     for name, flag, known in (

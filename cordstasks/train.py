@@ -53,6 +53,9 @@ def parser(
     made.add_argument("--resume", action="store_true", help="continue the run in --out (default: the last unfinished)")
     made.add_argument("--quick", action="store_true", help="a small run, to see the whole way")
     made.add_argument(
+        "--report", action="store_true", help="also write report.html; with --resume, of a run that was finished before, too"
+    )
+    made.add_argument(
         "--set",
         action="append",
         default=[],
@@ -148,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             resume=options.resume,
             quick=options.quick,
             monkey=options.monkey if visual else None,
+            report=options.report,
             verbose=True,
         )
     return 0

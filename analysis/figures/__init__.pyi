@@ -3,6 +3,7 @@ from .behaviour import boundary, confusion, location_by_delay, performance
 from .behaviour import boundary, confusion, performance, place_by_delay
 from .beside import ramps, similarity_over_time
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
+from .description import describe
 from .differences import closer_to_reference
 from .direction import direction_population
 from .dynamics import memory_states, regimes, spectrum
@@ -25,6 +26,7 @@ __all__ = [
     "contact_sheet",
     "cost_and_parameters",
     "dendrogram",
+    "describe",
     "direction_population",
     "distance_matrix",
     "embedding_map",

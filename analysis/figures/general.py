@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from cordstasks.analysis._checks import Floats, real_array, same_trials
+from cordstasks.analysis.figures.description import describe
 from cordstasks.analysis.figures.style import (
     BLACK,
     BLUE,
@@ -45,6 +46,7 @@ __all__ = [
 Rows = Sequence[Mapping[str, Any]]
 # by kind of file, what keeps the date out of it
 DATES: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+DESCRIPTIONS = {"png": "Description", "svg": "Description", "pdf": "Subject"}  # where a kind of file keeps a description
 # text as text, in fonts that editors of figures take; and names within the file that do not change from run to run
 VECTOR_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cordstasks", "pdf.fonttype": 42}
 
@@ -53,7 +55,7 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG, SVG or PDF, depending on the file extension, completely or not at all.
 
     Text stays text in SVG and PDF, so that it can be searched and edited. The same figure gives the same bytes again: no
-    date is written.
+    date is written. The file holds a description in words, which reports use as alternative text: see `describe`.
 
     Parameters
     ----------
@@ -72,8 +74,9 @@ def save(figure: Figure, path: str | Path) -> None:
     if kind not in DATES:
         raise InputError(f"path={target}: figures are written as PNG, SVG or PDF; let the name end in .png, .svg or .pdf")
     content = io.BytesIO()
+    metadata = {**DATES[kind], DESCRIPTIONS[kind]: describe(figure)}
     with matplotlib_settings(VECTOR_SETTINGS):
-        figure.savefig(content, format=kind, dpi=DPI, metadata=DATES[kind])
+        figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
     write_bytes(target, content.getbuffer())
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from cordstasks import analysis, tasks
 from cordstasks.cordsnet.checkpoints import load
 from cordstasks.errors import InputError
+from cordstasks.experiments.comparison_page import write_comparison_report
 from cordstasks.experiments.groups import (
     AbstractGroup,
     CommonTrials,
@@ -98,13 +99,20 @@ def _carry_out(options: argparse.Namespace, chosen: Mapping[Kind, AnySettings], 
                 print(f"\n{task}: not compared: {error}")
     except KeyboardInterrupt as stop:
         raise Interrupted(f"the same command, from {options.out}") from stop
-    summary = {"tasks": found, "environment": environment(prepared.device), "seconds": time.monotonic() - began}
+    summary = {
+        "tasks": found,
+        "command": options.command,
+        "environment": environment(prepared.device),
+        "seconds": time.monotonic() - began,
+    }
     write_json(options.out / "summary.json", summary)
     problems = [result["problem"] for result in found.values() if "problem" in result]
     if len(problems) == len(found):
         raise InputError(problems[0])
     print(_answers(found))
     print(f"{time.monotonic() - began:.0f} s; {options.out}/: summary.json, and figures in a folder for each task")
+    if options.report:
+        print(f"report {write_comparison_report(options.out)}")
     return 0
 
 

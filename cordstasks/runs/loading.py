@@ -14,6 +14,7 @@ from cordstasks.frontend.frontend import FrontEnd
 from cordstasks.model import MultiAreaModel
 from cordstasks.rnn.network import RNN
 from cordstasks.runs.abstract import load_networks, read_summary
+from cordstasks.runs.page import write_report
 from cordstasks.runs.recorded import recorded_network, recorded_settings
 from cordstasks.runs.visual import Execution, frontend_of, heldout_trials, model_of, task_of
 from cordstasks.tasks import AbstractTask, TrialBatch, VisualTask
@@ -72,6 +73,10 @@ class TrainedRun:
             raise InputError(f"batch: its steps last {batch.dt:g} ms, those of the model {self.settings.dt:g} ms")
         return behave(self.model, self.model.inputs(self.features(batch).to(self.frontend.device)), batch)
 
+    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
+        """Write the report of the finished run as one HTML file, see `cordstasks.runs.write_report`."""
+        return write_report(self.path, out)
+
 
 @dataclass(frozen=True)
 class TrainedNetworks:
@@ -101,6 +106,10 @@ class TrainedNetworks:
         """The networks that have learned their task, according to the summary."""
         rows = self.summary.get("networks", [])
         return [network for network, row in zip(self.networks, rows, strict=False) if row["learned"]]
+
+    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
+        """Write the report of the finished run as one HTML file, see `cordstasks.runs.write_report`."""
+        return write_report(self.path, out)
 
 
 def load_run(

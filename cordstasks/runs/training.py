@@ -18,6 +18,7 @@ from cordstasks.reports import observers
 from cordstasks.reports.random_dots import beside
 from cordstasks.runs import abstract, visual
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
+from cordstasks.runs.page import write_report
 from cordstasks.runs.recorded import recorded_network, recorded_settings
 from cordstasks.training.settings import ABSTRACT_QUICK, AbstractSettings, VisualSettings
 from cordstasks.utils.arguments import path_of, shown
@@ -41,6 +42,7 @@ def train(
     bank: Path | str | bool | None = None,
     bank_limit: float = 10.0,
     monkey: str | os.PathLike[str] | None = None,
+    report: bool = False,
     verbose: bool = False,
     **settings: Any,
 ) -> TrainedRun | TrainedNetworks:
@@ -66,6 +68,8 @@ def train(
         Of random-dot motion: a CSV table of animals' choices (see `cordstasks.analysis.psychophysics.read_observers`), whose
         accuracy is drawn beside the model's in ``observers.png``. If the run and the table have reaction times, these are
         drawn as well, and what the fits found is written into ``observers.json``.
+    report : bool
+        Write ``report.html`` into the folder: results, figures, settings and versions in one file.
     verbose : bool
         Print what a command prints.
     **settings
@@ -87,7 +91,9 @@ def train(
     """
     execution = visual.Execution(device, weights, bank, bank_limit)
     with naming({"path=": "out="}):
-        folder = carry_out(task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, verbose=verbose)
+        folder = carry_out(
+            task, settings, execution, out=out, resume=resume, quick=quick, monkey=monkey, report=report, verbose=verbose
+        )
     return load_run(folder.path, weights, device=device, bank=bank)
 
 
@@ -100,6 +106,7 @@ def carry_out(
     resume: bool = False,
     quick: bool = False,
     monkey: str | os.PathLike[str] | None = None,
+    report: bool = False,
     verbose: bool = False,
 ) -> RunFolder:
     """Carry out or continue a run of either family, see `train`; returns its folder."""
@@ -139,6 +146,10 @@ def carry_out(
             lines = [_observer_line(row) for row in beside(summary, animals, folder.path)]
         if verbose:
             print("\n".join(lines))
+    if report:
+        written = write_report(folder.path)
+        if verbose:
+            print(f"report {written}")
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -57,6 +58,29 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise an InputError instead of printing the usage and exiting."""
         raise InputError(f"{message[0].lower()}{message[1:]}; see --help")
+
+
+def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """The command line that gives a command these options, without those that have their defaults.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The command's.
+    options : argparse.Namespace
+        As it has parsed them.
+    """
+    words = parser.prog.split()
+    for action in parser._actions:
+        value = getattr(options, action.dest, action.default)
+        if not action.option_strings or action.dest == "help" or value == action.default:
+            continue
+        flag = max(action.option_strings, key=len)
+        if action.nargs == 0:
+            words.append(flag)
+        else:
+            words += [flag, *map(str, value if isinstance(value, list | tuple) else [value])]
+    return shlex.join(words)
 
 
 def named_path(text: str) -> Path:

@@ -3,9 +3,8 @@
 With cordstasks installed: ``python benchmarks/motion.py --seeds 0 1 2 --out motion``. Each seed is a run of
 ``python -m cordstasks.train --task rdm`` in a folder of its own under ``--out``; ``--settings`` changes it, as in
 ``--settings '{"areas": [7], "side": 2, "trials": 960}'``. Runs that are finished are not run again, so the command can be
-repeated. ``--timing`` instead runs the default and the reading of the last area (as in Soo et al. 2024, with the settings that
-were the defaults then, and convolutions by oneDNN), both without a feature bank, one after the other, and prints the ratio of
-their seconds.
+repeated. ``--timing`` instead runs the default and the reading of the last area (as in Soo et al. 2024, with the defaults of
+that time and convolutions by oneDNN), both without a feature bank, one after the other, and prints the ratio of seconds.
 """
 
 from __future__ import annotations

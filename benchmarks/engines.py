@@ -48,14 +48,20 @@ def run(options: argparse.Namespace) -> None:
 
     from cordstasks.cordsnet import CordsNet, load
     from cordstasks.cordsnet.engines import Fast
+    from cordstasks.cordsnet.simulator import Simulator
 
     if not Fast.installed():
         raise InputError("numba is not installed, so there is nothing to compare; pip install 'cordstasks[fast]'")
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
     print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {options.clock} time")
-    print(f"{'':24}{PACKED:>12}{FAST:>12}{'ratio':>8}{'error':>10}")
     networks: dict[int, CordsNet] = {64: load("cordsnet-r8")}
+    clock = CLOCKS[options.clock]
+    began = clock()
+    simulator = Simulator(networks[64], engine=Fast())
+    simulator.step(simulator.zero_state(1), simulator.zero_state(1))
+    print(f"first step of this process: {clock() - began:.2f} s, which loads numba, compiles, and transforms weights")
+    print(f"{'':24}{PACKED:>12}{FAST:>12}{'ratio':>8}{'error':>10}")
     for case in options.cases:
         size, images = map(int, case.split(":"))
         if size not in networks:

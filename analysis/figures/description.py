@@ -65,16 +65,15 @@ def _panel(axis: Axes) -> str:
         parts.append(f"{y} against {x}")
     elif x or y:
         parts.append(f"axis: {x or y}")
-    series: list[Any] = [
-        (container.get_label(), container.lines[0]) for container in axis.containers if _has_line(container)
-    ]
+    containers: list[Any] = list(axis.containers)
+    series = [(container.get_label(), container.lines[0]) for container in containers if _has_line(container)]
     lines = [
         text for name, line in [*series, *((line.get_label(), line) for line in axis.lines)] if (text := _line(name, line))
     ]
     parts += lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
         parts.append(f"and {len(lines) - MOST_LINES} more lines")
-    marked: list[Any] = [*axis.lines, *axis.containers]
+    marked: list[Any] = [*axis.lines, *containers]
     shown = {_clean(str(each.get_label())) for each in marked}
     legend = axis.get_legend()
     others = [_clean(each.get_text()) for each in legend.get_texts()] if legend is not None else []

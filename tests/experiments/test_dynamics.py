@@ -47,13 +47,14 @@ def test_a_latch_has_two_points(form: str):
     assert row["slowest_ms"] < 2000
 
 
-class TestRuns:
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("runs") / "dms"
-        runs.train("dms", out=out, steps=2, units=9, seeds=(3, 4), batch=4, device="cpu")
-        return out
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "dms"
+    runs.train("dms", out=out, steps=2, units=9, seeds=(3, 4), batch=4, device="cpu")
+    return out
 
+
+class TestRuns:
     def test_the_command(self, folder: Path, tmp_path: Path):
         said = printed_by(main, "attractors", folder, "--out", tmp_path / "found", "--probes", 30)
         with (tmp_path / "found" / "attractors.csv").open(newline="") as stream:

@@ -246,7 +246,8 @@ def _described(
     size = points.shape[1]
     x, own = points[chosen], None if inputs is None else inputs[chosen]
     jacobians = made.jacobian(x, own) if chosen else np.empty((0, size, size))
-    values, vectors = np.zeros((0, size), np.complex128), np.zeros((0, size, size), np.complex128)
+    values: NDArray[np.complex128] = np.zeros((0, size), np.complex128)
+    vectors: NDArray[np.complex128] = np.zeros((0, size, size), np.complex128)
     if chosen:
         found, directions = np.linalg.eig(jacobians)
         order = np.argsort(-np.abs(found), axis=1, kind="stable")

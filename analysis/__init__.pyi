@@ -21,7 +21,7 @@ from .comparison import (
     shape_distance,
 )
 from .decoding import Decoding, decode, population_angle
-from .dynamics import eigenvalues
+from .dynamics import eigenvalues, fixed_points, lyapunov_exponents
 from .psychophysics import ChoiceFit, WeibullFit, behaviour, fit_choices, fit_weibull
 from .statistics import accuracy_by_condition, benjamini_hochberg, chance_p_value, spearman, wilson_interval
 from .tuning import DirectionTuning, direction_tuning
@@ -57,7 +57,9 @@ __all__ = [
     "fit_choices",
     "fit_weibull",
     "kernel_alignment_distances",
+    "fixed_points",
     "linear_cka",
+    "lyapunov_exponents",
     "on_common_times",
     "pairwise_correlations",
     "pairwise_distances",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cordstasks import analysis
@@ -196,8 +197,6 @@ def _recorded(
 ) -> tuple[list[RNN], Floats, NDArray[np.int64], dict[str, NDArray[Any]], Floats]:
     """Networks, inputs (trial, time, channel), the end of each trial's delay in steps, conditions, and the delays in ms."""
     if isinstance(run, TrainedNetworks):
-        from dataclasses import replace
-
         quiet = replace(run.task, noise=0.0, catch=0.0)
         batch: Any = quiet.sample(TRIALS, seed=seed, dt=run.settings.dt)
         networks = run.networks
@@ -215,8 +214,6 @@ def _recorded(
         inputs = np.asarray(batch.inputs[rows], np.float64)
     else:
         features = run.model.inputs(run.features(batch).to(run.frontend.device))  # type: ignore[union-attr]
-        import torch
-
         inputs = features.take(torch.from_numpy(rows).to(features.index.device)).double().cpu().numpy()
     durations = (batch.periods[period][rows, 1] - batch.periods[period][rows, 0]).astype(np.float64)
     return networks, inputs, steps[rows, 1], {name: values[rows] for name, values in batch.conditions.items()}, durations
@@ -244,14 +241,16 @@ def write_attractors(
     period, settle, probes, seed, device, bank :
         See `attractors_of_run`.
     """
-    folder = writable_folder(Path(run) / "dynamics" if out is None else out, "out") if Path(run).is_dir() else None
-    memories = attractors_of_run(run, period=period, settle=settle, probes=probes, seed=seed, device=device, bank=bank)
+    loaded = load_run(run, device=device, bank=bank)
+    folder = writable_folder(loaded.path / "dynamics" if out is None else out, "out")
+    memories = attractors_of_run(loaded, period=period, settle=settle, probes=probes, seed=seed)
     rows = [memory.row() for memory in memories]
     shown_columns = (
         "network",
         "kind",
         "groups",
         "dimension",
+        "closure",
         "slow_modes",
         "along",
         "drift_per_s",
@@ -261,7 +260,6 @@ def write_attractors(
     print("  ".join(f"{name:>11s}" for name in shown_columns))
     for row in rows:
         print("  ".join(f"{row[name]!s:>11s}" for name in shown_columns))
-    assert folder is not None  # since loading a run that does not exist has raised
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from cordstasks import runs
+from cordstasks.analysis import figures
+from cordstasks.cordsnet import save
 from cordstasks.dynamics import main
 from cordstasks.errors import InputError
 from cordstasks.experiments.attractors import attractors_of_run, memory_of
 from cordstasks.experiments.regimes import RandomNetwork, Regimes, random_network, regimes_over_gain
 from cordstasks.rnn import RNN
-from helpers import contents, printed_by, refused
+from helpers import SHORT, contents, printed_by, refused, settling_cordsnet
 
 
 def latch(form: str) -> RNN:
@@ -47,13 +49,14 @@ def test_a_latch_has_two_points(form: str):
     assert row["slowest_ms"] < 2000
 
 
-class TestRuns:
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("runs") / "dms"
-        runs.train("dms", out=out, steps=2, units=9, seeds=(3, 4), batch=4, device="cpu")
-        return out
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "dms"
+    runs.train("dms", out=out, steps=2, units=9, seeds=(3, 4), batch=4, device="cpu")
+    return out
 
+
+class TestRuns:
     def test_the_command(self, folder: Path, tmp_path: Path):
         said = printed_by(main, "attractors", folder, "--out", tmp_path / "found", "--probes", 30)
         with (tmp_path / "found" / "attractors.csv").open(newline="") as stream:
@@ -83,7 +86,51 @@ class TestRuns:
         (tmp_path / "empty").mkdir()
         assert "empty" in refused(main, "attractors", tmp_path / "empty")
         assert not list((tmp_path / "empty").iterdir())
-        assert "action" in refused(main)
+        assert "ACTION" in refused(main)
+
+
+def test_the_memory_of_a_visual_run(tmp_path: Path):
+    save(settling_cordsnet(), tmp_path / "r2.safetensors")
+    sizes = {"trials": 8, "validation": 8, "heldout": 16, "steps": 2, "evaluate_every": 2, "units": 11, "batch": 4}
+    where = {"frontend": str(tmp_path / "r2.safetensors"), "readout": "pool", "bank": tmp_path / "bank", "device": "cpu"}
+    made = runs.train("saccade", out=tmp_path / "run", **where, **sizes, parameters=SHORT["saccade"])
+    (memory,) = attractors_of_run(made, probes=20)
+    assert isinstance(made, runs.TrainedRun)
+    assert memory.settle == 200.0  # the longest delay
+    assert memory.memories.shape[1] == 11
+    inputs = made.model.inputs(made.features(made.heldout())).take(slice(None)).numpy()
+    ends = made.heldout().steps("delay")[:, 1]
+    held = inputs[np.arange(len(ends)), ends - 1]
+    np.testing.assert_allclose(memory.inputs, held.mean(0), atol=1e-5)
+    # the states are those of the model itself, without noise
+    with torch.no_grad():
+        rates = made.model(torch.from_numpy(inputs))[1].numpy()
+    np.testing.assert_allclose(memory.memories, rates[np.arange(len(ends)), ends - 1], atol=1e-4)
+
+
+class TestFigures:
+    def test_what_is_refused(self):
+        states = np.random.default_rng(0).standard_normal((12, 3))
+        groups, constants = np.zeros(12), np.ones((4, 2))
+        with pytest.raises(InputError, match="memories of 2 units: states have 3"):
+            figures.memory_states(states[:, :2], states, groups, constants, settle=1.0, title="a")
+        with pytest.raises(InputError, match="give at least one of each"):
+            figures.regimes([], {}, dt=2.0)
+
+    def test_groups_and_fixed_points(self):
+        states = np.random.default_rng(0).standard_normal((12, 3))
+        stable = np.array([True, False, True, True])
+        figure = figures.memory_states(
+            states[:5], states, np.arange(12) % 2, np.ones((4, 2)), fixed=states[:4], stable=stable, settle=1.0, title="a"
+        )
+        sizes = [len(collection.get_offsets()) for collection in figure.axes[0].collections]
+        assert sizes == [5, 6, 6, 3, 1]
+
+    def test_eigenvalues(self):
+        values = np.array([0.5 + 0.5j, 0.5 - 0.5j, -0.9])
+        figure = figures.spectrum(values, title="area", theory=np.ones(5))
+        drawn = figure.axes[0].collections[1].get_offsets()
+        np.testing.assert_allclose(drawn, np.stack([values.real, values.imag], 1))
 
 
 class TestRegimes:

@@ -133,7 +133,8 @@ def noise_response(
         total=(1 + len(levels)) * len(inputs), desc=f"noise, {network.name}", unit="batch", leave=False, disable=not progress
     )
     with bar:
-        clean, squares, right = list[dict[int, Tensor]](), 0.0, list[Tensor]()
+        clean, right = list[dict[int, Tensor]](), list[Tensor]()
+        squares: Floats = np.zeros(1)
         for x in inputs:
             states, end = _states(network, x, image_ms, rest_ms, measured, None, 0)
             clean.append(states)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,9 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
             runs, responses = dict[str, Autonomy](), dict[str, NoiseResponse]()
             for network in networks:
                 name = network.name
-                runs[name] = _kept(
-                    folder, "autonomy", network, Autonomy, lambda own=network: _show(own, pixels, labels, chosen)
-                )
-                responses[name] = _kept(
-                    folder, "noise", network, NoiseResponse, lambda own=network: _disturb(own, pixels, labels, chosen)
-                )
+                shown = network, pixels, labels, chosen
+                runs[name] = _kept(folder, "autonomy", network, Autonomy, partial(_show, *shown))
+                responses[name] = _kept(folder, "noise", network, NoiseResponse, partial(_disturb, *shown))
                 bootstrap = {"resamples": chosen.resamples, "seed": chosen.seed}
                 found["networks"][name] = {"step_ms": network.step_ms, "weights": network.digest}
                 found["autonomy"][name] = runs[name].summary(chosen.periods, **bootstrap)

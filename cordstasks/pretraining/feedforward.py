@@ -32,7 +32,7 @@ class FeedForward(nn.Module):
         convolution = partial(nn.Conv2d, bias=False, dtype=torch.float32)
         norm = partial(nn.BatchNorm2d, dtype=torch.float32)
         self.stem = convolution(in_channels, arch.STEM_CHANNELS, 7, stride=2, padding=3)
-        self.stem_bn = norm(arch.STEM_CHANNELS)
+        self.stem_bn: nn.Module = norm(arch.STEM_CHANNELS)
         self.inp_skip = convolution(64, 64, 3, padding=1)
         self.conv_inp, self.bn1 = nn.ModuleList(), nn.ModuleList()
         self.conv_rec, self.bn2 = nn.ModuleList(), nn.ModuleList()

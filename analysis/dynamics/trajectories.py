@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -26,7 +26,8 @@ __all__ = [
 ]
 
 MORE = 7  # components that are followed beyond those that are wanted, so that these are accurate
-LEAST_ROWS = 20  # samples that are added at once: fewer would take more time, more would take more memory
+UNITS = 1 << 14  # that are merged at once, in double precision
+ROUNDING = 1e-12  # of the largest squared singular value, below which a direction is none
 SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
 
@@ -80,30 +81,34 @@ class PrincipalTrajectories:
 def principal_trajectories(blocks: Iterable[ArrayLike], components: int = 3) -> PrincipalTrajectories:
     """Principal components and scores of a recording that does not fit into memory, in one pass.
 
-    The recording comes in blocks, for example from a generator, and no block is kept
-    (`sklearn.decomposition.IncrementalPCA`). The scores of samples that have gone by are carried over to the new components
-    at each step. Memory does not grow with the number of samples, except for their scores.
+    The recording comes in blocks, for example from a generator, and no block is kept. Each is merged with the components so
+    far, and the scores of samples that have gone by are carried over to the new components. Memory is that of a block and of
+    twice the components, and the scores; it does not grow with the number of samples otherwise. Units are merged in parts by
+    way of products between samples, which takes less memory than `sklearn.decomposition.IncrementalPCA`, in whose
+    decomposition several copies of a block are made in double precision.
 
     Not valid as an exact decomposition where samples vary along many directions with nearly equal variances: a direction
     that is small in the first blocks and large in later ones is partly lost. Seven more components than wanted are followed
-    to make this rare.
+    to make this rare. Directions with less than 1e-12 of the largest variance are rounding, and left out.
 
     Parameters
     ----------
     blocks : iterable of (sample, unit)
-        Finite numbers. Float32 blocks are decomposed in float32, which takes half of the memory. Not modified.
+        Finite numbers. Blocks of float32 are merged with components of float32, which takes half of the memory. Not
+        modified.
     components : int
         How many are wanted.
 
     Returns
     -------
     PrincipalTrajectories
-        With fewer components where samples or units are fewer.
+        With fewer components where the recording varies along fewer directions.
 
     Raises
     ------
     InputError
-        If there are fewer than two samples, blocks have different numbers of units, or values are not finite.
+        If there are fewer than two samples, blocks have different numbers of units, values are not finite, or all samples
+        are the same.
 
     References
     ----------
@@ -111,56 +116,95 @@ def principal_trajectories(blocks: Iterable[ArrayLike], components: int = 3) -> 
     77:125.
     """
     wanted = count("components", components, 1)
-    model = IncrementalPCA()
-    scores: Floats = np.empty((0, 0))
-    for rows in _gathered(blocks, max(LEAST_ROWS, 2 * (wanted + MORE))):
-        if not len(scores):
-            model = IncrementalPCA(min(wanted + MORE, *rows.shape)).partial_fit(rows)
-            scores = _scores(rows, model)
-            continue
-        before, mean = model.components_.copy(), model.mean_.copy()
-        model.partial_fit(rows)
-        turned = (before @ model.components_.T).astype(np.float64)
-        moved = ((mean - model.mean_) @ model.components_.T).astype(np.float64)
-        scores = np.concatenate([scores @ turned + moved, _scores(rows, model)])
+    running: _Running | None = None
+    for rows in _checked(blocks):
+        running = _Running(rows, wanted + MORE) if running is None else running
+        running.add(rows)
+    samples = 0 if running is None else len(running.scores)
+    if running is None or samples < 2:
+        raise InputError(f"blocks hold {samples} samples; give at least 2")
+    if not len(running.sizes):
+        raise InputError("blocks hold samples that are all the same; there are no components")
+    kept = slice(min(wanted, len(running.sizes)))
+    variance = running.sizes[kept] ** 2 / (samples - 1)
     return PrincipalTrajectories(
-        mean=np.asarray(model.mean_, dtype=np.float64),
-        components=np.asarray(model.components_[:wanted], dtype=np.float64),
-        variance=np.asarray(model.explained_variance_[:wanted], dtype=np.float64),
-        variance_ratio=np.asarray(model.explained_variance_ratio_[:wanted], dtype=np.float64),
-        scores=scores[:, :wanted],
+        mean=running.mean,
+        components=running.components[kept].astype(np.float64),
+        variance=variance,
+        variance_ratio=variance * (samples - 1) / running.squares,
+        scores=running.scores[:, kept],
     )
 
 
-def _scores(rows: NDArray[Any], model: IncrementalPCA) -> Floats:
-    """Coordinates of samples, without a centred copy of them."""
-    return (rows @ model.components_.T - model.mean_ @ model.components_.T).astype(np.float64)
+class _Running:
+    """Mean, components and scores of the samples so far.
+
+    Parameters
+    ----------
+    like : (sample, unit)
+        Whose units and type the components have.
+    most : int
+        Components that are followed.
+    """
+
+    def __init__(self, like: NDArray[Any], most: int) -> None:
+        units = like.shape[1]
+        self.most = most
+        self.mean: Floats = np.zeros(units)
+        self.components: NDArray[Any] = np.empty((0, units), like.dtype)
+        self.sizes: Floats = np.empty(0)  # singular values
+        self.scores: Floats = np.empty((0, 0))
+        self.squares = 0.0  # sum of squared distances from the mean, over all units
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Merge a block (sample, unit)."""
+        before, new = len(self.scores), len(rows)
+        centre = rows.mean(axis=0, dtype=np.float64)
+        mean = self.mean + (centre - self.mean) * (new / (before + new))
+        weight = np.sqrt(before * new / (before + new))
+        parts = [slice(start, start + UNITS) for start in range(0, rows.shape[1], UNITS)]
+
+        def stacked(part: slice) -> Floats:
+            """Some units of the components with their sizes, the block's deviations, and the difference of the means."""
+            own = self.sizes[:, None] * self.components[:, part]
+            moved = weight * (self.mean[part] - centre[part])
+            return np.concatenate([own, rows[:, part] - centre[part], moved[None]])
+
+        gram = sum((each @ each.T for each in map(stacked, parts)), np.zeros(()))
+        self.squares = self.squares + float(np.trace(gram[len(self.sizes) :, len(self.sizes) :]))
+        values, vectors = np.linalg.eigh(gram)
+        order = np.argsort(values)[::-1][: self.most]
+        order = order[values[order] > ROUNDING * max(values.max(), 0.0)]
+        sizes, turn = np.sqrt(values[order]), vectors[:, order]
+        components = np.empty((len(order), rows.shape[1]), rows.dtype)
+        carried, shift = np.zeros((len(self.sizes), len(order))), np.zeros(len(order))
+        fresh = np.zeros((new, len(order)))
+        for part in parts:
+            own: Floats = (turn.T @ stacked(part)) / sizes[:, None]
+            components[:, part] = own
+            carried += self.components[:, part] @ own.T
+            shift += (self.mean[part] - mean[part]) @ own.T
+            fresh += (rows[:, part] - mean[part]) @ own.T
+        self.scores = np.concatenate([self.scores @ carried + shift if before else np.empty((0, len(order))), fresh])
+        self.mean, self.components, self.sizes = mean, components, sizes
 
 
-def _gathered(blocks: Iterable[ArrayLike], least: int) -> Iterator[NDArray[Any]]:
-    """Blocks of so many samples; the last one has at least as many, if there are, and fewer than twice as many."""
-    waiting: list[NDArray[Any]] = []
-    units = None
+def _checked(blocks: Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
+    """Blocks (sample, unit) of finite numbers with the same units, in the floating-point type of the first."""
+    kind: Any = None
+    units = 0
     for number, block in enumerate(blocks):
         array = array_of(block)
         if array.dtype.kind not in "fiub" or array.ndim != 2 or not array.shape[1]:
             raise InputError(f"block {number} has shape {array.shape} and type {array.dtype}; give numbers (sample, unit)")
-        if array.dtype != np.float32:
-            array = array.astype(np.float64, copy=False)
-        units = array.shape[1] if units is None else units
+        if kind is None:
+            kind, units = (np.float32 if array.dtype == np.float32 else np.float64), array.shape[1]
         if array.shape[1] != units:
             raise InputError(f"block {number} has {array.shape[1]} units but the first has {units}; give the same units")
         if not np.isfinite(array).all():
             raise InputError(f"block {number} holds {(~np.isfinite(array)).sum()} values that are not finite")
-        for start in range(0, len(array), least):
-            waiting.append(array[start : start + least])
-            if sum(map(len, waiting)) >= 2 * least:
-                rows = np.concatenate(waiting)
-                yield rows[:least]
-                waiting = [rows[least:]]
-    if sum(map(len, waiting)) < 2:
-        raise InputError(f"blocks hold {sum(map(len, waiting))} samples; give at least 2")
-    yield np.concatenate(waiting)
+        if len(array):
+            yield array.astype(kind, copy=False)
 
 
 @dataclass(frozen=True, eq=False)

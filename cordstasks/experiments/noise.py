@@ -134,7 +134,7 @@ def noise_response(
     )
     with bar:
         clean, right = list[dict[int, Tensor]](), list[Tensor]()
-        squares: Any = 0.0
+        squares: Floats = np.zeros(1)
         for x in inputs:
             states, end = _states(network, x, image_ms, rest_ms, measured, None, 0)
             clean.append(states)

@@ -69,10 +69,9 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
             runs, responses = dict[str, Autonomy](), dict[str, NoiseResponse]()
             for network in networks:
                 name = network.name
-                show = partial(_show, network, pixels, labels, chosen)
-                runs[name] = _kept(folder, "autonomy", network, Autonomy, show)
-                disturb = partial(_disturb, network, pixels, labels, chosen)
-                responses[name] = _kept(folder, "noise", network, NoiseResponse, disturb)
+                shown = network, pixels, labels, chosen
+                runs[name] = _kept(folder, "autonomy", network, Autonomy, partial(_show, *shown))
+                responses[name] = _kept(folder, "noise", network, NoiseResponse, partial(_disturb, *shown))
                 bootstrap = {"resamples": chosen.resamples, "seed": chosen.seed}
                 found["networks"][name] = {"step_ms": network.step_ms, "weights": network.digest}
                 found["autonomy"][name] = runs[name].summary(chosen.periods, **bootstrap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from cordstasks import analysis
 from cordstasks.errors import InputError, unknown
-from cordstasks.experiments.effects import effect_of, lines_of
+from cordstasks.experiments.effects import CIRCULAR, effect_of, lines_of
 from cordstasks.experiments.interventions import Intervention, perturbed_features, run_perturbed
 from cordstasks.experiments.perturbation_settings import PerturbationSettings
 from cordstasks.experiments.unit_sets import UnitSet, chosen_units, random_sets
@@ -185,7 +186,8 @@ def perturb(
     }
     if target is not None:
         write_json(target / "summary.json", summary)
-        figure = analysis.figures.perturbation(effects[0], effects[1:], title=title_of(given), condition=made.condition)
+        name = f"{made.condition} (deg)" if made.condition in CIRCULAR else made.condition
+        figure = analysis.figures.perturbation(effects[0], effects[1:], title=title_of(given), condition=name)
         analysis.figures.save(figure, target / "perturbation.png")
     if verbose:
         print("\n".join(lines_of(summary)))
@@ -196,9 +198,12 @@ def perturb(
 
 def title_of(settings: PerturbationSettings) -> str:
     """A perturbation in a few words."""
+    kind, _, value = settings.units.partition("=")
+    units = {"prefer": f"units that prefer {value}", "units": "chosen units", "channels": f"channels {value}"}
     where = "the recurrent network" if settings.area is None else f"area {settings.area}"
     when = "throughout the trial" if settings.window is None else f"in {settings.window}"
-    return f"{settings.action} {settings.units} of {where}, {when}"
+    verb = "stimulate" if settings.action == "current" else settings.action
+    return f"{verb.capitalize()} {units.get(kind, f'{kind} units')} of {where}, {when}"
 
 
 def _window(text: str | None, batch: TrialBatch) -> NDArray[np.float64]:
@@ -272,6 +277,7 @@ def _whole_maps(run: TrainedRun, area: int, units: NDArray[np.bool_]) -> NDArray
 def default_folder(run: Path, settings: PerturbationSettings) -> Path:
     """A folder for the results of a command, whose name says what was done."""
     parts = {"area": settings.area, "window": settings.window}
-    named = [f"{settings.action}-{settings.units}", *(f"{key}-{value}" for key, value in parts.items() if value is not None)]
-    clean = "-".join(named).replace("=", "-").replace(":", "-").replace(",", "-").replace("/", "-")
+    verb = "stimulate" if settings.action == "current" else settings.action
+    named = [f"{verb}-{settings.units}", *(f"{key}-{value}" for key, value in parts.items() if value is not None)]
+    clean = re.sub(r"[^\w.]+", "-", "-".join(named))[:80]
     return Path("perturbations") / f"{run.resolve().name}-{clean}"

@@ -123,7 +123,15 @@ class TestVersion:
         assert cordstasks.__version__ in titles or cordstasks.__version__ in unreleased
 
 
-RUN = ("environments.md", "tuning.md", "weights.md", "abstract-tasks.md", "networks.md", "comparing.md")  # their examples
+RUN = (
+    "environments.md",
+    "tuning.md",
+    "weights.md",
+    "abstract-tasks.md",
+    "networks.md",
+    "comparing.md",
+    "recordings.md",
+)  # their examples
 
 
 class TestDocuments:

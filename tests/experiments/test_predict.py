@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _own(seen: Recording) -> np.ndarray:
-    """Nine units of area 2 (stimulus, time bin, unit) that other areas predict worst, so that areas can be told apart."""
+    """Nine units of area 2 (stimulus, time bin, unit) that other areas predict worst: the areas can be told apart."""
     rates = {area: seen.select(region=f"area {area}").rates.astype(np.float64) for area in (0, AREA, 3)}
     half, own = STIMULI // 2, rates[AREA]
     varying = np.argsort(own[:, -1].std(axis=0))[-300:]

@@ -1,5 +1,4 @@
-from . import comparison, decoding, dynamics, figures, psychophysics, statistics, tuning
-from . import comparison, decoding, figures, predictivity, psychophysics, rsa, statistics, tuning
+from . import comparison, decoding, dynamics, figures, predictivity, psychophysics, rsa, statistics, tuning
 from .comparison import (
     Alignment,
     Comparison,

@@ -30,9 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of random weights, image and start vector (default 0)")
     options = parser.parse_args()
     made = {"shipped": (area, 100), "random": (random_area, 100), "whole": (whole, 50)}
-    print(
-        f"{'operator':44s} {'method':22s} {'k':>4s} {'CPU s':>7s} {'products':>9s} {'below 1e-4':>10s} {'largest residual':>17s}"
-    )
+    print(f"{'operator':44s} {'method':23s} {'k':>4s} {'CPU s':>6s} {'products':>8s} {'below 1e-4':>10s} {'largest':>8s}")
     for name, (operator_of, k) in made.items():
         if options.only in (None, name):
             label, operator = operator_of(options.seed)
@@ -93,9 +91,7 @@ def compare(label: str, operator: LinearOperator, k: int, options: argparse.Name
         products, residuals = run()
         seconds = time.process_time() - start
         below = int(np.sum(residuals < LIMIT))
-        print(
-            f"{label:44s} {method:22s} {k:4d} {seconds:7.1f} {products:9d} {below:10d} {residuals.max():17.1e}", flush=True
-        )
+        print(f"{label:44s} {method:23s} {k:4d} {seconds:6.1f} {products:8d} {below:10d} {residuals.max():8.1e}", flush=True)
 
 
 def direct(operator: LinearOperator, k: int, vectors: int, seed: int) -> tuple[int, np.ndarray]:

@@ -4,7 +4,7 @@
 
 For each depth the table has, for each kind of gradient, the seconds per image of one loss with its gradient, the memory per
 image at the peak (of the process, on Linux, or of CUDA's allocator), and the cosine of the gradient to the full one.
---weights FILE takes a trained CordsNet, whose cosines say more than those of random weights.
+The loss is the paper's. --weights FILE takes a trained CordsNet, whose cosines say more than those of random weights.
 
 With --accuracy DIR it also fine-tunes a CordsNet from DIR (a folder of `cordstasks.pretrain` with what stage ``anneal``
 left) for the same number of seconds with each gradient, and prints the accuracy that each reaches.
@@ -38,6 +38,8 @@ from cordstasks.utils.command_line import Parser, named_path, run_command
 from cordstasks.utils.run_folder import RunFolder
 
 KINDS = ("full", "truncated", "equilibrium")
+PAPER: dict[str, Any] = {"spontaneous_target": "constant", "spontaneous_weight": 1e-3, "spontaneous_images": None}
+"""The paper's spontaneous term, of all images, for the table."""
 
 
 def measured(network: CordsNet, x: Tensor, targets: Tensor, settings: PretrainSettings) -> dict[str, Any]:
@@ -91,10 +93,10 @@ def table(options: argparse.Namespace) -> None:
         x = torch.randn(options.images, channels, side, side, generator=generator).to(device)
         targets = torch.eye(network.classes, device=device)[torch.arange(options.images) % network.classes]
         exact: Tensor | None = None
-        short = PretrainSettings(gradients="full", image_steps=30, after_steps=10, spontaneous_images=None)
+        short = PretrainSettings(gradients="full", image_steps=30, after_steps=10, **PAPER)
         measured(network, x, targets, short)  # warms up
         for kind in KINDS:
-            settings = PretrainSettings(gradients=kind, spontaneous_images=None, checkpoint_steps=options.checkpoint_steps)
+            settings = PretrainSettings(gradients=kind, checkpoint_steps=options.checkpoint_steps, **PAPER)
             found = measured(network, x, targets, settings)
             exact = found["gradient"] if kind == "full" else exact
             assert exact is not None

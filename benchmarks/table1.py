@@ -13,7 +13,8 @@ All accuracies of a row are of the same test images, at the end of the image und
 not computed again, and an interrupted cell continues. --cells takes beginnings of names. After each cell its time is
 printed, and at the end the table, the command of each cell, and the paper's three conclusions.
 
---small is the budget of the documentation's table: R2 and R4 in some minutes each on one thread of a CPU.
+--small is the budget of the documentation's table, in which a network takes minutes on one thread of a CPU: at most 20,000
+training images, one epoch of the CNN, light augmentation, and some thousand images through time.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ PAPER = {
 """Test accuracies in percent (Soo et al. 2024, Table 1), in the order of `COLUMNS`."""
 SMALL: dict[str, Any] = {
     "image_size": 32,
+    "augmentation": "light",
+    "train_images": 20000,
     "cnn_epochs": 1,
-    "match_images": 6400,
-    "linear_images": 512,
-    "anneal_images": 128,
-    "finetune_images": 3072,
-    "test_images": 500,
+    "match_images": 3200,
+    "linear_images": 256,
+    "anneal_images": 64,
+    "finetune_images": 2048,
+    "test_images": 300,
 }
 OF_CELLS = ("dataset", "depth", "check_images")  # settings that are no choice
 INITIALISING = ("cnn", "fold", "match", "linear", "anneal")

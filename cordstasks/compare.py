@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
         "--recording",
         type=named_path,
         metavar="FILE",
-        help="a .npy array (condition, time, neuron) to compare with the networks of one task, on the conditions and times "
-        "of OUT/TASK/conditions.csv",
+        help="a .npy array (condition, time, neuron), or a recording whose stimulus ids are the numbers of conditions, to "
+        "compare with the networks of one task, on the conditions and times of OUT/TASK/conditions.csv",
     )
     made.add_argument("--bank", type=named_path, help="of visual tasks: folder of the feature bank (default: in the cache)")
     made.add_argument(
@@ -71,7 +71,8 @@ def _settings(
     options: argparse.Namespace, task: str, connectivity: str, activation: str
 ) -> AbstractSettings | VisualSettings:
     """What networks of one kind are trained with."""
-    from cordstasks import tasks
+    with loading():
+        from cordstasks import tasks
 
     given = {name: getattr(options, name) for name in ("steps", "units") if getattr(options, name) is not None}
     given |= {"connectivity": connectivity, "activation": activation, "quick": options.quick}
@@ -89,7 +90,8 @@ def _compare_sweeps(options: argparse.Namespace) -> int:
             raise InputError(f"{flag}: has no effect on the networks of --sweep, which are trained already; leave it out")
     if options.conditions < 4:
         raise InputError(f"--conditions {options.conditions}: must be at least 4")
-    from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
+    with loading():
+        from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
 
     summary = compare_architectures(
         options.sweep,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.steps < 1:
         raise InputError(f"--steps {options.steps}: give a whole number of at least 1")
-    from cordstasks.experiments.cost import run_cost  # late: it loads torch, which mistakes need not wait for
+    with loading():
+        from cordstasks.experiments.cost import run_cost  # late: it loads torch, which mistakes need not wait for
 
     return run_cost(options.out, steps=options.steps)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
         "regimes",
         help="rest and chaos of random networks over the gain",
         description="Simulate random tanh networks, convolutional as one area of a CordsNet and fully connected, over the "
-        "gain of their weights. Writes leading Lyapunov exponents, dimensions and autocorrelation times as a table and a figure.",
+        "gain of their weights. Writes leading Lyapunov exponents, dimensions and autocorrelation times as a table and a "
+        "figure.",
     )
     random.add_argument("--gains", type=float, nargs="+", metavar="GAIN", help="default: 0.6 to 2.0")
     for name, what in (
@@ -53,14 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
     if options.action == "regimes":
-        from cordstasks.experiments.regimes import Regimes, write_regimes  # late: --help needs no NumPy
+        with loading():
+            from cordstasks.experiments.regimes import Regimes, write_regimes  # late: --help needs no NumPy
 
         names = ("gains", "channels", "side", "seeds", "seed", "steps", "transient")
         given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-        return write_regimes(Regimes(**given), options.out)
+        write_regimes(Regimes(**given), options.out)
+        return 0
     if not options.run.is_dir():
         raise InputError(f"{options.run}: there is no such folder; give that of a run of cordstasks.train")
-    from cordstasks.experiments.attractors import write_attractors  # late: it loads torch
+    with loading():
+        from cordstasks.experiments.attractors import write_attractors  # late: it loads torch
 
     return write_attractors(
         options.run,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError, naming
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.no_bank and options.bank is not None:
         raise InputError(f"--bank {options.bank}: has no effect with --no-bank; leave one of them out")
-    from cordstasks.experiments.kernels import motion_kernel  # late: these load torch
-    from cordstasks.runs.loading import load_run
+    with loading():
+        from cordstasks.experiments.kernels import motion_kernel  # late: these load torch
+        from cordstasks.runs.loading import load_run
 
     with naming({"folder=": "", "path=": ""}):
         bank = False if options.no_bank else options.bank

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cordstasks.errors import InputError, naming
 from cordstasks.experiments.perturbation_settings import PerturbationSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 ACTIONS = {"silence": "silence", "lesion": "lesion", "clamp": "clamp", "stimulate": "current"}
@@ -53,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = given_by_flags(options, PerturbationSettings)
     with naming({"units=": f"--{asked[0]} "}):
         settings = PerturbationSettings(ACTIONS[asked[0]], rule, **given)
-        from cordstasks.experiments.perturbation import default_folder, perturb  # late: these load torch
-        from cordstasks.runs.loading import load_run
+        with loading():
+            from cordstasks.experiments.perturbation import default_folder, perturb  # late: these load torch
+            from cordstasks.runs.loading import load_run
 
         with naming({"folder=": "", "path=": ""}):
             run = load_run(

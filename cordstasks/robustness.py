@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cordstasks.errors import naming
 from cordstasks.experiments.robustness_settings import RobustnessSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     given = given_by_flags(options, RobustnessSettings)
     RobustnessSettings(**given)  # mistakes need not wait for torch
-    from cordstasks.experiments.robustness import in_words, run_robustness
+    with loading():
+        from cordstasks.experiments.robustness import in_words, run_robustness
 
     with naming({"path=": "--out "}):
         found = run_robustness(options.images, options.out, **given)

@@ -127,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with naming(names):
         if several is not None:
-            from cordstasks.runs.seeds import train_seeds
+            with loading():
+                from cordstasks.runs.seeds import train_seeds
 
             if options.resume or options.monkey is not None:
                 unfit = "--resume" if options.resume else f"--monkey {options.monkey}"

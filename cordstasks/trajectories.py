@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
-    from cordstasks.experiments.trajectories import in_words, run_trajectories  # late: it loads torch
+    with loading():
+        from cordstasks.experiments.trajectories import in_words, run_trajectories  # late: it loads torch
 
     found = run_trajectories(
         options.images,

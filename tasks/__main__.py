@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             paths = write_preview(task, options.out, trials=options.trials, seed=options.seed)
         print(*paths, sep="\n")
         return 0
-    from cordstasks.tasks.listing import described
+    with loading():
+        from cordstasks.tasks.listing import described
 
     one = getattr(options, "task", None)
     if one is not None:

@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # comes with pytest there
 
-MAIN_COMMAND = "python -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m cordstasks.train --task rdm"
+MAIN_COMMAND = "python -m venv .venv && .venv/bin/pip install -e '.[fast]' && .venv/bin/python -m cordstasks.train --task rdm"
 TEST_COMMAND = "python -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
 
 

@@ -23,6 +23,7 @@ COMPACT = 0.5  # the largest diameter of a group that counts as one point, likew
 HOLE = 0.3  # least distance of a ring's points from the centre, as a fraction of their mean distance
 CLOSED = 0.25  # the largest gap of a ring between the ends of its path, as a fraction of the path
 COVERED = 0.9  # fraction of the points that lie along the path of a line or ring
+FEW = 0.02  # of the points: fewer make no group of their own that counts
 COLLAPSED = 0.02  # of the starts' extent: below, all points are one
 
 
@@ -63,8 +64,8 @@ class PointSet:
 
     @property
     def number_of_groups(self) -> int:
-        """Number of groups."""
-        return int(self.groups.max()) + 1
+        """Number of groups with 2 % of the points or more, so that single stray points do not count."""
+        return int((np.bincount(self.groups) >= max(1, FEW * len(self.groups))).sum())
 
 
 def classify_points(points: ArrayLike, *, scale: float | None = None) -> PointSet:
@@ -114,10 +115,11 @@ def classify_points(points: ArrayLike, *, scale: float | None = None) -> PointSe
     rank = np.empty(len(sizes), np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     groups = rank[labels]
-    diameters = [float(distances[np.ix_(groups == g, groups == g)].max()) for g in range(len(sizes))]
+    counted = [g for g in range(len(sizes)) if (groups == g).sum() >= FEW * len(groups)]
+    diameters = [float(distances[np.ix_(groups == g, groups == g)].max()) for g in counted]
     order, closure, hole, coverage = _path(array, distances, np.flatnonzero(groups == 0), extent)
     dimension = participation_ratio(array)
-    if max(diameters) <= COMPACT * extent:
+    if max(diameters, default=0.0) <= COMPACT * extent:
         kind = "discrete"
     elif coverage < COVERED:
         kind = "other"

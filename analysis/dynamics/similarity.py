@@ -30,8 +30,9 @@ def dynamical_distances(
     """Distances between the dynamics of networks or recordings (DSA), or between dynamics and input mappings (InputDSA).
 
     Of each activity, the first principal components are taken and divided by their root mean square. To these a linear map
-    from each time step to the next is fitted. DSA compares the maps' eigenvalues by the Wasserstein distance. With `inputs`,
-    InputDSA fits how the state and the input together make the next state, and compares these maps under rotations.
+    from each time step to the next is fitted. DSA compares the maps' eigenvalues by the squared Wasserstein distance. With
+    `inputs`, InputDSA fits how the state and the input together make the next state, and compares these maps under
+    rotations.
 
     Not valid for activities of different time steps, nor for activity that has settled: a state that does not move says
     nothing about dynamics. Distances depend on `components`, `delays` and `rank`: choose them on data of their own, for
@@ -99,6 +100,10 @@ def dynamical_distances(
 
 def dsa_package() -> Any:
     """The package ``dsa-metric``, whose import takes seconds.
+
+    Returns
+    -------
+    module
 
     Raises
     ------

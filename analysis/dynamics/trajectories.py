@@ -55,7 +55,22 @@ class PrincipalTrajectories:
     scores: Floats
 
     def project(self, activity: ArrayLike) -> Floats:
-        """Coordinates (..., component) of other activity (..., unit)."""
+        """Coordinates of other activity along the components.
+
+        Parameters
+        ----------
+        activity : (..., unit)
+            Not modified.
+
+        Returns
+        -------
+        (..., component)
+
+        Raises
+        ------
+        InputError
+            If the number of units differs.
+        """
         array = np.asarray(array_of(activity), dtype=np.float64)
         if array.ndim < 1 or array.shape[-1] != len(self.mean):
             raise InputError(f"activity has shape {array.shape}; give (..., {len(self.mean)}) units, as the components have")
@@ -96,7 +111,8 @@ def principal_trajectories(blocks: Iterable[ArrayLike], components: int = 3) -> 
     77:125.
     """
     wanted = count("components", components, 1)
-    model, scores = IncrementalPCA(), np.empty((0, 0))
+    model = IncrementalPCA()
+    scores: Floats = np.empty((0, 0))
     for rows in _gathered(blocks, max(LEAST_ROWS, 2 * (wanted + MORE))):
         if not len(scores):
             model = IncrementalPCA(min(wanted + MORE, *rows.shape)).partial_fit(rows)
@@ -177,7 +193,22 @@ class DiscriminantAxis:
     interval: tuple[float, float]
 
     def project(self, activity: ArrayLike) -> Floats:
-        """Coordinates (...) of other activity (..., unit)."""
+        """Coordinates of other activity on the axis.
+
+        Parameters
+        ----------
+        activity : (..., unit)
+            Not modified.
+
+        Returns
+        -------
+        (...)
+
+        Raises
+        ------
+        InputError
+            If the number of units differs.
+        """
         array = np.asarray(array_of(activity), dtype=np.float64)
         if array.ndim < 1 or array.shape[-1] != len(self.axis):
             raise InputError(f"activity has shape {array.shape}; give (..., {len(self.axis)}) units, as the axis has")

@@ -1,5 +1,6 @@
 from .abstract import example_trials, learning_curves, shown_trials
-from .behaviour import boundary, confusion, location_by_delay, performance
+from .behaviour import boundary, confusion, location_by_delay, performance, place_by_delay
+from .beside import ramps, similarity_over_time
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .description import describe
 from .differences import closer_to_reference
@@ -8,6 +9,7 @@ from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .kernels import kernel
 from .perturbation import perturbation
+from .predictivity import predictivity_by_area, predictivity_map, predictivity_over_time
 from .reaction_times import reaction_time_observers, reaction_times
 from .robustness import cost_and_parameters, noise_levels, responses_over_time
 from .trajectories import class_trajectories
@@ -39,12 +41,18 @@ __all__ = [
     "performance",
     "peristimulus",
     "perturbation",
+    "place_by_delay",
+    "predictivity_by_area",
+    "predictivity_map",
+    "predictivity_over_time",
     "psychometric",
+    "ramps",
     "reaction_time_observers",
     "reaction_times",
     "regimes",
     "responses_over_time",
     "save",
     "shown_trials",
+    "similarity_over_time",
     "spectrum",
 ]

@@ -75,9 +75,10 @@ def memory_states(
         left.scatter(end[rows, 0], end[rows, 1], s=12, color=colours[int(group) % len(colours)], label=label, linewidth=0)
     if fixed is not None and len(np.asarray(fixed)):
         points, is_stable = placed(np.asarray(fixed, np.float64)), np.asarray(stable, bool)
-        for rows, marker, label in ((is_stable, "*", "stable fixed point"), (~is_stable, "x", "unstable fixed point")):
+        for rows, colour, label in ((is_stable, ORANGE, "stable fixed point"), (~is_stable, BLACK, "unstable fixed point")):
             if rows.any():
-                left.scatter(points[rows, 0], points[rows, 1], s=70, marker=marker, color=ORANGE, label=label, zorder=3)
+                ring = {"facecolors": "none", "edgecolors": colour, "linewidths": 1.5, "zorder": 3}
+                left.scatter(points[rows, 0], points[rows, 1], s=90, label=label, **ring)
     left.set_aspect("equal", "datalim")
     dress(left, title, "first principal component", "second principal component")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=TEXT)

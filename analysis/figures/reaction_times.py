@@ -133,9 +133,14 @@ def _trade_off(axis: Axes, curve: Rows, bound: float, chance: float) -> None:
     other.tick_params(labelsize=TEXT)
     other.spines["top"].set_visible(False)
     axis.legend(
-        lines, [str(line.get_label()) for line in lines], fontsize=TEXT - 1, frameon=False, ncols=2,
-        loc="upper center", bbox_to_anchor=(0.5, -0.17),
-    )  # fmt: skip
+        lines,
+        [str(line.get_label()) for line in lines],
+        fontsize=TEXT - 1,
+        frameon=False,
+        ncols=2,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+    )
 
 
 def reaction_time_observers(curves: Sequence[Rows], rows: Rows) -> Figure:

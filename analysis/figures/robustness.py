@@ -65,7 +65,7 @@ def cost_and_parameters(
     for place, kind in enumerate(kinds):
         rows = [row for row, family in enumerate(families) if family == kind]
         colour = GREY if place == 0 else COLOURS[(place - 1) % len(COLOURS)]
-        style = {"linestyle": "none" if place == 0 else "-", "marker": MARKERS[place % len(MARKERS)]}
+        style: dict[str, Any] = {"linestyle": "none" if place == 0 else "-", "marker": MARKERS[place % len(MARKERS)]}
         axis.plot(x[rows], y[rows] / 1e9, color=colour, label=kind, alpha=0.6 if place == 0 else 1, **style)
     for row, written in enumerate(named):
         if written:
@@ -196,7 +196,7 @@ def noise_levels(
             if len({len(value), len(low), len(high), len(x)}) > 1:
                 raise InputError(f"{title} of {name} has {len(value)} values for {len(x)} levels; give one for each")
             errors = np.stack([value - low, high - value]).clip(min=0)
-            style = {"marker": MARKERS[place % len(MARKERS)], "linestyle": LINES[place % len(LINES)]}
+            style: dict[str, Any] = {"marker": MARKERS[place % len(MARKERS)], "linestyle": LINES[place % len(LINES)]}
             axis.errorbar(x, value, errors, color=COLOURS[place % len(COLOURS)], label=name, capsize=3, **style)
         axis.set_xscale("log")
         axis.set_xticks(x, [f"{level:g}" for level in x])

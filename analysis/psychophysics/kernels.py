@@ -122,4 +122,4 @@ def psychophysical_kernel(
     extreme = int((np.abs(null.mean(1)) >= abs(found.mean()) - 1e-12).sum())
     return PsychophysicalKernel(
         found, low, high, float(found.mean()), (1 + extreme) / (1 + rounds), len(values), float(coverage)
-    )  # fmt: skip
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
@@ -139,14 +139,35 @@ class CordsNetSystem(TorchSystem):
         return forward
 
 
+@torch.no_grad()
 def frozen(network: CordsNet) -> CordsNet:
-    """A copy without weight norms, whose weights are plain tensors without gradient."""
-    made = copy.deepcopy(network).requires_grad_(False)
-    for module in list(made.modules()):
-        if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    """A copy without weight norms and noise, whose weights are plain tensors without gradient.
+
+    Layers are made anew. Taking the weight norms off a copy would take them off the original, too, since PyTorch keeps them
+    in a class that both share.
+    """
+    made = copy.deepcopy(network)
+    for parent in list(made.modules()):
+        for name, layer in list(parent.named_children()):
+            if parametrize.is_parametrized(layer):
+                parent._modules[name] = _plain(layer)
     made.noise = 0.0
     return made.requires_grad_(False)
+
+
+def _plain(layer: Any) -> nn.Module:
+    """A layer with the same effective weight."""
+    weight = layer.weight.detach()
+    made: Any
+    if isinstance(layer, nn.Linear):
+        made = nn.Linear(layer.in_features, layer.out_features, device=weight.device, dtype=weight.dtype)
+        made.bias.copy_(layer.bias)
+    else:
+        sizes = {"stride": layer.stride, "padding": layer.padding, "bias": False}
+        channels = layer.in_channels, layer.out_channels
+        made = nn.Conv2d(*channels, layer.kernel_size, **sizes, device=weight.device, dtype=weight.dtype)
+    made.weight.copy_(weight)
+    return made  # type: ignore[no-any-return]
 
 
 def _totals(network: CordsNet, rates: Sequence[Tensor], drive: Drive[Tensor]) -> list[Tensor]:

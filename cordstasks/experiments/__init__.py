@@ -1,1 +1,1 @@
-"""Experiments over many trained networks: sweeps and comparisons."""
+"""Experiments over many trained networks: sweeps and comparisons; and predictions of recordings."""

@@ -235,7 +235,7 @@ def _dynamics(activities: list[NDArray[Any]], labels: list[str]) -> list[dict[st
     """Print and return the distances between the dynamics of architectures, by dynamical similarity analysis."""
     distances = analysis.dynamics.dynamical_distances(activities)
     rows = analysis.architecture_table(distances, labels)
-    print("distance between dynamics (DSA: Wasserstein distance of eigenvalues; 10 components), 95 % interval")
+    print("distance between dynamics (DSA: squared Wasserstein distance of eigenvalues; 10 components), 95 % interval")
     for row in rows:
         if row["distance"] is not None:
             ends = "-" if row["interval"] is None else "{:.3f}, {:.3f}".format(*row["interval"])

@@ -119,9 +119,7 @@ def _contrast(
         return None
     change = after.correct.astype(np.float64) - control.correct
     here, there = (change[place] for place in places)
-    drawn = [
-        rng.choice(here, len(here)).mean() - rng.choice(there, len(there)).mean() for _ in range(max(resamples, 1))
-    ]  # fmt: skip
+    drawn = [rng.choice(here, len(here)).mean() - rng.choice(there, len(there)).mean() for _ in range(max(resamples, 1))]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return {
         "preferred": float(here.mean()),

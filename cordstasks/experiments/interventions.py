@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class Intervention:
         if window.ndim != 2 or window.shape[1] != 2 or (window[:, 0] > window[:, 1]).any():
             raise InputError("window: give start and end in ms of each trial, (trial, 2), with the start before the end")
 
-    def active(self, times: NDArray[np.float64], length: float) -> NDArray[np.bool_]:
+    def active(self, times: NDArray[Any], length: float) -> NDArray[np.bool_]:
         """The steps (trial, time) in which something is done, by the `times` (time,) in ms at which steps of `length` end.
 
         A step counts if its middle lies in the window.

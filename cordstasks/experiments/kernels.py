@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cordstasks import analysis
 from cordstasks.analysis.psychophysics.motion_energy import motion_energy
 from cordstasks.errors import InputError
-from cordstasks.runs.loading import TrainedRun, load_run
+from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.stimuli import Display, Movie
 from cordstasks.tasks.visual.random_dots import RandomDotsTask
 from cordstasks.utils.arguments import seed_of, whole
@@ -24,7 +24,7 @@ STREAM = 7  # of the seed, so that the trials are none of those that a run of th
 
 
 def motion_kernel(
-    folder: str | os.PathLike[str] | TrainedRun,
+    folder: str | os.PathLike[str] | TrainedRun | TrainedNetworks,
     *,
     trials: int = 400,
     seed: int = 0,
@@ -66,9 +66,10 @@ def motion_kernel(
     a delay of about 50 ms. If motion lasts differently long, only the time that all trials share is used.
     """
     trials, seed, shuffles = whole("trials", trials, least=4), seed_of(seed), whole("shuffles", shuffles)
-    run = folder if isinstance(folder, TrainedRun) else load_run(folder)
+    run = load_run(folder) if isinstance(folder, str | os.PathLike) else folder
     task = run.task
-    if not isinstance(task, RandomDotsTask) or not (len(task.directions) == 2 and task.for_training().paired):
+    fits = isinstance(task, RandomDotsTask) and len(task.directions) == 2 and task.for_training().paired
+    if not isinstance(run, TrainedRun) or not isinstance(task, RandomDotsTask) or not fits:
         raise InputError("folder: motion kernels are of task rdm with two opposite directions; give such a run")
     drawn = int(np.random.SeedSequence([seed, STREAM]).generate_state(1)[0])
     batch = task.sample(trials, seed=drawn, dt=run.settings.dt, coherence=0.0)
@@ -116,7 +117,7 @@ def lines_of(summary: dict[str, Any]) -> list[str]:
 
 def _clock(length: float, display: Display) -> NDArray[np.float64]:
     """The onset (time,) of each frame of the motion, in ms."""
-    return np.arange(0.0, length - 1e-6, display.frame_ms)
+    return np.arange(0.0, length - 1e-6, display.frame_ms, dtype=np.float64)
 
 
 def _energy(movie: Movie, onset: float, length: float, display: Display, direction: float) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from cordstasks.experiments.interventions import Intervention, perturbed_feature
 from cordstasks.experiments.perturbation_settings import PerturbationSettings
 from cordstasks.experiments.unit_sets import UnitSet, chosen_units, random_sets
 from cordstasks.frontend.features import Features
-from cordstasks.runs.loading import TrainedRun, load_run
+from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.visual import validation_trials
 from cordstasks.tasks import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave, behaviour_of
@@ -111,13 +111,11 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     )
     inputs = run.model.inputs(run.features(batch).to(run.frontend.device))
     control = behave(run.model, inputs, batch)
-    return Preparation(
-        run, settings, batch, control, inputs, window, condition, chosen, responses.shape[1], scale
-    )  # fmt: skip
+    return Preparation(run, settings, batch, control, inputs, window, condition, chosen, responses.shape[1], scale)
 
 
 def perturb(
-    folder: str | os.PathLike[str] | TrainedRun,
+    folder: str | os.PathLike[str] | TrainedRun | TrainedNetworks,
     action: str,
     units: str,
     *,
@@ -158,9 +156,9 @@ def perturb(
     Salzman, Britten & Newsome 1990, Nature 346: 174-177. Sawaguchi & Iba 2001, J. Neurophysiol. 86: 2041-2053.
     """
     given = PerturbationSettings(action, units, **settings)
-    run = folder if isinstance(folder, TrainedRun) else load_run(folder)
+    run = load_run(folder) if isinstance(folder, str | os.PathLike) else folder
     if not isinstance(run, TrainedRun):
-        raise InputError(f"folder={str(folder)!r}: is a run of an abstract task; give one of a visual task")
+        raise InputError(f"folder={str(run.path)!r}: is a run of an abstract task; give one of a visual task")
     made = prepare_perturbation(run, given)
     target = None if out is None else writable_folder(Path(out), "out")
     sets = random_sets(made.number, len(made.chosen.units), given.random_sets, rng=np.random.default_rng([given.seed, 1]))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.errors import InputError
+from cordstasks.recordings.files import ENDINGS, read
 
 __all__ = ["RecordedRates", "read_rates"]
 
@@ -42,12 +43,13 @@ class RecordedRates:
 
 
 def read_rates(path: Path, conditions: int, times: int, *, alpha: float) -> RecordedRates:
-    """Read trial-averaged rates from a .npy file, and check that they can be compared with trajectories of networks.
+    """Read rates from a file, and check that they can be compared with trajectories of networks.
 
     Parameters
     ----------
     path : Path
-        An array (condition, time, neuron).
+        A .npy file of trial averages (condition, time, neuron), or a file of `cordstasks.recordings` whose stimulus ids are
+        the conditions' numbers; presentations of one condition are averaged.
     conditions, times : int
         What the networks have.
     alpha : float
@@ -63,8 +65,10 @@ def read_rates(path: Path, conditions: int, times: int, *, alpha: float) -> Reco
         If the file cannot be read; if its array has another shape or type, values that are not finite or too large, or
         too many neurons; or if it varies too little: along one dimension, or in too few conditions to hold some out.
     """
+    notes: list[str] = []
     with _about(path):
-        array = _opened(path)
+        numbered = path.suffix.lower() in set(ENDINGS) - {".npy"}
+        array = _averaged(path, notes) if numbered else _opened(path)
         _check_shape(array, conditions, times, alpha)
         with np.errstate(over="ignore"):  # numbers too large for float64 become infinite and are refused
             rates = np.array(array, dtype=np.float64)
@@ -79,12 +83,29 @@ def read_rates(path: Path, conditions: int, times: int, *, alpha: float) -> Reco
         share = _check_dimensions(rates, epsilon)
         _check_folds(rates, epsilon)
         _try(rates, alpha)
-    notes = []
     if not varies.all():
         notes.append(f"neurons that never vary, and count for nothing: {(~varies).sum()} of {len(varies)}")
     if share > HELD:
         notes.append(f"one dimension holds more than {100 * HELD:g} % of its variance, so correlations are of one component")
     return RecordedRates(path.stem, rates, tuple(notes))
+
+
+def _averaged(path: Path, notes: list[str]) -> NDArray[Any]:
+    """Mean rates (condition, time, neuron) of a recording whose stimuli are numbered conditions."""
+    try:
+        recording = read(path).average()
+    except InputError as error:
+        raise InputError(str(error).removeprefix(f"recording={path}: ")) from error
+    named = [each.removeprefix("condition=") for each in recording.stimulus_ids.tolist()]
+    wanted = [str(number) for number in range(len(named))]
+    if sorted(named) != sorted(wanted):
+        raise InputError(
+            f"has stimuli such as {named[0]!r}; name them by the numbers of conditions.csv, 0 to {len(named) - 1}, each "
+            "of them"
+        )
+    notes += recording.notes
+    rates: NDArray[Any] = recording.rates[[named.index(number) for number in wanted]]
+    return rates
 
 
 @contextmanager

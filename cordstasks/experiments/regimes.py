@@ -140,8 +140,8 @@ def regimes_over_gain(
     Returns
     -------
     rows : list of dict
-        One for each network: ``kind``, ``gain``, ``seed``, ``exponent`` (leading Lyapunov exponent per time constant) with its
-        standard ``error`` and whether it has ``converged``, ``deviation`` (standard deviation of rates over time), and,
+        One for each network: ``kind``, ``gain``, ``seed``, ``exponent`` (leading Lyapunov exponent per time constant) with
+        its standard ``error`` and whether it has ``converged``, ``deviation`` (standard deviation of rates over time), and,
         None where activity has settled, ``dimension`` (participation ratio) and ``autocorrelation_ms``.
     examples : dict of float to array (time, unit)
         Activity of eight units of the first convolutional network at up to four of the gains.
@@ -210,7 +210,7 @@ def _measured(network: RandomNetwork, settings: Regimes, rng: np.random.Generato
     return row, kept
 
 
-def write_regimes(settings: Regimes, out: Path) -> int:
+def write_regimes(settings: Regimes, out: Path) -> list[dict[str, Any]]:
     """Simulate, print the table, and write ``regimes.csv`` and ``regimes.png``.
 
     Parameters
@@ -218,6 +218,11 @@ def write_regimes(settings: Regimes, out: Path) -> int:
     settings : Regimes
     out : Path
         The folder.
+
+    Returns
+    -------
+    list of dict
+        The rows of the table, see `regimes_over_gain`.
     """
     folder = writable_folder(out, "out")
     rows, examples = regimes_over_gain(settings, progress=True)
@@ -238,7 +243,7 @@ def write_regimes(settings: Regimes, out: Path) -> int:
     write_bytes(folder / "regimes.csv", text.getvalue().encode())
     analysis.figures.save(analysis.figures.regimes(rows, examples, dt=settings.dt), folder / "regimes.png")
     print(f"written: {folder}/regimes.csv, regimes.png")
-    return 0
+    return rows
 
 
 def _mean(rows: Sequence[dict[str, Any]], name: str) -> str:

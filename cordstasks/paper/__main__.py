@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cordstasks.errors import InputError
 from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,11 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
     parts = chosen(options.figures)
+    for name in ("images", "recordings"):
+        if getattr(options, name) is not None and not any(name in part.needs for part in parts):
+            figures = ", ".join(part.figure for part in parts)
+            raise InputError(f"{name}={getattr(options, name)}: has no effect on figures {figures}; leave it out")
     workplace = Workplace(options.quick, options.device, options.bank, options.images, options.recordings)
     print(_plan(parts, workplace), flush=True)
     if options.list:
         return 0
-    from cordstasks.paper.reproduce import reproduce, table  # late: it loads torch, which mistakes need not wait for
+    with loading():  # late: it loads torch, which mistakes need not wait for
+        from cordstasks.paper.reproduce import reproduce, table
 
     print(table(reproduce(parts, options.out, workplace)))
     print(f"{options.out}/: paper.json, and a folder for each part")
@@ -47,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(parts: Sequence[Part], workplace: Workplace) -> str:
     """What will be made and about how long it takes."""
-    from cordstasks.paper.speed import REFERENCE, machine_rate  # late: --help needs no NumPy
+    with loading():
+        from cordstasks.paper.speed import REFERENCE, machine_rate  # late: --help needs no NumPy
 
     factor = REFERENCE / machine_rate()
     lines = []

@@ -77,12 +77,17 @@ class Part:
 
 
 PARTS: tuple[Part, ...] = (
+    Part("1B", "Regimes of random networks", "cordstasks.paper.dynamics:regimes", (20, 180)),
     Part(
         "1C",
         "Are convolutional networks closest to fully connected ones?",
         "cordstasks.paper.architectures:comparison",
         (150, 4500),
     ),
+    Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (60, 400)),
+    Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (20, 20)),
+    Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
+    Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),
     Part("5A", "Random-dot motion", "cordstasks.paper.tasks:random_dots", (90, 750)),
     Part("5B", "Numerosity", "cordstasks.paper.tasks:numerosity", (90, 2400)),
     Part("5C", "Cats and dogs", "cordstasks.paper.tasks:cats_and_dogs", (90, 2000)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -198,6 +199,14 @@ class Recording:
             repetitions=self.repetitions[rows],
             objects=None if self.objects is None else self.objects[rows],
         )
+
+    def digest(self) -> str:
+        """SHA-256 of the rates, stimuli and bins, in hexadecimal."""
+        digest = hashlib.sha256(repr(self.rates.shape).encode())
+        for array in (self.rates, self.bins_ms):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update("\0".join((*self.stimulus_ids.tolist(), *self.unit_ids.tolist())).encode())
+        return digest.hexdigest()
 
     def noting(self, *notes: str) -> Recording:
         """The same recording with further notes."""

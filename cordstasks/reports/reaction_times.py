@@ -90,15 +90,11 @@ def report(material: Material, seen: Behaviour, omitted: common.Omissions, *, st
 def _evidence(seen: Behaviour, batch: TrialBatch) -> tuple[NDArray[np.float64], NDArray[np.intp], Timing]:
     """Evidence for each option (trial, time, option), the index of the right one, and when a trial may be answered."""
     options = np.array(batch.options)
-    answer = np.searchsorted(options, batch.answers) if (np.diff(options) > 0).all() else _places(options, batch.answers)
+    answer = np.argmax(options == batch.answers[:, None], axis=1)
     silent = tuple(np.flatnonzero(options == FIXATE).tolist())
     end = np.array([movie.duration_ms for movie in batch.movies])
     timing: Timing = {"times": seen.times, "start": batch.answer_from, "end": end, "silent": silent}
     return analysis.psychophysics.log_odds(seen.logits[..., options]), answer, timing
-
-
-def _places(options: NDArray[Any], answers: NDArray[Any]) -> NDArray[np.intp]:
-    return np.argmax(options == answers[:, None], axis=1)
 
 
 def _speed_accuracy(material: Material, seen: Behaviour, batch: TrialBatch) -> list[dict[str, Any]]:

@@ -41,8 +41,8 @@ class TestDynamicalSimilarity:
         np.testing.assert_allclose(distances, distances.T)
         assert np.abs(np.diag(distances)).max() == 0
         assert distances[0, 1] < 1e-4
-        # eigenvalues 0.95 exp(+-0.3 i) and 0.95 exp(+-0.8 i)
-        assert distances[0, 2] == pytest.approx(2 * 0.95 * np.sin(0.25), rel=0.05)
+        # eigenvalues 0.95 exp(+-0.3 i) and 0.95 exp(+-0.8 i): the mean of their squared distances
+        assert distances[0, 2] == pytest.approx((2 * 0.95 * np.sin(0.25)) ** 2, rel=1e-3)
 
     def test_sees_input_maps(self) -> None:
         pytest.importorskip("DSA")

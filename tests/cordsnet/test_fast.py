@@ -346,7 +346,7 @@ class TestSteps:
         rng = np.random.default_rng(0)
         still = [rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)]
         movies = [trial.movie for trial in get("rdm").trials(6, seed=3)]
-        moving = [np.stack([m.frames[m.at(np.array([2.0 * step]))[0]] for m in movies]) for step in range(0, 500, 6)]
+        moving = [np.stack([m.frames[m.at(2.0 * step % m.duration_ms)] for m in movies]) for step in range(0, 500, 6)]
         for frames in (still, moving):
             states = [simulator.spontaneous(6) for simulator in (ours, plain)]
             for step in range(0, 500, 6):

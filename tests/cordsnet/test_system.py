@@ -49,6 +49,7 @@ class TestStep:
         after = network.state_dict()
         assert before.keys() == after.keys()
         assert all(torch.equal(value, after[name]) for name, value in before.items())
+        network.record(IMAGE[None], blank_steps=1, image_steps=1)
 
     def test_it_settles_where_it_no_longer_moves(self, system: CordsNetSystem, state: np.ndarray):
         assert np.linalg.norm(system.step(state) - state) < 1e-8 * np.linalg.norm(state)

@@ -14,6 +14,7 @@ import torch
 from cordstasks.compare import main
 from cordstasks.errors import InputError
 from cordstasks.experiments.recorded_rates import read_rates
+from cordstasks.recordings import Recording, write
 from cordstasks.runs import abstract
 from cordstasks.runs.abstract import WEIGHTS
 from cordstasks.training.abstract import Trainer
@@ -122,6 +123,20 @@ class TestRecordings:
         recording = read_rates(tmp_path / "v4.npy", C, T, alpha=1.0)
         np.testing.assert_array_equal(recording.rates, np.delete(GOOD, [3, 5], axis=2))
         assert recording.notes == ("neurons that never vary, and count for nothing: 2 of 9",)
+
+    def test_presentations_of_a_recording_are_averaged_in_the_order_of_conditions(self, tmp_path: Path):
+        rng = np.random.default_rng(0)
+        order = rng.permutation(np.repeat(np.arange(C), 2))
+        noise = rng.normal(size=(2 * C, *GOOD.shape[1:]))
+        bins = np.stack([np.arange(T) * 20.0, np.arange(T) * 20.0 + 20], axis=1)
+        rates = GOOD.astype(float)[order] + noise
+        write(Recording(rates, order, bins), tmp_path / "v4.npz")
+        found = read_rates(tmp_path / "v4.npz", C, T, alpha=1.0)
+        expected = np.stack([rates[order == number].mean(axis=0) for number in range(C)])
+        np.testing.assert_allclose(found.rates, expected)
+        write(Recording(rates, order + 1, bins), tmp_path / "v4.npz")
+        with pytest.raises(InputError, match=r"^recording=.*v4.npz: has stimuli such as '\d+'; name them by the numbers of"):
+            read_rates(tmp_path / "v4.npz", C, T, alpha=1.0)
         np.save(tmp_path / "v4.npy", LINE + 1e-3 * RNG.normal(size=LINE.shape))
         (note,) = read_rates(tmp_path / "v4.npy", C, T, alpha=1.0).notes
         assert note.startswith("one dimension holds more than 99 % of its variance")

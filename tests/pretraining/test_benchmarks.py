@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import sys
@@ -114,6 +115,18 @@ class TestTable1:
     def test_bad_arguments_are_named(self, more: list[str], message: str, tmp_path: Path, call: Callable[..., str]) -> None:
         with pytest.raises(InputError, match=message):
             call("table1", "--out", tmp_path, *more)
+
+    def test_settings_of_a_cell_are_the_small_ones_and_those_given(self, tmp_path: Path) -> None:
+        table1 = benchmark("table1")
+        given = argparse.Namespace(small=True, finetune_images=7, seed=2)
+        own = PretrainSettings.of(table1.settings_of("fashion-mnist/r4", given, tmp_path))
+        assert (own.dataset, own.depth, own.finetune_images, own.seed) == ("fashion-mnist", 4, 7, 2)
+        assert (own.train_images, own.check_images, own.test_images) == (20000, 300, 300)
+        (tmp_path / "train").mkdir()  # CIFAR-10 as folders of images
+        large = argparse.Namespace(small=False)
+        own = PretrainSettings.of(table1.settings_of("cifar10/r8", large, tmp_path))
+        assert (own.dataset, own.augmentation, own.train_images) == ("folder", "cifar", None)
+        assert PretrainSettings.of(table1.settings_of("cifar10/r8", large, tmp_path / "none")).dataset == "cifar10"
 
     def test_cells_without_images_are_left_out(self, tmp_path: Path, call: Callable[..., str]) -> None:
         text = call("table1", "--out", tmp_path)

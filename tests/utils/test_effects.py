@@ -10,6 +10,7 @@ import pytest
 
 from cordstasks import compare, pretrain, sweep, train
 from cordstasks.errors import InputError
+from cordstasks.paper import __main__ as paper
 from cordstasks.pretraining.effects import check_recipe, check_used
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.runs import train as train_in_python
@@ -221,6 +222,10 @@ class TestOtherCommands:
     def test_abstract_tasks_have_no_features(self, tmp_path: Path):
         line = refused(compare.main, "--tasks", "dms", "perceptual-dm", "--bank", "x", "--out", tmp_path / "out")
         assert line == "--bank x: has no effect, since none of the tasks shows movies; leave it out"
+
+    def test_a_part_of_the_paper_without_images_gets_none(self, tmp_path: Path):
+        line = refused(paper.main, "--figures", "5A", "--images", tmp_path, "--out", tmp_path / "out")
+        assert line == f"--images {tmp_path}: has no effect on figures 5A; leave it out"
 
     def test_a_cluster_has_workers_of_its_own(self, tmp_path: Path):
         (tmp_path / "a.toml").write_text('tasks = ["dms"]')

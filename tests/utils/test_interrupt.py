@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cordstasks.about import commands
 from cordstasks.utils.command_line import loading, run_command
 from cordstasks.utils.interrupt import stop_at_once, stop_by_exception
 from helpers import ROOT
@@ -41,30 +45,60 @@ def interrupted(folder: Path, module: str, *words: object) -> subprocess.Complet
     )
 
 
-COMMANDS = {
-    "train": ["--task", "dms", "--quick", "--out", "{out}"],
-    "pretrain": ["--data", "{out}", "--out", "{out}"],
-    "bank": [],
-    "compare": ["--tasks", "dms", "--quick", "--out", "{out}"],
-    "sweep": ["{config}", "--out", "{out}"],
-    "tasks": ["list"],
+WORDS = {  # where a command begins work without any
+    "cordstasks.train": ["--task", "dms", "--quick", "--out", "{out}"],
+    "cordstasks.pretrain": ["--data", "{out}", "--out", "{out}"],
+    "cordstasks.compare": ["--tasks", "dms", "--quick", "--out", "{out}"],
+    "cordstasks.sweep": ["{config}", "--out", "{out}"],
+    "cordstasks.tasks": ["list"],
+    "cordstasks.paper": ["--list"],
 }
+EVERY = ("cordstasks", *commands())
 CASES = [
-    *((command, "argparse") for command in COMMANDS),
-    *((command, "cordstasks.errors") for command in COMMANDS),
-    *((command, "numpy") for command in COMMANDS if command not in ("pretrain", "bank")),
-    *((command, "torch") for command in ("train", "pretrain", "compare", "sweep")),
+    *((command, "argparse") for command in EVERY),
+    *((command, "cordstasks.errors") for command in EVERY),
+    *((command, "numpy") for command in WORDS if command != "cordstasks.pretrain"),
+    *((f"cordstasks.{command}", "torch") for command in ("train", "pretrain", "compare", "sweep")),
 ]
+
+
+def test_the_commands_are_found():
+    assert {*WORDS, "cordstasks.bank"} <= set(EVERY)
 
 
 @pytest.mark.parametrize(("command", "module"), CASES)
 def test_ctrl_c_while_modules_are_loaded_is_one_line(command: str, module: str, tmp_path: Path):
     config = tmp_path / "sweep.toml"
     config.write_text('tasks = ["dms"]\nconnectivities = ["full"]\n')
-    words = [word.format(out=tmp_path / "out", config=config) for word in COMMANDS[command]]
-    ended = interrupted(tmp_path, module, f"cordstasks.{command}", *words)
+    words = [word.format(out=tmp_path / "out", config=config) for word in WORDS.get(command, ())]
+    ended = interrupted(tmp_path, module, command, *words)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")
     assert not (tmp_path / "out").exists()
+
+
+def unprotected(node: ast.AST, *, late: bool = False) -> Iterator[int]:
+    """Lines of a command's source that import modules of the package within functions, and outside ``with loading():``."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.With) and any(ast.unparse(item.context_expr) == "loading()" for item in each.items):
+            continue
+        if late and isinstance(each, ast.ImportFrom) and (each.module or "").startswith("cordstasks"):
+            yield each.lineno
+        yield from unprotected(each, late=late or isinstance(each, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_late_imports_of_a_command_stop_at_once(command: str):
+    spec = importlib.util.find_spec(command)
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin)
+    source = (path.with_name("__main__.py") if path.name == "__init__.py" else path).read_text()
+    assert list(unprotected(ast.parse(source))) == []
+
+
+def test_a_late_import_would_be_found():
+    source = "def main():\n    from cordstasks import tasks\n    with loading():\n        from cordstasks import rnn\n"
+    assert list(unprotected(ast.parse(source))) == [2]
 
 
 def test_a_program_that_imports_the_package_keeps_its_own_ctrl_c(tmp_path: Path):

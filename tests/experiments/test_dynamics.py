@@ -1,0 +1,138 @@
+"""Attractors of trained networks and regimes of random ones, by function and by command, on tiny networks."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cordstasks import runs
+from cordstasks.dynamics import main
+from cordstasks.errors import InputError
+from cordstasks.experiments.attractors import attractors_of_run, memory_of
+from cordstasks.experiments.regimes import RandomNetwork, Regimes, random_network, regimes_over_gain
+from cordstasks.rnn import RNN
+from helpers import contents, printed_by, refused
+
+
+def latch(form: str) -> RNN:
+    """A network of one pattern that keeps the sign of its input, whatever the other units do."""
+    network = RNN(1, 6, 1, dt=20.0, tau=100.0, activation="tanh", form=form, noise=0.0)
+    pattern = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
+    with torch.no_grad():
+        network.get_parameter("recurrent_weights").copy_(2 * torch.outer(pattern, pattern) / 6)
+        network.input_weights.copy_(pattern[:, None])
+    return network
+
+
+@pytest.mark.parametrize("form", ["rate", "current"])
+def test_a_latch_has_two_points(form: str):
+    inputs = np.zeros((5, 30, 1))
+    inputs[:, 3:10, 0] = np.array([1.0, -1.0, 0.5, -0.7, 2.0])[:, None]
+    ends = np.array([25, 26, 27, 28, 30])
+    memory = memory_of(latch(form), inputs, ends, np.zeros(1), 2000.0, {"sign": np.sign(inputs[:, 4, 0])})
+    assert memory.attractor.points.kind == "discrete"
+    assert memory.attractor.points.number_of_groups == 2
+    assert memory.attractor.slow_modes == 0
+    assert memory.fixed is not None
+    assert int(memory.fixed.is_stable.sum()) == 2
+    sides = memory.memories @ latch(form).input_weights.detach().numpy()[:, 0]
+    np.testing.assert_array_equal(np.sign(sides), np.sign(inputs[:, 4, 0]))
+    row = memory.row()
+    assert row["kind"] == "discrete"
+    assert row["slowest_ms"] < 2000
+
+
+class TestRuns:
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        out = tmp_path_factory.mktemp("runs") / "dms"
+        runs.train("dms", out=out, steps=2, units=9, seeds=(3, 4), batch=4, device="cpu")
+        return out
+
+    def test_the_command(self, folder: Path, tmp_path: Path):
+        said = printed_by(main, "attractors", folder, "--out", tmp_path / "found", "--probes", 30)
+        with (tmp_path / "found" / "attractors.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["network"] for row in rows] == ["0", "1"]
+        assert all(row["kind"] in ("point", "discrete", "line", "ring", "other") for row in rows)
+        assert "nan" not in (tmp_path / "found" / "attractors.csv").read_text()
+        assert {"attractor-0.png", "attractor-1.png"} <= set(contents(tmp_path / "found"))
+        assert all(row["kind"] in said for row in rows)
+        again = tmp_path / "again"
+        printed_by(main, "attractors", folder, "--out", again, "--probes", 30)
+        assert (again / "attractors.csv").read_bytes() == (tmp_path / "found" / "attractors.csv").read_bytes()
+
+    def test_the_function(self, folder: Path):
+        memories = attractors_of_run(folder, probes=20, settle=400.0, seed=2)
+        assert [memory.network for memory in memories] == [0, 1]
+        assert memories[0].settle == 400.0
+        assert len(memories[0].attractor.states) == len(memories[0].memories) + 20
+        assert set(memories[0].conditions) >= {"sample", "test"}
+
+    def test_what_is_refused(self, folder: Path, tmp_path: Path):
+        assert "there is no such folder" in refused(main, "attractors", tmp_path / "none")
+        assert "period 'dealy' is unknown; did you mean 'delay'" in refused(main, "attractors", folder, "--period", "dealy")
+        assert refused(main, "attractors", folder, "--settle", 5).startswith("--settle 5")
+        assert refused(main, "attractors", folder, "--settle", "nan").startswith("--settle nan")
+        assert "give a whole number of at least 0" in refused(main, "attractors", folder, "--probes", -1)
+        (tmp_path / "empty").mkdir()
+        assert "empty" in refused(main, "attractors", tmp_path / "empty")
+        assert not list((tmp_path / "empty").iterdir())
+        assert "action" in refused(main)
+
+
+class TestRegimes:
+    def test_theory_below_one_and_chaos_above(self):
+        settings = Regimes(gains=(0.5, 3.0), channels=3, side=4, seeds=1, steps=400, transient=300)
+        rows, examples = regimes_over_gain(settings)
+        assert [(row["kind"], row["gain"]) for row in rows] == [
+            ("convolutional", 0.5),
+            ("convolutional", 3.0),
+            ("fully connected", 0.5),
+            ("fully connected", 3.0),
+        ]
+        for row in rows:
+            if row["gain"] == 0.5:
+                assert -0.8 < row["exponent"] < -0.3
+                assert row["dimension"] is None
+                assert row["deviation"] < 1e-6
+        assert set(examples) == {0.5, 3.0}
+        assert examples[3.0].shape == (400, 8)
+        assert np.ptp(examples[3.0]) > 0.1
+
+    @pytest.mark.parametrize("kind", ["convolutional", "fully connected"])
+    def test_variance_and_derivative(self, kind: str):
+        settings = Regimes(channels=4, side=5)
+        network = random_network(kind, 1.5, settings, np.random.default_rng(0))
+        weights = network.recurrence(np.eye(100))
+        if kind == "convolutional":
+            inputs = (weights != 0).sum(0)
+            assert inputs.max() == 36
+            assert weights[weights != 0].var() == pytest.approx(1.5**2 / 36, rel=0.1)
+        else:
+            assert weights.var() == pytest.approx(1.5**2 / 100, rel=0.1)
+        rng = np.random.default_rng(1)
+        x, v = rng.standard_normal((2, 3, 100))
+        difference = (network.step(x + 1e-6 * v) - network.step(x - 1e-6 * v)) / 2e-6
+        np.testing.assert_allclose(network.jvp(x, v), difference, atol=1e-7)
+        assert isinstance(network, RandomNetwork)
+
+    def test_the_command(self, tmp_path: Path):
+        words: tuple[Any, ...] = ("--channels", 2, "--side", 3, "--seeds", 1, "--steps", 100, "--transient", 10)
+        said = printed_by(main, "regimes", "--gains", 0.5, 2, *words, "--out", tmp_path / "regimes")
+        assert "18 units" in said
+        assert set(contents(tmp_path / "regimes")) == {"regimes.csv", "regimes.png"}
+
+    def test_what_is_refused(self, tmp_path: Path):
+        assert refused(main, "regimes", "--gains", -1, "--out", tmp_path / "a").startswith("--gains")
+        assert refused(main, "regimes", "--steps", 9, "--out", tmp_path / "a").startswith("--steps 9")
+        assert not (tmp_path / "a").exists()
+        with pytest.raises(InputError, match=r"gains=\(1.0, 1.0\): give different numbers"):
+            Regimes(gains=(1.0, 1.0))
+        with pytest.raises(InputError, match="dt=11: give an Euler step above 0 and at most 10"):
+            Regimes(dt=11)

@@ -1,0 +1,74 @@
+"""Motion kernels of a run: a model that sees motion has one, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cordstasks import kernel, tasks
+from cordstasks.analysis.psychophysics import motion_energy
+from cordstasks.errors import InputError
+from cordstasks.experiments import kernels
+from cordstasks.frontend import FrontEnd
+from cordstasks.model import MultiAreaModel
+from cordstasks.rnn import RNN
+from cordstasks.runs.loading import TrainedRun
+from cordstasks.tasks import TrialBatch
+from cordstasks.training.evaluation import Behaviour, behaviour_of
+from cordstasks.training.settings import VisualSettings
+from helpers import refused, settling_cordsnet
+
+
+class Observer(TrainedRun):
+    """A run whose model chooses by the motion energy of the first 150 ms of motion."""
+
+    def behaviour(self, batch: TrialBatch) -> Behaviour:
+        display, first = self.task.display, []
+        for movie, onset in zip(batch.movies, batch.periods["motion"][:, 0], strict=True):
+            frames = movie.frames[movie.at(onset + np.arange(0, 150, display.frame_ms))].mean(3) / 255
+            energy = motion_energy(frames, pixels_per_degree=display.pixels_per_degree, frame_ms=display.frame_ms)
+            first.append(energy.mean())
+        logits = torch.zeros(*batch.targets.shape, 3)
+        logits[..., 1] = 1e4 * torch.tensor(first)[:, None]
+        return behaviour_of(logits, torch.zeros(*batch.targets.shape, 1), batch)
+
+
+def run_of(task: Any, folder: Path) -> TrainedRun:
+    frontend = FrontEnd(settling_cordsnet(), device="cpu", bank=False)
+    model = MultiAreaModel(RNN(2, 3, len(task.actions)), frontend.units)
+    return Observer(task, frontend, model, VisualSettings(task.id), {}, {}, folder)
+
+
+def test_a_model_that_looks_early_has_an_early_kernel(tmp_path: Path):
+    task = tasks.get("rdm", fixation=100.0, motion=400.0)
+    found = kernels.motion_kernel(run_of(task, tmp_path), trials=48, shuffles=200, out=tmp_path / "out")
+    times, values, high = (np.array(found[name]) for name in ("times", "kernel", "high"))
+    early = (times > 60) & (times < 150)
+    assert (values > high)[early].mean() > 0.8
+    assert values[early].mean() > 3 * abs(values[times > 300].mean())
+    assert found["mean_p_value"] < 0.05
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"summary.json", "kernel.png"}
+    assert "48 trials with a coherence of 0" in kernels.lines_of(found)[0]
+
+
+def test_the_seed_names_the_trials(tmp_path: Path):
+    run = run_of(tasks.get("rdm", fixation=100.0, motion=200.0), tmp_path)
+    first, again, other = (kernels.motion_kernel(run, trials=8, shuffles=9, seed=seed) for seed in (0, 0, 1))
+    assert again == first
+    assert other["kernel"] != first["kernel"]
+
+
+def test_which_runs_have_one(tmp_path: Path):
+    with pytest.raises(InputError, match="folder: motion kernels are of task rdm with two opposite directions"):
+        kernels.motion_kernel(run_of(tasks.get("saccade"), tmp_path))
+    with pytest.raises(InputError, match="two opposite directions"):
+        kernels.motion_kernel(run_of(tasks.get("rdm", directions=(0.0, 90.0)), tmp_path))
+    good = run_of(tasks.get("rdm"), tmp_path)
+    with pytest.raises(InputError, match="trials=3: give a whole number of at least 4"):
+        kernels.motion_kernel(replace(good), trials=3)
+    assert "holds no run" in refused(kernel.main, tmp_path / "none", begun=True)

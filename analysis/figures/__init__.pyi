@@ -1,5 +1,5 @@
 from .abstract import example_trials, learning_curves, shown_trials
-from .behaviour import boundary, confusion, location_by_delay, performance, place_by_delay
+from .behaviour import boundary, confusion, location_by_delay, performance
 from .beside import ramps, similarity_over_time
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
 from .description import describe
@@ -41,7 +41,6 @@ __all__ = [
     "performance",
     "peristimulus",
     "perturbation",
-    "place_by_delay",
     "predictivity_by_area",
     "predictivity_map",
     "predictivity_over_time",

@@ -139,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 out=options.out,
                 quick=options.quick,
                 execution=execution,
+                report=options.report,
                 verbose=True,
                 **given,
             )

@@ -152,7 +152,7 @@ def chromium() -> Iterator[browser.Browser]:
 
 @pytest.fixture
 def shots(tmp_path: Path) -> Path:
-    """Where screenshots go: to look at them, let the variable CORDSTASKS_SCREENSHOTS name a folder."""
+    """Where screenshots go. To look at whole pages, let the variable CORDSTASKS_SCREENSHOTS name a folder."""
     folder = Path(os.environ.get("CORDSTASKS_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -177,7 +177,8 @@ class TestInABrowser:
             shown = chromium.value("document.documentElement.scrollWidth")
             if shown > width:
                 found.append(f"{name}: {shown} px wide on a screen of {width}")
-            chromium.screenshot(shots / f"{name.strip('/').replace('/', '-') or 'index'}-{size}.png", whole=True)
+            path = shots / f"{name.strip('/').replace('/', '-') or 'index'}-{size}.png"
+            chromium.screenshot(path, whole="CORDSTASKS_SCREENSHOTS" in os.environ)  # a whole page may be 40 screens long
         assert not found, "\n".join(found)
         assert len(list(shots.glob(f"*-{size}.png"))) == len(pages)
         assert (max(chromium.value(LUMINANCE)) < 80) == dark

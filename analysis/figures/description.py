@@ -65,27 +65,20 @@ def _panel(axis: Axes) -> str:
         parts.append(f"{y} against {x}")
     elif x or y:
         parts.append(f"axis: {x or y}")
-    containers: list[Any] = list(axis.containers)
-    series = [(container.get_label(), container.lines[0]) for container in containers if _has_line(container)]
-    lines = [
-        text for name, line in [*series, *((line.get_label(), line) for line in axis.lines)] if (text := _line(name, line))
-    ]
+    points = [each for each in axis.containers if isinstance(each, ErrorbarContainer)]
+    series: list[tuple[object, Any]] = [(each.get_label(), each.lines[0]) for each in points if each.lines[0] is not None]
+    series += [(line.get_label(), line) for line in axis.lines]
+    lines = [text for name, line in series if (text := _line(name, line))]
     parts += lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
         parts.append(f"and {len(lines) - MOST_LINES} more lines")
-    marked: list[Any] = [*axis.lines, *containers]
-    shown = {_clean(str(each.get_label())) for each in marked}
+    shown = {_clean(str(name)) for name, _ in series}
     legend = axis.get_legend()
     others = [_clean(each.get_text()) for each in legend.get_texts()] if legend is not None else []
     others = [name for name in dict.fromkeys(others) if name and name not in shown]
     if others:
         parts.append(f"also {', '.join(others)}")
     return "; ".join(parts)
-
-
-def _has_line(container: Any) -> bool:
-    """Whether a container holds points with error bars."""
-    return isinstance(container, ErrorbarContainer) and container.lines[0] is not None
 
 
 def _line(label: object, line: Any) -> str:

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--recordings", type=named_path, metavar="DIR", help="recordings that some parts need")
     made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the cache)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
+    made.add_argument("--report", action="store_true", help="also write OUT/report.html")
     made.add_argument("--out", type=named_path, default=Path("paper"), help="default: paper")
     return made
 
@@ -44,10 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         return 0
     with loading():  # late: it loads torch, which mistakes need not wait for
+        from cordstasks.paper.report import write_paper_report
         from cordstasks.paper.reproduce import reproduce, table
 
     print(table(reproduce(parts, options.out, workplace)))
     print(f"{options.out}/: paper.json, and a folder for each part")
+    if options.report:
+        print(f"report {write_paper_report(options.out)}")
     return 0
 
 

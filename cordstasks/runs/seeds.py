@@ -30,6 +30,7 @@ def train_seeds(
     out: str | os.PathLike[str] | None = None,
     quick: bool = False,
     execution: visual.Execution | None = None,
+    report: bool = False,
     verbose: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -49,6 +50,8 @@ def train_seeds(
         Small runs.
     execution : Execution, optional
         Where the runs are carried out, with which weights and bank.
+    report : bool
+        Write ``report.html`` into the folder of each run.
     verbose : bool
         Print what a command prints.
     **settings
@@ -86,6 +89,7 @@ def train_seeds(
                     out=own,
                     resume=begun,
                     quick=quick and not begun,
+                    report=report,
                     verbose=verbose,
                 )
             except KeyboardInterrupt as stop:

@@ -89,9 +89,14 @@ class Intervention:
 
 @torch.no_grad()
 def run_perturbed(
-    model: MultiAreaModel, inputs: Features, intervention: Intervention, *, dt: float
+    model: MultiAreaModel,
+    inputs: Features,
+    intervention: Intervention,
+    *,
+    dt: float,
+    generator: torch.Generator | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Run a model, without noise, while something is done to its recurrent units.
+    """Run a model while something is done to its recurrent units.
 
     Parameters
     ----------
@@ -102,6 +107,8 @@ def run_perturbed(
         In units (unit,) of the recurrent network.
     dt : float
         The network's step in ms.
+    generator : torch.Generator, optional
+        Where the units' private noise is drawn from; without one, there is no noise.
 
     Returns
     -------
@@ -128,7 +135,9 @@ def run_perturbed(
         part = active[start : start + BATCH]
         if intervention.action == "current":
             current = intervention.strength * (part[..., None] & units).float()
-            out, states = rnn(inputs.take(slice(start, start + BATCH)), return_states=True, current=current)
+            out, states = rnn(
+                inputs.take(slice(start, start + BATCH)), return_states=True, current=current, generator=generator
+            )
         else:
             before = torch.ones_like(part[:, 0]) if intervention.action == "lesion" else torch.zeros_like(part[:, 0])
 
@@ -136,7 +145,9 @@ def run_perturbed(
                 there = (before if step < 0 else part[:, step])[:, None] & units
                 return torch.where(there, torch.full_like(now, held), now)
 
-            out, states = rnn(inputs.take(slice(start, start + BATCH)), return_states=True, change=change)
+            out, states = rnn(
+                inputs.take(slice(start, start + BATCH)), return_states=True, change=change, generator=generator
+            )
         logits.append(out.cpu())
         rates.append(states.cpu())
     return torch.cat(logits).numpy(), torch.cat(rates).numpy()

@@ -75,12 +75,22 @@ class Preparation:
         mask[units] = True
         if settings.area is None:
             done = Intervention(settings.action, mask, self.window, strength)
-            logits, rates = run_perturbed(run.model, self.inputs, done, dt=dt)
-        else:
-            done = Intervention(settings.action, _whole_maps(run, settings.area, mask), self.window, strength)
-            features = perturbed_features(run.frontend, self.batch.movies, done, settings.area, dt=dt)
-            return behave(run.model, run.model.inputs(features.to(run.frontend.device)), self.batch)
-        return behaviour_of(torch.from_numpy(logits), torch.from_numpy(rates), self.batch)
+            return _behaviour(run, settings, self.inputs, self.batch, done)
+        done = Intervention(settings.action, _whole_maps(run, settings.area, mask), self.window, strength)
+        features = perturbed_features(run.frontend, self.batch.movies, done, settings.area, dt=dt)
+        return _behaviour(run, settings, run.model.inputs(features.to(run.frontend.device)), self.batch, None)
+
+
+def _behaviour(
+    run: TrainedRun, settings: PerturbationSettings, inputs: Features, batch: TrialBatch, done: Intervention | None
+) -> Behaviour:
+    """The model's behaviour while something, or nothing, is done to its recurrent units; with the same noise each time."""
+    if done is None:
+        whole = np.array([[0.0, movie.duration_ms] for movie in batch.movies])
+        done = Intervention("current", np.ones(run.model.rnn.units, np.bool_), whole, 0.0)
+    generator = torch.Generator(run.frontend.device).manual_seed(settings.seed) if settings.noise else None
+    logits, rates = run_perturbed(run.model, inputs, done, dt=float(batch.dt), generator=generator)
+    return behaviour_of(torch.from_numpy(logits), torch.from_numpy(rates), batch)
 
 
 def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Preparation:
@@ -111,7 +121,7 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
         rng=rng,
     )
     inputs = run.model.inputs(run.features(batch).to(run.frontend.device))
-    control = behave(run.model, inputs, batch)
+    control = _behaviour(run, settings, inputs, batch, None)
     return Preparation(run, settings, batch, control, inputs, window, condition, chosen, responses.shape[1], scale)
 
 

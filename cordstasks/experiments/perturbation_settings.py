@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 from cordstasks.errors import InputError
-from cordstasks.utils.settings import Settings, choice, number, optional, setting, text, whole
+from cordstasks.utils.settings import Settings, choice, number, optional, setting, text, truth, whole
 
 __all__ = ["PerturbationSettings"]
 
@@ -59,7 +59,13 @@ class PerturbationSettings(Settings):
     trials: int | None = setting(
         optional(whole(least=2)), "held-out trials to test on (default: all)", default=None, group=MEASURE
     )
-    seed: int = setting(whole(least=0), "of random sets and of the bootstrap", default=0, group=MEASURE)
+    noise: bool = setting(
+        truth(),
+        "draw the units' private noise, the same with and without the perturbation; else trials of one movie are the same",
+        default=False,
+        group=MEASURE,
+    )
+    seed: int = setting(whole(least=0), "of random sets, noise and the bootstrap", default=0, group=MEASURE)
     bootstrap: int = setting(whole(), "resamples of the trials for intervals", default=200, group=MEASURE)
 
     def __post_init__(self) -> None:

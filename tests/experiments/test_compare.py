@@ -12,6 +12,7 @@ from cordstasks import compare, tasks
 from cordstasks.experiments.groups import common_trials, rates_of
 from cordstasks.rnn import RNN
 from helpers import printed_by, read, refused
+from html_reader import assert_whole
 
 
 @pytest.mark.parametrize("name", tasks.abstract_names())
@@ -51,8 +52,11 @@ def test_trajectories_are_the_noise_free_rates():
 @pytest.mark.slow
 def test_two_architectures_from_training_to_figures_and_a_recording(tmp_path: Path):
     words = ["--tasks", "perceptual-dm", "--connectivities", "full", "conv", "sparse", "--seeds", "0:2", "--units", "36"]
-    words += ["--permutations", "2", "--out", str(tmp_path / "out")]
+    words += ["--permutations", "2", "--out", str(tmp_path / "out"), "--report"]
     out = printed_by(compare.main, *words)
+    report = assert_whole((tmp_path / "out" / "report.html").read_text())
+    assert len(report.all("img")) == 4
+    assert read(tmp_path / "out")["command"].startswith("python -m cordstasks.compare --tasks perceptual-dm")
     folder = tmp_path / "out" / "perceptual-dm"
     assert {p.name for p in folder.glob("*.png")} == {"distances.png", "embedding.png", "tree.png", "trajectories.png"}
     result = read(tmp_path / "out")["tasks"]["perceptual-dm"]

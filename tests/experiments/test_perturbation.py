@@ -84,6 +84,19 @@ class TestRecurrentNetwork:
         logits, _ = run_perturbed(model, inputs_of(), Intervention("current", CHOSEN, WINDOWS, 0.0), dt=20.0)
         np.testing.assert_array_equal(logits, expected.numpy())
 
+    def test_the_same_noise_with_and_without_an_effect(self):
+        model, nothing = model_of("rate", "relu"), Intervention("current", CHOSEN, WINDOWS, 0.0)
+        model.rnn.noise = 0.3
+        late = Intervention("silence", CHOSEN, np.tile([80.0, 120.0], (TRIALS, 1)))
+        (one, _), (other, _) = (
+            run_perturbed(model, inputs_of(), done, dt=20.0, generator=torch.Generator().manual_seed(1))
+            for done in (nothing, late)
+        )
+        quiet, _ = run_perturbed(model, inputs_of(), nothing, dt=20.0)
+        np.testing.assert_array_equal(one[:, :4], other[:, :4])
+        assert np.abs(one[:, 4:] - other[:, 4:]).max() > 1e-3
+        assert np.abs(one - quiet).max() > 1e-2
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [

@@ -216,6 +216,7 @@ def loaded() -> dict[str, set[str]]:
         "import cordstasks.cordsnet.pretrained",
         "import cordstasks.stimuli",
         "import cordstasks.tasks",
+        "from cordstasks.recordings import Recording, read, write",
         *(f"import cordstasks.{name}; cordstasks.{name}.parser().format_help()" for name in COMMANDS),
         *(f"ended(cordstasks.{name}.main, ['--help'])" for name in COMMANDS),
         "ended(cordstasks.train.main, [])",
@@ -259,7 +260,7 @@ print(json.dumps(loaded))
 
 class TestWhatIsLoaded:
     def test_nothing_heavy(self, loaded: dict[str, set[str]]):
-        assert len(loaded) == 20
+        assert len(loaded) == 23
         for statement, names in loaded.items():
             assert not names & HEAVY, statement
         assert "numpy" not in loaded["import cordstasks.cordsnet.pretrained"]

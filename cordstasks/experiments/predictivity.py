@@ -216,7 +216,8 @@ def _carry_out(
         responses.compute(prepared.network, lambda ids: read_pictures(settings.stimuli, ids), recording.stimuli, device)
     found: dict[int, dict[str, NDArray[Any]]] = {}
     per_area = 2 * settings.splits + (0 if settings.time_map == "none" else len(prepared.model_bins))
-    with tqdm(total=per_area * len(missing), desc="regressions", unit="step", leave=False, disable=not missing) as bar:
+    hidden = {} if missing else {"disable": True}  # otherwise the environment variable TQDM_DISABLE decides
+    with tqdm(total=per_area * len(missing), desc="regressions", unit="step", leave=False, **hidden) as bar:
         for area in prepared.areas:
             if area in missing:
                 bar.set_postfix_str(f"area {area}")

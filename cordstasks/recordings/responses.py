@@ -131,13 +131,18 @@ def respond(
     matrices = projections(network, simulator.areas, side, projection, rng)
     size = max(1, BATCH * FULL_SIZE**2 // max(FULL_SIZE**2, network.image_size**2))
     parts = []
-    with tqdm(total=len(stimuli), desc="responses", unit="image", leave=False, disable=not progress) as bar:
+    with tqdm(total=len(stimuli), desc="responses", unit="image", leave=False, **_hidden(not progress)) as bar:
         for start in range(0, len(stimuli), size):
             images = stimuli[start : start + size]
             parts.append(presented(simulator, images, bins, image_ms, side, matrices))  # type: ignore[arg-type]
             bar.update(len(images))
     blocks = [np.concatenate([part[place] for part in parts]) for place in range(len(simulator.areas))]
     return _recording(blocks, simulator.areas, ids, bins, str(network.card.get("weights", "CordsNet")))
+
+
+def _hidden(hidden: bool) -> dict[str, bool]:
+    """The option of tqdm that hides a bar; without it, the environment variable TQDM_DISABLE decides."""
+    return {"disable": True} if hidden else {}
 
 
 def _recording(blocks: Sequence[NDArray[Any]], areas: Sequence[int], ids: Sequence[str], bins: Bins, name: str) -> Recording:

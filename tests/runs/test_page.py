@@ -100,7 +100,7 @@ def again(settings: VisualSettings | AbstractSettings) -> VisualSettings | Abstr
     [
         ("dms", {"seeds": range(3, 7), "connectivity": "lowrank", "rank": 3, "parameters": {"delay": (500, 900)}}),
         ("memory-pro", {"connectivity": "conv", "shape": (2, 3, 4), "units": 24, "train_inputs": False, "goal": 0.5}),
-        ("rdm", {"quick": True, "seed": 4, "teacher": False, "lags_ms": (40.0, 80.0), "parameters": {"motion": 300}}),
+        ("rdm", {"quick": True, "seed": 4, "teacher": True, "lags_ms": (40.0, 80.0), "parameters": {"motion": 300}}),
         ("rdm", {"areas": (0, 2), "mix": False, "labels_only": True, "excitatory": 0.75, "learning_rate": 1.5e-4}),
         ("numerosity", {"units": 7, "whiten": True, "inputs": 50}),
         ("catdog", {}),

@@ -5,9 +5,9 @@
 
 A cell is DATASET/rDEPTH/WAY. The way ``staged`` runs all stages of the paper, and gives three columns: the accuracy of the
 CNN, of the initialised network (after stage anneal) and of the fine-tuned one. The way ``direct`` (C) trains a CordsNet from
-random weights on as many images as take as long as all stages up to anneal did; ``dense`` (R) trains a fully connected
-network with as many parameters on the same number of images. Controls wait for the staged cell of their network. R8 has no
-controls, as they take hours.
+random weights on as many images as take as long as all stages up to anneal did, at a measured speed. ``dense`` (R) trains a
+fully connected network with as many parameters on the same number of images. Controls wait for the staged cell of their
+network. R8 has no controls, as they take hours.
 
 All accuracies of a row are of the same test images, at the end of the image under the paper's protocol. What DIR holds is
 not computed again, and an interrupted cell continues. --cells takes beginnings of names. After each cell its time is
@@ -90,20 +90,42 @@ def run(cell: str, options: argparse.Namespace) -> None:
     folder = options.out / network / way
     stage = {"staged": "all"}.get(way, way)
     if way != "staged":
-        images = as_long(options.out / network / "staged", PretrainSettings.of(given))
+        images = images_of_controls(options.out / network, PretrainSettings.of(given), options.device)
         given |= {f"{way}_images": images, f"{way}_epochs": 1}
     pretrain(data, folder, stage=stage, resume=(folder / "config.json").exists(), device=options.device, **given)
 
 
-def as_long(folder: Path, settings: PretrainSettings) -> int:
-    """How many images a control sees in the time that initialisation took, at the speed of stage anneal."""
+def images_of_controls(network: Path, settings: PretrainSettings, device: str) -> int:
+    """How many images both controls see: as many as a CordsNet learns from in the time that initialisation took."""
     from cordstasks.pretraining.pipeline import stage_seconds
 
-    seconds = stage_seconds(folder)
-    seen = settings.anneal_epochs * (settings.anneal_images or 0)
-    if not seen:
-        raise InputError("anneal_images=none: say how many, or else the time of the controls is not known")
-    return round(sum(seconds[stage] for stage in INITIALISING) / seconds["anneal"] * seen)
+    for way in ("direct", "dense"):
+        if (network / way / "config.json").exists():
+            return int(json.loads((network / way / "config.json").read_text())[f"{way}_images"])
+    seconds = stage_seconds(network / "staged")
+    return round(sum(seconds[stage] for stage in INITIALISING) / seconds_per_image(settings, device))
+
+
+def seconds_per_image(settings: PretrainSettings, device: str) -> float:
+    """Seconds that control direct takes to learn from an image, by two batches of noise after a first one."""
+    import torch
+
+    from cordstasks.cordsnet import CordsNet
+    from cordstasks.pretraining.objectives import full_loss
+    from cordstasks.pretraining.unrolled import Unrolled
+    from cordstasks.utils.devices import resolve
+
+    channels, batch = (1 if settings.dataset in ("mnist", "fashion-mnist") else 3), settings.direct_batch
+    torch.manual_seed(settings.seed)
+    network = CordsNet(settings.depth, classes=10, in_channels=channels, image_size=settings.image_size).to(resolve(device))
+    x = torch.randn(batch, channels, settings.image_size, settings.image_size, device=network.device)
+    targets = torch.eye(10, device=network.device)[torch.arange(batch) % 10]
+    start = 0.0
+    for number in range(3):
+        full_loss(Unrolled(network), x, targets, settings).loss.backward()
+        float(network.conv_bias[0].grad.sum())  # waits for a GPU
+        start = start if number else time.perf_counter()
+    return (time.perf_counter() - start) / (2 * batch)
 
 
 def finished(folder: Path, way: str) -> bool:

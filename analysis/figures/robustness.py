@@ -141,13 +141,13 @@ def _mark(axis: Axes, shown: Sequence[tuple[float, float, str]], *, named: bool)
         if named:
             axis.annotate(
                 name,
-                ((begin + end) / 2, 1.0),
-                (0, -2),
+                ((begin + end) / 2, 0.0),
+                (0, 3),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
                 fontsize=TEXT - 2,
                 ha="center",
-                va="top",
+                va="bottom",
                 color=GREY,
             )
 

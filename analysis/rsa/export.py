@@ -47,10 +47,11 @@ def to_rsatoolbox(
     if stimuli is not None and len(stimuli) != number:
         raise InputError(f"stimuli has {len(stimuli)} names for {number} stimuli; give one for each")
     try:
-        from rsatoolbox.rdm import RDMs
+        from rsatoolbox import rdm
     except ImportError as error:
         raise InputError("rsatoolbox is not installed: pip install 'cordstasks[rsa]'") from error
-    return RDMs(
+    library: Any = rdm  # it has no types
+    return library.RDMs(
         rows,
         dissimilarity_measure=metric,
         rdm_descriptors=None if times is None else {"time": list(times)},

@@ -65,11 +65,11 @@ def main() -> None:
         )
         texts = [_text(value, ends) for value, ends in zip(compared.values, compared.intervals, strict=True)]
         print(f"\n{name}: Spearman correlation of dissimilarities, 95 % interval over {options.resamples} sets of stimuli")
-        print(f"{'':<8}{'10 to 20 ms':<25}{'190 to 200 ms':<25}{'best time bin':<33}{'random weights, 190 ms':<25}")
+        print(f"{'':<8}{'10 to 20 ms':<25}{'190 to 200 ms':<25}{'best time bin':<36}{'random weights, 190 ms':<25}")
         for area in range(areas):
             early, late, top = texts[3 * area : 3 * area + 3]
             when = f" from {WIDTH * best[area]:g} ms"
-            print(f"area {area:<3}{early:<25}{late:<25}{top + when:<33}{texts[3 * areas + area]:<25}")
+            print(f"area {area:<3}{early:<25}{late:<25}{top + when:<36}{texts[3 * areas + area]:<25}")
         print(f"pixels  {texts[-1]}")
         last = compared.values[1 : 3 * areas : 3]
         leader = int(np.argmax(last))

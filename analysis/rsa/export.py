@@ -50,8 +50,8 @@ def to_rsatoolbox(
         from rsatoolbox import rdm
     except ImportError as error:
         raise InputError("rsatoolbox is not installed: pip install 'cordstasks[rsa]'") from error
-    made: Any = rdm.RDMs  # type: ignore[attr-defined]
-    return made(
+    library: Any = rdm  # it has no types
+    return library.RDMs(
         rows,
         dissimilarity_measure=metric,
         rdm_descriptors=None if times is None else {"time": list(times)},

@@ -197,7 +197,7 @@ def _descended(made: Map, starts: Floats, inputs: Floats | None, iterations: int
         own = None if inputs is None else inputs[rows]
         slope = made.jacobian(x[rows], own) - identity
         gradient = np.einsum("sij,si->sj", slope, error[rows])
-        normal = np.einsum("sij,sik->sjk", slope, slope, optimize=True)
+        normal = slope.transpose(0, 2, 1) @ slope
         weight = np.maximum(np.trace(normal, axis1=1, axis2=2) / x.shape[1], 1e-12)
         change = -np.linalg.solve(normal + (damping[rows] * weight)[:, None, None] * identity, gradient[:, :, None])[:, :, 0]
         tried = x[rows] + change

@@ -7,7 +7,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from cordstasks import analysis
-from cordstasks.errors import InputError, Note
+from cordstasks.errors import InputError, Note, unknown
 from cordstasks.utils.arguments import is_number, number, plain, shown, whole
 from cordstasks.utils.files import writable_folder, write_bytes
 
@@ -46,6 +46,8 @@ class Regimes:
         Steps of `dt` over which to measure, and before.
     dt : float
         In ms; the time constant is 10 ms.
+    kinds : tuple of str
+        Of ``"convolutional"`` and ``"fully connected"``.
     """
 
     gains: tuple[float, ...] = (0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0)
@@ -56,7 +58,7 @@ class Regimes:
     steps: int = 3000
     transient: int = 1500
     dt: float = 2.0
-    kinds: tuple[str, ...] = field(default=KINDS)
+    kinds: tuple[str, ...] = KINDS
 
     def __post_init__(self) -> None:
         gains = plain(self.gains)
@@ -64,6 +66,9 @@ class Regimes:
         if not gains or not all(is_number(gain) and gain >= 0 for gain in gains) or len(set(gains)) < len(gains):
             raise InputError(f"gains={shown(self.gains)}: give different numbers of at least 0, such as 0.8 1.0 1.5")
         object.__setattr__(self, "gains", tuple(sorted(float(gain) for gain in gains)))
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise unknown("kind", kind, KINDS)
         for name, least in (("channels", 1), ("side", 1), ("seeds", 1), ("seed", 0), ("steps", 100), ("transient", 0)):
             object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
         asked = f"give an Euler step above 0 and at most {TAU:g} (ms)"

@@ -181,5 +181,7 @@ class TestRegimes:
         assert not (tmp_path / "a").exists()
         with pytest.raises(InputError, match=r"gains=\(1.0, 1.0\): give different numbers"):
             Regimes(gains=(1.0, 1.0))
+        with pytest.raises(InputError, match="kind 'convolution' is unknown; did you mean 'convolutional'"):
+            Regimes(kinds=("convolution",))
         with pytest.raises(InputError, match="dt=11: give an Euler step above 0 and at most 10"):
             Regimes(dt=11)

@@ -53,8 +53,11 @@ class Notebook:
             if printed.strip():
                 parts.append(f"```text\n{printed.rstrip()}\n```")
             for output in cell["outputs"]:
-                if "image/png" in output.get("data", {}):
-                    parts.append(found._add(base64.b64decode("".join(output["data"]["image/png"])), heading))
+                data = output.get("data", {})
+                if "image/png" in data:
+                    parts.append(found._add(base64.b64decode("".join(data["image/png"])), heading))
+                elif "text/plain" in data:
+                    parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
         note = f'!!! note "This page is the notebook `examples/{path.name}` with its stored outputs."\n'
         found.markdown = "\n\n".join([*parts[:1], note, *parts[1:]]) + "\n"
         return found
@@ -79,6 +82,15 @@ class Notebook:
 
 
 _notebooks: list[Notebook] = []
+
+
+def on_config(config: Any) -> Any:
+    """Put notebooks that the navigation does not name at the end of its gallery."""
+    gallery = next(section["Gallery"] for section in config["nav"] if "Gallery" in section)
+    named = {path for entry in gallery if isinstance(entry, dict) for path in entry.values()}
+    pages = [f"{FOLDER}/{path.stem}.md" for path in sorted(EXAMPLES.glob("*.ipynb"))]
+    gallery += [page for page in pages if page not in named]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cordstasks.errors import InputError
-from cordstasks.frontend.components import block_factors, from_rows, inverse_root, leading, mean_of
+from cordstasks.frontend.components import block_factors, from_rows, inverse_root, leading, mean_of, precise
 from cordstasks.frontend.features import Features
 from cordstasks.rnn.network import RNN
 
@@ -109,16 +109,16 @@ def principal_components(features: Features, steps: Tensor, inputs: int, *, whit
         If features are not finite.
     """
     rows = features.rows[features.index[steps].unique()]
-    exact = features.units <= EXACT
+    exact = features.units <= min(EXACT, len(rows))
     rows = rows.float() if exact else rows
     mean = rows.mean(0) if exact else mean_of(rows)
     if not bool(torch.isfinite(mean).all()):
         raise InputError("features: not all of them are finite numbers; the front-end diverges, take other weights")
     factors = block_factors(rows, mean, features.blocks)
     if exact:
-        scaled = (rows - mean) * factors
+        scaled = precise((rows - mean) * factors)
         values, vectors = torch.linalg.eigh(scaled.T @ scaled / len(rows))
-        values, vectors = values[-inputs:], vectors[:, -inputs:]
+        values, vectors = values[-inputs:].float(), vectors[:, -inputs:].float()
     else:
         decompose = from_rows if len(rows) <= EXACT else leading
         values, vectors = decompose(rows, mean, factors, inputs)

@@ -42,6 +42,14 @@ def _the_checkout_stays_as_it_is() -> Iterator[None]:
     assert not left, f"tests left {', '.join(left)} in the checkout; they should write into tmp_path"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither find nor leave features in the user's cache, which other versions may have filled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORDSTASKS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _tasks_of_a_module_are_forgotten() -> Iterator[None]:
     """A task that a module's fixtures register is not known to the next module."""

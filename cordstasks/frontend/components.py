@@ -69,6 +69,22 @@ def block_factors(rows: Tensor, mean: Tensor, blocks: Sequence[int]) -> Tensor:
     return torch.cat([torch.where(total > 0, total.rsqrt(), 0.0).expand(units) for total, units in totals])
 
 
+def precise(values: Tensor) -> Tensor:
+    """The values in float64, in which matrices of low rank are decomposed reliably, where the device has it.
+
+    Parameters
+    ----------
+    values : Tensor
+        In any precision.
+
+    Returns
+    -------
+    Tensor
+        In float64, or on MPS, which has none, in float32.
+    """
+    return values if values.device.type == "mps" else values.double()
+
+
 def from_rows(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """As `leading`, and exact: from the products of all rows (row, unit), which should be few.
 
@@ -79,12 +95,12 @@ def from_rows(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple
     Tensor of shape (unit, component)
         Directions, one per variance.
     """
-    centred = (rows.float() - mean) * factors
+    centred = precise((rows.float() - mean) * factors)
     values, left = torch.linalg.eigh(centred @ centred.T / len(rows))
     vectors = centred.T @ (left * inverse_root(values)) / len(rows) ** 0.5
     silent = max(0, number - len(values))  # rows have no more directions
     values, vectors = torch.nn.functional.pad(values, (silent, 0)), torch.nn.functional.pad(vectors, (silent, 0))
-    return values[-number:], vectors[:, -number:]
+    return values[-number:].float(), vectors[:, -number:].float()
 
 
 def leading(rows: Tensor, mean: Tensor, factors: Tensor, number: int) -> tuple[Tensor, Tensor]:

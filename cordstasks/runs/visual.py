@@ -31,6 +31,7 @@ from cordstasks.training.trials import TrialSet, trial_set
 from cordstasks.training.visual import train
 from cordstasks.utils.files import write_json
 from cordstasks.utils.run_folder import RunFolder, environment, note_differences
+from cordstasks.utils.states import restoring
 
 __all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of", "validation_trials"]
 
@@ -192,7 +193,7 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
     if verbose and engine is not None:
         print(f"front-end simulated on {device} through {engine}", flush=True)
     fitting = time.monotonic()
-    teacher = _choose_inputs(settings, model, sets["training"], stationary=task.stationary)
+    teacher = _inputs(settings, model, sets["training"], folder, stationary=task.stationary)
     sets = {name: replace(trials, inputs=model.inputs(trials.inputs)) for name, trials in sets.items()}
     fitted = time.monotonic() - fitting
     trained = train(model, sets["training"], sets["validation"], settings, folder, teacher=teacher)
@@ -238,6 +239,25 @@ def _heading(prepared: Prepared, folder: RunFolder) -> str:
         f"network: {settings.connectivity}, {settings.units} units, {settings.activation}, {settings.form} form\n"
         f"run folder {folder.path}"
     )
+
+
+def _inputs(
+    settings: VisualSettings, model: MultiAreaModel, seen: TrialSet, folder: RunFolder, *, stationary: bool
+) -> Teacher | None:
+    """As `_choose_inputs`, but for a run that goes on what it has begun with.
+
+    Decompositions may differ in their last bits between two calls, and with them directions of nearly equal variance.
+    """
+    state = folder.load("checkpoint.pt", model.mean.device)
+    if state is None or "teacher" not in state:
+        return _choose_inputs(settings, model, seen, stationary=stationary)
+    with restoring(folder.path / "checkpoint.pt"):
+        mean, projection = (state["model"][name] for name in ("mean", "projection"))
+        model.normalise_by(mean, projection)
+        if not settings.teacher:
+            return None
+        matrix = torch.as_tensor(state["teacher"]["matrix"]).to(model.mean).reshape(settings.inputs, settings.inputs)
+        return Teacher(mean, projection, matrix, tuple(int(lag) for lag in state["teacher"]["lags"]))
 
 
 def _choose_inputs(settings: VisualSettings, model: MultiAreaModel, seen: TrialSet, *, stationary: bool) -> Teacher | None:

@@ -115,6 +115,7 @@ def train(
                 "averaged": None if averaged is None else averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "generator": generator.get_state(),
+                "teacher": None if teacher is None else {"matrix": teacher.matrix, "lags": teacher.lags},
                 "progress": dict(progress),
             },
         )

@@ -120,7 +120,7 @@ class FastSteps:
         generator = torch.Generator().manual_seed(0)
 
         def random(like: Tensor, images: int) -> Tensor:
-            made = torch.rand((images, *like.shape[1:]), generator=generator) * size
+            made = torch.rand((images, *like.shape[1:]), generator=generator, dtype=torch.float32) * size
             return made.contiguous(memory_format=torch.channels_last)
 
         for images in (1, FEW_IMAGES + 1):

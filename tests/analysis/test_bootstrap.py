@@ -17,8 +17,8 @@ def test_interval_is_that_of_resampled_means() -> None:
     rng = np.random.default_rng(5)
     means = np.stack([values[..., rng.integers(40, size=40)].mean(axis=-1) for _ in range(4000)])
     np.testing.assert_allclose(mean, values.mean(axis=-1))
-    np.testing.assert_allclose(low, np.percentile(means, 2.5, axis=0), atol=0.03)
-    np.testing.assert_allclose(high, np.percentile(means, 97.5, axis=0), atol=0.03)
+    np.testing.assert_allclose(low, np.percentile(means, 2.5, axis=0), atol=0.05)
+    np.testing.assert_allclose(high, np.percentile(means, 97.5, axis=0), atol=0.05)
 
 
 def test_coverage_changes_the_width_and_the_seed_repeats_it() -> None:

@@ -152,7 +152,7 @@ class TestReproduce:
 
 class TestCommand:
     def test_the_plan_is_printed_first(self):
-        assert printed_by(command.main, "--list", "--quick").splitlines()[0].startswith("1C ")
+        assert printed_by(command.main, "--list", "--quick").splitlines()[0].startswith("1B ")
 
     def test_bad_input(self, tmp_path: Path):
         assert refused(command.main, "--figures", "7Q").startswith("figure '7Q' is unknown")

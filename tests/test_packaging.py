@@ -123,7 +123,7 @@ class TestVersion:
         assert cordstasks.__version__ in titles or cordstasks.__version__ in unreleased
 
 
-RUN = (
+RUN = (  # their examples
     "environments.md",
     "tuning.md",
     "weights.md",
@@ -131,7 +131,9 @@ RUN = (
     "networks.md",
     "comparing.md",
     "recordings.md",
-)  # their examples
+    "dynamics.md",
+    "robustness.md",
+)
 
 
 class TestDocuments:

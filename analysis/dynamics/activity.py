@@ -60,6 +60,12 @@ def autocorrelation(activity: ArrayLike, lags: int | None = None) -> Floats:
     Returns
     -------
     float64 (lag,)
+        1 at lag 0, which comes first.
+
+    Raises
+    ------
+    InputError
+        If the activity is constant, not finite or shorter than two steps, or `lags` is below 1 or above the number of steps.
     """
     trials = _varying(activity)
     steps = trials.shape[1]
@@ -119,6 +125,11 @@ def power_spectrum(activity: ArrayLike, dt: float, *, segments: int = 8) -> tupl
         In Hz.
     power : float64 (frequency,)
         Squared activity per Hz.
+
+    Raises
+    ------
+    InputError
+        If the activity is constant or not finite, `dt` is not above 0, or windows would be shorter than 8 steps.
     """
     dt = number("dt", dt, "give the duration of a step in ms, above 0", above=0)
     trials = _varying(activity)

@@ -76,7 +76,18 @@ class FixedPoints:
         return found
 
     def time_constants(self, dt: float) -> Floats:
-        """Time constants (point, unit) of the modes around each point, ``dt / |log |eigenvalue||``, the slowest first."""
+        """Time constants (point, unit) of the modes around each point, ``dt / |log |eigenvalue||``, the slowest first.
+
+        Parameters
+        ----------
+        dt : float
+            Duration of a step.
+
+        Returns
+        -------
+        float64 (point, mode)
+            In units of `dt`; infinite for an eigenvalue of modulus 1.
+        """
         with np.errstate(divide="ignore"):
             logs = np.abs(np.log(np.abs(self.eigval_J_xstar)))
             return np.asarray(np.sort(np.where(logs > 0, dt / logs, np.inf), axis=1)[:, ::-1])

@@ -42,6 +42,16 @@ class System(Protocol):
 def square_operator(operator: Any) -> LinearOperator:
     """Return a matrix, sparse matrix or operator as a square LinearOperator, after trying it on a vector.
 
+    Parameters
+    ----------
+    operator : matrix, sparse matrix or LinearOperator
+        Square; whole numbers become float64.
+
+    Returns
+    -------
+    LinearOperator
+        With float or complex numbers; one that was given is returned as it is.
+
     Raises
     ------
     InputError
@@ -82,14 +92,37 @@ def linear_operator(operator: Any) -> LinearOperator:
 
 
 def applied(operator: LinearOperator, vectors: NDArray[Any]) -> NDArray[Any]:
-    """An operator times vectors (unit, vector), which may be complex where the operator is real."""
+    """An operator times vectors (unit, vector), which may be complex where the operator is real.
+
+    Parameters
+    ----------
+    operator : LinearOperator
+    vectors : array (unit, vector)
+        One vector in each column.
+
+    Returns
+    -------
+    array (row of the operator, vector)
+        Complex if the operator or the vectors are.
+    """
     if np.iscomplexobj(vectors) and np.dtype(operator.dtype).kind != "c":
         return np.asarray(operator.matmat(vectors.real)) + 1j * np.asarray(operator.matmat(vectors.imag))
     return np.asarray(operator.matmat(vectors))
 
 
 def check_transpose(operator: LinearOperator) -> None:
-    """Refuse an operator whose ``rmatvec`` is not the transpose of its ``matvec``."""
+    """Refuse an operator whose ``rmatvec`` is not the transpose of its ``matvec``.
+
+    Parameters
+    ----------
+    operator : LinearOperator
+        Tried on two random vectors.
+
+    Raises
+    ------
+    InputError
+        If it has no ``rmatvec``, or this belongs to another operator.
+    """
     rng = np.random.default_rng(1)
     kind = np.dtype(operator.dtype).type(0).real.dtype
     x, y = (rng.standard_normal(size).astype(kind) for size in operator.shape[::-1])

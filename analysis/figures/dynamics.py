@@ -48,6 +48,10 @@ def memory_states(
     title : str
         Title of the left panel.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+
     Raises
     ------
     InputError
@@ -107,6 +111,10 @@ def regimes(rows: Sequence[Mapping[str, Any]], examples: Mapping[float, ArrayLik
     dt : float
         Duration of a step in ms.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+
     Raises
     ------
     InputError
@@ -159,6 +167,10 @@ def spectrum(values: ArrayLike, *, title: str, theory: ArrayLike | None = None) 
         Title.
     theory : array of complex (value,), optional
         Others to compare them with, drawn behind, such as those under circular padding.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     figure = new_figure(5.5, 5.5)
     axis = figure.subplots()

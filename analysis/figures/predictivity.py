@@ -18,7 +18,18 @@ Row = Mapping[str, Any]  # a median and its interval, as `predictivity.median_in
 
 
 def area_colours(count: int) -> list[tuple[float, float, float, float]]:
-    """Return one colour for each area, from the lowest (dark) to the highest."""
+    """Return one colour for each area, from the lowest (dark) to the highest.
+
+    Parameters
+    ----------
+    count : int
+        Number of areas.
+
+    Returns
+    -------
+    list of tuple of float
+        Red, green, blue and opacity of each colour, from 0 to 1.
+    """
     return [colormaps["viridis"](place) for place in np.linspace(0.0, 0.88, count)]
 
 

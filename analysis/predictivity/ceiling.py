@@ -36,7 +36,18 @@ class Ceiling:
 
     @staticmethod
     def of_a_perfect_model(reliability: ArrayLike) -> Floats:
-        """The correlation of the true mean with the measured one, the square root of reliability: no model exceeds it."""
+        """The correlation of the true mean with the measured one, the square root of reliability: no model exceeds it.
+
+        Parameters
+        ----------
+        reliability : array of any shape
+            Such as `per_bin` or `spanning`.
+
+        Returns
+        -------
+        float64 array of the same shape
+            Correlations; NaN where reliability is NaN.
+        """
         return np.sqrt(np.asarray(reliability, np.float64))
 
 

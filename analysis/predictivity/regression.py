@@ -49,7 +49,18 @@ class Regression:
             raise InputError(f"penalties={self.penalties!r}: give one or more finite numbers above 0")
 
     def check(self, samples: int) -> None:
-        """Refuse more components than so many training samples allow."""
+        """Refuse more components than so many training samples allow.
+
+        Parameters
+        ----------
+        samples : int
+            Number of training samples.
+
+        Raises
+        ------
+        InputError
+            If partial least squares would have as many components as samples, or more.
+        """
         if self.method == "pls" and self.components > samples - 1:
             raise InputError(
                 f"components={self.components}: {samples} training samples allow {samples - 1} at most; give fewer "
@@ -81,7 +92,21 @@ class Training:
         return left[:, kept], scale[kept], right[kept].T
 
     def fit(self, y: Floats, regression: Regression) -> tuple[Floats, Floats]:
-        """Coefficients (feature, unit) and intercepts (unit,) for targets (sample, unit)."""
+        """Coefficients (feature, unit) and intercepts (unit,) for targets (sample, unit).
+
+        Parameters
+        ----------
+        y : (sample, unit)
+            Targets of the training samples; not modified.
+        regression : Regression
+
+        Returns
+        -------
+        coefficients : (feature, unit)
+            In units of the targets per unit of the features.
+        intercepts : (unit,)
+            What is added to features times coefficients to predict the targets.
+        """
         centre = y.mean(axis=0)
         centred = y - centre
         if regression.method == "pls":

@@ -82,7 +82,18 @@ def median_interval(
 
 
 def over_splits(scores: Floats) -> Floats:
-    """Mean over the first axis of the values that are not NaN; NaN where there are none."""
+    """Mean over the first axis of the values that are not NaN; NaN where there are none.
+
+    Parameters
+    ----------
+    scores : (split, ...)
+        NaN, or infinite, where there is no score.
+
+    Returns
+    -------
+    (...)
+        The shape of `scores` without its first axis.
+    """
     defined = np.isfinite(scores)
     counts = defined.sum(axis=0)
     total = np.where(defined, scores, 0.0).sum(axis=0)

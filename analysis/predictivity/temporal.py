@@ -71,7 +71,18 @@ class Problem:
         return int(self.recorded.shape[1])
 
     def check_lag(self, lag: int) -> None:
-        """Refuse a lag for which the features lack a time."""
+        """Refuse a lag for which the features lack a time.
+
+        Parameters
+        ----------
+        lag : int
+            How many bins later the recording is than the activity.
+
+        Raises
+        ------
+        InputError
+            If a time bin needs a model time before the first or after the last.
+        """
         first = self.lead - lag
         if first < 0 or first + self.bins > self.features.shape[1]:
             raise InputError(
@@ -80,7 +91,18 @@ class Problem:
             )
 
     def aligned(self, lag: int) -> Floats:
-        """Features (stimulus, time bin, feature) that a recording later by `lag` bins is predicted from."""
+        """Features (stimulus, time bin, feature) that a recording later by `lag` bins is predicted from.
+
+        Parameters
+        ----------
+        lag : int
+            One that `check_lag` accepts.
+
+        Returns
+        -------
+        (stimulus, time bin, feature)
+            A view of `features`, with one model time for each time bin.
+        """
         first = self.lead - lag
         return self.features[:, first : first + self.bins]
 
@@ -91,7 +113,25 @@ def _spread(array: Floats, rows: Rows) -> Floats:
 
 
 def spanning_scores(training: Training, x: Floats, y: Floats, split: Split, regression: Regression) -> Floats:
-    """Correlations (unit,) over the stimuli and bins to predict, from a regression over those to fit on."""
+    """Correlations (unit,) over the stimuli and bins to predict, from a regression over those to fit on.
+
+    Parameters
+    ----------
+    training : Training
+        Of the samples (stimulus x bin) of the stimuli to fit on.
+    x : (stimulus, time bin, feature)
+        Features of all stimuli, as `Problem.aligned` gives them.
+    y : (stimulus, time bin, unit)
+        Responses to all stimuli.
+    split : Split
+        Which stimuli to fit on, and which to predict.
+    regression : Regression
+
+    Returns
+    -------
+    (unit,)
+        See `unit_correlations`; NaN for units whose responses do not vary.
+    """
     coefficients, intercepts = training.fit(_spread(y, split.train), regression)
     return unit_correlations(_spread(y, split.test), _spread(x, split.test) @ coefficients + intercepts)
 
@@ -190,7 +230,24 @@ def temporal_predictivity(
 
 
 def checked_lags(problem: Problem, lags: Sequence[int]) -> list[int]:
-    """Lags as a list, each once and with all its times."""
+    """Lags as a list, each once and with all its times.
+
+    Parameters
+    ----------
+    problem : Problem
+    lags : sequence of int
+        In bins.
+
+    Returns
+    -------
+    list of int
+        In the order given.
+
+    Raises
+    ------
+    InputError
+        If there are none, one is given twice, or one needs times that the features lack.
+    """
     given = [int(lag) for lag in lags]
     if not given or len(set(given)) < len(given):
         raise InputError(f"lags={given}: give one or more whole numbers, each once")

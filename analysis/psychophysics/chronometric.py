@@ -55,7 +55,13 @@ class ChronometricFit:
     trials: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fit ready for JSON, None for what could not be estimated."""
+        """Return the fit ready for JSON, None for what could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and intervals by name; times in ms.
+        """
         return {
             "slope": plain(self.slope),
             "slope_interval": plain_interval(self.slope_interval),

@@ -142,6 +142,16 @@ def reward_rate(decisions: Decisions, answer: ArrayLike, *, non_decision: float,
         Index of the right answer.
     non_decision, inter_trial : float
         In ms.
+
+    Returns
+    -------
+    float
+        Per second.
+
+    Raises
+    ------
+    InputError
+        If there is not one answer for each trial, or one is not finite.
     """
     right = _right(decisions, answer)
     lasted = np.where(decisions.decided, decisions.time, decisions.available) + non_decision + inter_trial
@@ -212,7 +222,18 @@ def speed_accuracy(
 
 
 def best_bound(rows: list[dict[str, Any]]) -> float:
-    """The lowest bound with the largest reward rate, of rows of `speed_accuracy`."""
+    """The lowest bound with the largest reward rate, of rows of `speed_accuracy`.
+
+    Parameters
+    ----------
+    rows : list of dict
+        At least one.
+
+    Returns
+    -------
+    float
+        In the unit of the evidence.
+    """
     return float(max(rows, key=lambda row: (row["reward_rate"], -row["bound"]))["bound"])
 
 

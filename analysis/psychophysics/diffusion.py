@@ -53,6 +53,18 @@ class DiffusionFit:
         """Accuracy and mean reaction time in ms at each coherence, any shape, if trials never end.
 
         Palmer, Huk & Shadlen 2005, J. Vision 5: 376-404, equations of the proportional-rate diffusion model.
+
+        Parameters
+        ----------
+        coherence : array of any shape
+            Fractions, as in the trials that were fitted.
+
+        Returns
+        -------
+        accuracy : float64 array of the same shape
+            Probability of a right answer.
+        reaction_time : float64 array of the same shape
+            Mean in ms, the non-decision time included.
         """
         rate = self.drift * np.asarray(coherence, dtype=np.float64)
         product = rate * self.bound
@@ -62,7 +74,13 @@ class DiffusionFit:
         return accuracy, 1000 * mean + self.non_decision
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fit ready for JSON."""
+        """Return the fit ready for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            The attributes by name, in their units.
+        """
         return {
             "drift": self.drift,
             "bound": self.bound,

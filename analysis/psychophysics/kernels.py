@@ -49,7 +49,13 @@ class PsychophysicalKernel:
         return (self.kernel < self.low) | (self.kernel > self.high)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the kernel ready for JSON."""
+        """Return the kernel ready for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            The attributes by name, arrays as lists, and ``fraction_of_time_outside``, the mean of `outside`.
+        """
         return {
             "kernel": self.kernel.tolist(),
             "low": self.low.tolist(),

@@ -43,7 +43,13 @@ class ChoiceShift:
     trials: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the shift ready for JSON, None for what could not be estimated."""
+        """Return the shift ready for JSON, None for what could not be estimated.
+
+        Returns
+        -------
+        dict of str to object
+            The attributes by name, in their units.
+        """
         return {
             "shift": plain(self.shift),
             "interval": plain_interval(self.interval),

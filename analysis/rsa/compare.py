@@ -42,7 +42,19 @@ class RsaComparison:
         return np.quantile(self.samples, [tail, 1 - tail], axis=0).T
 
     def difference(self, one: int, other: int) -> tuple[float, tuple[float, float]]:
-        """How much larger the correlation of model `one` is than that of `other`, with its interval."""
+        """How much larger the correlation of model `one` is than that of `other`, with its interval.
+
+        Parameters
+        ----------
+        one, other : int
+            Indices of two models.
+
+        Returns
+        -------
+        difference : float
+        interval : (low, high)
+            Percentile bootstrap over stimuli.
+        """
         tail = (1 - self.confidence) / 2
         ends = np.quantile(self.samples[:, one] - self.samples[:, other], [tail, 1 - tail])
         return float(self.values[one] - self.values[other]), (float(ends[0]), float(ends[1]))

@@ -37,7 +37,22 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 
 
 def group_means(responses: Floats, group: NDArray[np.intp], groups: int) -> Floats:
-    """Return the mean response of each group, (group, unit); NaN for a group without trials."""
+    """Return the mean response of each group, (group, unit); NaN for a group without trials.
+
+    Parameters
+    ----------
+    responses : (trial, unit)
+        Not modified.
+    group : (trial,) int
+        Index of each trial's group, from 0.
+    groups : int
+        Number of groups.
+
+    Returns
+    -------
+    (group, unit)
+        In units of the responses.
+    """
     member = (group[None] == np.arange(groups)[:, None]).astype(np.float64)
     size = member.sum(axis=1, keepdims=True)
     sums = member @ responses
@@ -45,7 +60,20 @@ def group_means(responses: Floats, group: NDArray[np.intp], groups: int) -> Floa
 
 
 def centre(responses: Floats, level: NDArray[np.intp]) -> Floats:
-    """Return responses (trial, unit) minus the mean at each level."""
+    """Return responses (trial, unit) minus the mean at each level.
+
+    Parameters
+    ----------
+    responses : (trial, unit)
+        Not modified.
+    level : (trial,) int
+        Such as the index of each trial's coherence.
+
+    Returns
+    -------
+    (trial, unit)
+        In units of the responses; the mean over the trials of each level is 0.
+    """
     shown, which = np.unique(level, return_inverse=True)
     return np.asarray(responses - group_means(responses, which, len(shown))[which])
 
@@ -53,7 +81,26 @@ def centre(responses: Floats, level: NDArray[np.intp]) -> Floats:
 def permutation_test(
     centred: Floats, heading: NDArray[np.intp], level: NDArray[np.intp], permutations: int, rng: np.random.Generator
 ) -> Floats:
-    """Return p values (unit,) of the sum of squares between directions, under permutation within level."""
+    """Return p values (unit,) of the sum of squares between directions, under permutation within level.
+
+    Parameters
+    ----------
+    centred : (trial, unit)
+        Responses, such as `centre` returns.
+    heading : (trial,) int
+        Index of each trial's direction, from 0; none is without trials.
+    level : (trial,) int
+        Directions are exchanged only between trials of one level.
+    permutations : int
+        Number of permutations.
+    rng : numpy.random.Generator
+        Draws them.
+
+    Returns
+    -------
+    (unit,)
+        From ``1 / (1 + permutations)`` to 1.
+    """
     size = np.bincount(heading)
 
     def between(labels: NDArray[np.intp]) -> Floats:
@@ -75,7 +122,22 @@ def permutation_test(
 
 
 def halves(heading: NDArray[np.intp], level: NDArray[np.intp], rng: np.random.Generator) -> Booleans:
-    """Split the trials of each direction at random into halves of equal coherences; odd trials are assigned alternately."""
+    """Split the trials of each direction at random into halves of equal coherences; odd trials are assigned alternately.
+
+    Parameters
+    ----------
+    heading : (trial,) int
+        Index of each trial's direction.
+    level : (trial,) int
+        Index of each trial's coherence.
+    rng : numpy.random.Generator
+        Draws the halves.
+
+    Returns
+    -------
+    (trial,) bool
+        True for trials of the first half, which has one more than the second if their number is odd.
+    """
     first = np.zeros(len(heading), dtype=bool)
     shuffled = rng.permutation(len(heading))
     first[shuffled[np.lexsort((level[shuffled], heading[shuffled]))][::2]] = True
@@ -83,7 +145,20 @@ def halves(heading: NDArray[np.intp], level: NDArray[np.intp], rng: np.random.Ge
 
 
 def preferred_minus_others(means: Floats, preferred: NDArray[np.intp]) -> Floats:
-    """Return (unit,) from means (direction, unit) and the index of each unit's preferred direction."""
+    """Return (unit,) from means (direction, unit) and the index of each unit's preferred direction.
+
+    Parameters
+    ----------
+    means : (direction, unit)
+        Mean response to each direction, two or more.
+    preferred : (unit,) int
+        Index of each unit's preferred direction.
+
+    Returns
+    -------
+    (unit,)
+        Response to the preferred direction minus the mean over the others, in units of the responses.
+    """
     best = means[preferred, np.arange(means.shape[1])]
     return np.asarray(best - (means.sum(axis=0) - best) / (len(means) - 1))
 
@@ -95,7 +170,24 @@ def sensitivity(
     level: NDArray[np.intp],
     preferred: NDArray[np.intp],
 ) -> Floats:
-    """Return d' (unit,) between the preferred direction and the others."""
+    """Return d' (unit,) between the preferred direction and the others.
+
+    Parameters
+    ----------
+    centred : (trial, unit)
+        Responses minus the mean at each level, such as `centre` returns.
+    means : (direction, unit)
+        Mean response to each direction.
+    heading, level : (trial,) int
+        Index of each trial's direction and level; deviations are from the mean of the trials that share both.
+    preferred : (unit,) int
+        Index of each unit's preferred direction.
+
+    Returns
+    -------
+    (unit,)
+        In standard deviations over trials; finite also for a unit without noise, which gets a very large value.
+    """
     _, cell = np.unique(np.stack([heading, level]), axis=1, return_inverse=True)
     cell = cell.ravel()
     cells = int(cell.max()) + 1
@@ -107,7 +199,20 @@ def sensitivity(
 
 
 def slopes(difference: Floats, levels: Floats) -> Floats:
-    """Return the least-squares slope (unit,) of difference (unit, level), over levels where it is known for all."""
+    """Return the least-squares slope (unit,) of difference (unit, level), over levels where it is known for all.
+
+    Parameters
+    ----------
+    difference : (unit, level)
+        NaN where it is not known.
+    levels : (level,)
+        Such as coherences.
+
+    Returns
+    -------
+    (unit,)
+        Change of the difference per unit of `levels`; NaN if fewer than two levels are known for all units.
+    """
     known = np.isfinite(difference).all(axis=0)
     if known.sum() < 2:
         return np.full(len(difference), np.nan)

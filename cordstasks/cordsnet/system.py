@@ -65,17 +65,57 @@ class CordsNetSystem(TorchSystem):
         return self.network.device
 
     def areas(self, states: Tensor) -> list[Tensor]:
-        """States (state, unit) as the activity (state, channel, height, width) of each area."""
+        """States (state, unit) as the activity (state, channel, height, width) of each area.
+
+        Parameters
+        ----------
+        states : Tensor (state, unit)
+
+        Returns
+        -------
+        list of Tensor
+            Of the shapes (state, channel, height, width), from the lowest area to the highest.
+        """
         parts = states.split([c * h * w for c, h, w in self.shapes], dim=1)
         return [part.reshape(len(states), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def maps(self, state: ArrayLike) -> list[NDArray[np.float64]]:
-        """A state (unit,) as the activity (channel, height, width) of each area."""
+        """A state (unit,) as the activity (channel, height, width) of each area.
+
+        Parameters
+        ----------
+        state : array (unit,)
+
+        Returns
+        -------
+        list of float64 array
+            Of the shapes `shapes`, from the lowest area to the highest.
+
+        Raises
+        ------
+        InputError
+            If the state has another size than the system, or is not finite.
+        """
         rows, _ = self._rows("state", state)
         return [self._array(part, True) for part in self.areas(rows[:1])]
 
     def state_of(self, activity: Sequence[Tensor]) -> NDArray[np.float64]:
-        """States (state, unit) of the activity (state, channel, height, width) of each area, as networks return it."""
+        """States (state, unit) of the activity (state, channel, height, width) of each area, as networks return it.
+
+        Parameters
+        ----------
+        activity : sequence of Tensor
+            One for each area, from the lowest to the highest.
+
+        Returns
+        -------
+        float64 array (state, unit)
+
+        Raises
+        ------
+        InputError
+            If the shapes or the number of areas are not those of the network.
+        """
         if [tuple(part.shape[1:]) for part in activity] != list(self.shapes):
             raise InputError(
                 f"activity of shapes {[tuple(part.shape[1:]) for part in activity]}: this network has {list(self.shapes)}"
@@ -91,6 +131,10 @@ class CordsNetSystem(TorchSystem):
             Largest number of steps.
         tolerance : float
             Largest change in a step, relative to the norm of the activity, at which the state counts as steady.
+
+        Returns
+        -------
+        float64 array (unit,)
 
         Raises
         ------

@@ -71,7 +71,23 @@ def from_xarray(assembly: xarray.DataArray, *, name: str = "recording") -> Recor
 
 
 def netcdf_fields(path: Path) -> dict[str, NDArray[Any]]:
-    """What a netCDF file holds: its only array, or the one called ``rates``."""
+    """What a netCDF file holds: its only array, or the one called ``rates``.
+
+    Parameters
+    ----------
+    path : Path
+        Of a netCDF 4 file.
+
+    Returns
+    -------
+    dict of str to array
+        ``rates`` (presentation, time bin, unit), and the columns of these axes that it has, by Brain-Score's names.
+
+    Raises
+    ------
+    InputError
+        If xarray is not installed, the file is not netCDF 4, it is not clear which array to read, or an axis is missing.
+    """
     library = _xarray()
     try:
         with library.open_dataset(path, engine="h5netcdf") as file:
@@ -92,7 +108,22 @@ def netcdf_fields(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def netcdf_bytes(recording: Recording) -> memoryview:
-    """A recording as the content of a netCDF 4 file."""
+    """A recording as the content of a netCDF 4 file.
+
+    Parameters
+    ----------
+    recording : Recording
+
+    Returns
+    -------
+    memoryview
+        Of the array ``rates``, see `to_xarray`.
+
+    Raises
+    ------
+    InputError
+        If xarray is not installed.
+    """
     made = to_xarray(recording).to_dataset()
     content: Any = made.to_netcdf(engine="h5netcdf")
     return memoryview(content)

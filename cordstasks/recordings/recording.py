@@ -107,7 +107,13 @@ class Recording:
         return tuple(dict.fromkeys(self.regions.tolist()))
 
     def describe(self) -> str:
-        """What the recording holds, in one line."""
+        """What the recording holds, in one line.
+
+        Returns
+        -------
+        str
+            Its name, and the numbers of stimuli, presentations, bins and units, of the units also by region.
+        """
         counts = np.unique(self.stimulus_ids, return_counts=True)[1]
         repeats = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
         named = ", ".join(f"{area} {int(np.sum(self.regions == area))}" for area in self.areas if area)
@@ -201,7 +207,13 @@ class Recording:
         )
 
     def digest(self) -> str:
-        """SHA-256 of the rates, stimuli and bins, in hexadecimal."""
+        """SHA-256 of the rates, stimuli and bins, in hexadecimal.
+
+        Returns
+        -------
+        str
+            64 characters; the same for recordings with the same rates, bins, and names of stimuli and units.
+        """
         digest = hashlib.sha256(repr(self.rates.shape).encode())
         for array in (self.rates, self.bins_ms):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -209,7 +221,17 @@ class Recording:
         return digest.hexdigest()
 
     def noting(self, *notes: str) -> Recording:
-        """The same recording with further notes."""
+        """The same recording with further notes.
+
+        Parameters
+        ----------
+        *notes : str
+            A line each, added after those it has.
+
+        Returns
+        -------
+        Recording
+        """
         return replace(self, notes=(*self.notes, *notes))
 
 

@@ -35,12 +35,41 @@ Weights = str | os.PathLike[str] | CordsNet
 
 
 def area_name(area: int) -> str:
-    """The region of an area's units."""
+    """The region of an area's units.
+
+    Parameters
+    ----------
+    area : int
+        Numbered from 0.
+
+    Returns
+    -------
+    str
+        Such as ``"area 0"``.
+    """
     return f"area {area}"
 
 
 def time_bins(bins_ms: ArrayLike, duration_ms: float) -> Bins:
-    """Bins (time bin, 2) in ms: as they are, or of one width from the onset to the end."""
+    """Bins (time bin, 2) in ms: as they are, or of one width from the onset to the end.
+
+    Parameters
+    ----------
+    bins_ms : float or (time bin, 2)
+        Width of the bins, or the start and end of each, in ms.
+    duration_ms : float
+        The end, for bins of one width.
+
+    Returns
+    -------
+    float64 array (time bin, 2)
+        Start and end of each bin in ms after the onset; bins of one width that would go beyond the end are left out.
+
+    Raises
+    ------
+    InputError
+        If the width is not above 0 or longer than the duration, or bins have another shape or are not finite.
+    """
     given = plain(bins_ms)
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         width = number("bins_ms", given, "give a width in ms above 0, or start and end of each bin", above=0)
@@ -158,7 +187,30 @@ def _recording(blocks: Sequence[NDArray[Any]], areas: Sequence[int], ids: Sequen
 
 
 def projections(network: CordsNet, areas: Sequence[int], side: int | None, projection: int | None, rng: int) -> list[Any]:
-    """A sparse random matrix (feature, component) for each area that has more features than `projection`, else None."""
+    """A sparse random matrix (feature, component) for each area that has more features than `projection`, else None.
+
+    Parameters
+    ----------
+    network : CordsNet
+    areas : sequence of int
+        Areas, numbered from 0.
+    side : int, optional
+        Areas' maps are averaged to at most `side` x `side` locations first (None: every unit is a feature).
+    projection : int, optional
+        Number of components (None: no area is projected).
+    rng : int
+        Seed; each area has a matrix of its own.
+
+    Returns
+    -------
+    list of (SciPy sparse matrix or None)
+        One for each area, float32, in compressed columns; features times the matrix are the components.
+
+    Raises
+    ------
+    InputError
+        If the number of components is not a whole number of at least 1.
+    """
     from sklearn.random_projection import SparseRandomProjection
 
     made: list[Any] = []

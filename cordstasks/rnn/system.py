@@ -93,7 +93,21 @@ class RNNSystem(TorchSystem):
             return torch.autograd.grad(ACTIVATIONS[self.network.activation](at).sum(), at)[0]
 
     def outputs(self, states: ArrayLike) -> NDArray[np.float64]:
-        """The outputs (state, output) that are read from states (state, unit)."""
+        """The outputs (state, output) that are read from states (state, unit).
+
+        Parameters
+        ----------
+        states : array (state, unit) or (unit,)
+
+        Returns
+        -------
+        float64 array (state, output), or (output,) for a single state
+
+        Raises
+        ------
+        InputError
+            If states have another size than the system, or are not finite.
+        """
         x, single = self._rows("states", states)
         with torch.no_grad():
             read = torch.nn.functional.linear(self.network.rates(x), self.network.output_weights, self.network.output_bias)

@@ -28,7 +28,13 @@ class Part(Protocol):
     """A part of a page."""
 
     def html(self) -> str:
-        """The part as HTML."""
+        """The part as HTML.
+
+        Returns
+        -------
+        str
+            Markup that can stand anywhere in a page's body; text in it is escaped.
+        """
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,13 @@ class Paragraph:
     text: str
 
     def html(self) -> str:
-        """The part as HTML."""
+        """The part as HTML.
+
+        Returns
+        -------
+        str
+            A ``p`` element.
+        """
         return f"<p>{html.escape(self.text)}</p>"
 
 
@@ -60,7 +72,13 @@ class Code:
     wrapped: bool = False
 
     def html(self) -> str:
-        """The part as HTML."""
+        """The part as HTML.
+
+        Returns
+        -------
+        str
+            A ``pre`` element, with the label for screen readers.
+        """
         kind = ' class="wrapped"' if self.wrapped else ' tabindex="0"'  # what scrolls must be reachable with the keyboard
         return f'<pre{kind} role="region" aria-label="{html.escape(self.label)}">{html.escape(self.text)}</pre>'
 
@@ -84,7 +102,13 @@ class Table:
     title: str = ""
 
     def html(self) -> str:
-        """The part as HTML."""
+        """The part as HTML.
+
+        Returns
+        -------
+        str
+            A ``table`` element in a region that scrolls if it is too wide.
+        """
         title = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in self.rows)
@@ -120,7 +144,13 @@ class Picture:
             raise InputError("content: is neither a PNG nor an SVG file; save the figure as one of these")
 
     def html(self) -> str:
-        """The part as HTML."""
+        """The part as HTML.
+
+        Returns
+        -------
+        str
+            A ``figure`` element that holds the file itself, in base 64.
+        """
         kind = "image/png" if self.content.startswith(PNG) else "image/svg+xml"
         data = base64.b64encode(self.content).decode("ascii")
         size = ""
@@ -139,7 +169,13 @@ class Fold:
     parts: Sequence[Part]
 
     def html(self) -> str:
-        """The part as HTML."""
+        """The part as HTML.
+
+        Returns
+        -------
+        str
+            A ``details`` element, closed at first.
+        """
         inner = "\n".join(part.html() for part in self.parts)
         return f"<details><summary>{html.escape(self.title)}</summary>\n{inner}\n</details>"
 

@@ -97,7 +97,22 @@ class TorchSystem(ABC):
         return self._array(_jvp(lambda s: self._map(s, given), (x,), (v,))[1], single)
 
     def vjp(self, states: ArrayLike, cotangents: ArrayLike, inputs: ArrayLike | None = None) -> Floats:
-        """The transposed Jacobian at each state times its cotangent, by reverse differentiation; see `jvp`."""
+        """The transposed Jacobian at each state times its cotangent, by reverse differentiation; see `jvp`.
+
+        Parameters
+        ----------
+        states, cotangents : array (state, unit) or (unit,)
+        inputs : array (channel,) or (state, channel), optional
+
+        Returns
+        -------
+        float64 array of the same shape
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit the system or each other, values are not finite, or there are inputs and it takes none.
+        """
         x, single = self._rows("states", states)
         v, _ = self._rows("cotangents", cotangents, like=x)
         given = self._checked_inputs(inputs)

@@ -249,7 +249,9 @@ def _inputs(
     Decompositions may differ in their last bits between two calls, and with them directions of nearly equal variance.
     """
     state = folder.load("checkpoint.pt", model.mean.device)
-    if state is None or "teacher" not in state:
+    with restoring(folder.path / "checkpoint.pt"):
+        known = state is not None and "teacher" in state
+    if state is None or not known:
         return _choose_inputs(settings, model, seen, stationary=stationary)
     with restoring(folder.path / "checkpoint.pt"):
         mean, projection = (state["model"][name] for name in ("mean", "projection"))

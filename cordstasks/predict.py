@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cordstasks.errors import InputError
 from cordstasks.experiments.predict_settings import PredictSettings
-from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 from cordstasks.utils.files import absolute
 from cordstasks.utils.settings import add_flags, given_by_flags
 
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     settings = PredictSettings(**given)
     out = options.out or Path("predictions") / options.recording.stem
-    from cordstasks.experiments.predictivity import predict  # late: it loads torch, which mistakes need not wait for
+    with loading():
+        from cordstasks.experiments.predictivity import predict  # late: it loads torch, which mistakes need not wait for
 
     predict(settings, out, device=options.device, verbose=True)
     return 0

@@ -258,7 +258,7 @@ def _inputs(
         model.normalise_by(mean, projection)
         if not settings.teacher:
             return None
-        matrix = torch.as_tensor(state["teacher"]["matrix"]).to(model.mean).reshape(settings.inputs, settings.inputs)
+        matrix = torch.as_tensor(state["teacher"]["matrix"]).to(model.mean).reshape(projection.shape[1], -1)
         return Teacher(mean, projection, matrix, tuple(int(lag) for lag in state["teacher"]["lags"]))
 
 

@@ -78,7 +78,9 @@ def fit_peaks(
     near = 1e-6 * np.where(np.isfinite(high - low), high - low, 0.0)
     touched = (theta <= low + near) | (theta >= high - near)
     error = np.sqrt(variance)[:, None] * _unit_error(_jacobian(shape, theta)[1], trials, touched)
-    return Peaks(theta, error, touched, 1 - loss / total)
+    # a unit whose means do not differ has no variance to explain
+    unexplained = np.divide(loss, total, out=np.full_like(loss, np.nan), where=total > 0)
+    return Peaks(theta, error, touched, 1 - unexplained)
 
 
 def _start(shape: Shape, centres: Floats, log_widths: Floats, data: Floats, trials: Floats) -> Floats:

@@ -281,8 +281,9 @@ def _fitted(
 ) -> Peaks:
     """Fit the units that vary; NaN for the others."""
     levels = int(group.max()) + 1
-    varies = varying(rates)
-    scale = np.where(varies, rates.std(axis=0), 1.0)
+    spread = rates.std(axis=0)
+    varies = varying(rates) & (spread > 0)  # the squares of tiny deviations may be too small for a number
+    scale = np.where(varies, spread, 1.0)
     mean = group_means(rates / scale, group, levels)
     freedom = len(rates) - levels
     variance = ((rates / scale - mean[group]) ** 2).sum(axis=0) / freedom if freedom else np.full(len(scale), np.nan)

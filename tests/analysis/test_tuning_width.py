@@ -144,3 +144,14 @@ def test_units_that_rise_to_an_end_and_still_units_say_so():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call(np.random.default_rng(0).standard_normal((21, 2)))
+
+
+@pytest.mark.parametrize("fit", [tuning.fit_gaussian, tuning.fit_von_mises])
+def test_units_without_variance_to_explain(fit):
+    rng = np.random.default_rng(4)
+    angle = np.repeat(ANGLES, 3)
+    same_means, tiny = np.tile([0.0, 1.0, 2.0], 8), 1e-200 * rng.random(24)
+    tuned = np.cos(np.radians(angle)) + 0.1 * rng.standard_normal(24)
+    found = fit(np.column_stack([same_means, tiny, np.full(24, 2.0), tuned]), angle)  # without a warning
+    assert np.isnan(found.r_squared[:3]).all()
+    assert 0 < found.r_squared[3] <= 1

@@ -269,7 +269,7 @@ def _responses(
         raise InputError(f"window={settings.window}: holds no step of {batch.dt:g} ms in some trials; give a wider one")
     if settings.area is None:
         activity: NDArray[Any] = seen.rates
-        channels = None
+        channels: int | None = None
     else:
         if settings.area not in run.frontend.areas:
             read = ", ".join(map(str, run.frontend.areas))

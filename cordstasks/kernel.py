@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with naming({"folder=": "", "path=": ""}):
         bank = False if options.no_bank else options.bank
         run = load_run(options.run, options.weights, device=options.device, bank=bank)
-    out = options.out or Path("kernels") / options.run.resolve().name
-    motion_kernel(run, trials=options.trials, seed=options.seed, shuffles=options.shuffles, out=out, verbose=True)
+        out = options.out or Path("kernels") / options.run.resolve().name
+        motion_kernel(run, trials=options.trials, seed=options.seed, shuffles=options.shuffles, out=out, verbose=True)
     print(f"{out}/: summary.json, kernel.png")
     return 0
 

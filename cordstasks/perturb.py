@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.no_bank and options.bank is not None:
         raise InputError(f"--bank {options.bank}: has no effect with --no-bank; leave one of them out")
     given = given_by_flags(options, PerturbationSettings)
-    with naming({"units=": f"--{asked[0]} "}):
+    # only the setting at a message's beginning, which is followed by a quoted rule, and not the rule units=1,2,3
+    with naming({f"units={quote}": f"--{asked[0]} {quote}" for quote in "'\""}):
         settings = PerturbationSettings(ACTIONS[asked[0]], rule, **given)
         with loading():
             from cordstasks.experiments.perturbation import default_folder, perturb  # late: these load torch

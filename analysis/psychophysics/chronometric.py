@@ -43,7 +43,8 @@ class ChronometricFit:
         Mean reaction time of errors minus that of right answers in ms, compared at each strength that has both and averaged
         with the number of errors as weight; NaN without errors, or without right answers beside them.
     slope_interval, errors_interval : (low, high)
-        Percentile bootstrap over trials within each strength and outcome; NaN for what cannot be estimated.
+        Percentile bootstrap over trials within each strength and outcome; NaN for what cannot be estimated, and where most
+        of the trials, or of the errors, are the only ones of their strength and outcome: nothing shows how these vary.
     trials : int
     """
 
@@ -163,8 +164,15 @@ def fit_chronometric(
         low, high = np.quantile(values[1:], [0.5 - coverage / 2, 0.5 + coverage / 2])
         return float(low), float(high)
 
+    both = (numbers > 0).all(0)
+    unknown = (np.nan, np.nan)
     return ChronometricFit(
-        float(slope[0]), np.nan if rank is None else rank, float(errors[0]), interval(slope), interval(errors), len(times)
+        slope=float(slope[0]),
+        spearman=np.nan if rank is None else rank,
+        errors=float(errors[0]),
+        slope_interval=unknown if _alone(numbers[:, levels > 0]) else interval(slope),
+        errors_interval=unknown if _alone(numbers[1, both]) else interval(errors),
+        trials=len(times),
     )
 
 
@@ -193,6 +201,11 @@ def _mean(times: Floats, resamples: int, coverage: float, rng: np.random.Generat
         return {"trials": len(times), "mean": float(times[0]) if len(times) else None, "interval": None}
     ends = np.quantile(_resampled(times, resamples, rng), [0.5 - coverage / 2, 0.5 + coverage / 2])
     return {"trials": len(times), "mean": float(times.mean()), "interval": ends.tolist()}
+
+
+def _alone(numbers: NDArray[np.int64]) -> bool:
+    """Whether more than half of the trials are the only one of their cell, by the `numbers` of trials in cells."""
+    return bool((numbers == 1).sum() > numbers.sum() / 2)
 
 
 def _slopes(means: Floats, numbers: NDArray[np.int64], levels: Floats) -> Floats:

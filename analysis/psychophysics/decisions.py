@@ -132,8 +132,8 @@ def decide(
 def reward_rate(decisions: Decisions, answer: ArrayLike, *, non_decision: float, inter_trial: float) -> float:
     """Rewards per second, of one for each right answer.
 
-    A trial lasts as long as the decision and the non-decision time; without a decision it lasts to its end and is not
-    rewarded. After each comes the time between trials.
+    A trial lasts as long as the decision and the non-decision time; without a decision it lasts as if there were one at its
+    end, and is not rewarded. After each comes the time between trials.
 
     Parameters
     ----------
@@ -151,10 +151,15 @@ def reward_rate(decisions: Decisions, answer: ArrayLike, *, non_decision: float,
     Raises
     ------
     InputError
-        If there is not one answer for each trial, or one is not finite.
+        If there is not one answer for each trial, one is not finite, or all trials together last 0 ms.
     """
     right = _right(decisions, answer)
     lasted = np.where(decisions.decided, decisions.time, decisions.available) + non_decision + inter_trial
+    if not lasted.sum() > 0:
+        raise InputError(
+            f"inter_trial={inter_trial:g}: trials that are decided at once, one after the other, have no rate; give a time "
+            "above 0 ms"
+        )
     return float(right.sum() / lasted.sum() * 1000)
 
 

@@ -141,7 +141,11 @@ def fit_diffusion(
     late = np.atleast_1d(np.asarray(undecided, np.float64))
     if len(time) < 10 or not strength.any():
         raise InputError(f"reaction_time: {len(time)} trials, the strongest of {strength.max():g}; give ten with motion")
-    if time.min() <= 0 or time.max() >= LONGEST:
+    if time.min() <= 0:
+        raise InputError(
+            f"reaction_time: the shortest is {1000 * time.min():g} ms, and the model has none of 0; add a non-decision time"
+        )
+    if time.max() >= LONGEST:
         raise InputError(f"reaction_time: from {1000 * time.min():g} to {1000 * time.max():g} ms; give times in ms")
     if len(late) and deadline is None:
         raise InputError("deadline=None: give the reaction time (ms) after which the undecided trials ended")

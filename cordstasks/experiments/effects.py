@@ -51,7 +51,7 @@ def effect_of(
     dict
         ``"accuracy"`` (see `cordstasks.analysis.psychophysics.paired_change`), ``"choices_changed"`` with its
         ``"choices_changed_interval"``, ``"choices"`` (fraction of each action before and after), ``"by_value"`` of the
-        condition, for two directions of motion ``"shift"`` towards the preferred or else the first one (see
+        condition, for trials of two directions of motion ``"shift"`` towards the preferred or else the first one (see
         `cordstasks.analysis.psychophysics.choice_shift`), and ``"contrast"``: the change of accuracy at the preferred value
         minus that at the opposite one, where there is one.
     """
@@ -71,7 +71,7 @@ def effect_of(
             {"value": value.item(), **change(control.correct[values == value], after.correct[values == value], rng=rng)}
             for value in (levels if len(levels) <= FEW else ())
         ],
-        "shift": _shift(batch, control, after, preferred, settings, rng),
+        "shift": _shift(batch, control, after, preferred if condition == "direction" else None, settings, rng),
         "contrast": None,
     }
     if preferred is not None and condition in CIRCULAR:
@@ -87,10 +87,15 @@ def _shift(
     settings: PerturbationSettings,
     rng: np.random.Generator,
 ) -> dict[str, Any] | None:
-    """The shift of choices towards the preferred direction, or else the first, in units of coherence."""
+    """The shift of choices towards the preferred direction, or else the first, in units of coherence.
+
+    None if there are not two directions in these trials.
+    """
     if not {"coherence", "direction"} <= set(batch.conditions) or len(batch.options) != 2:
         return None
     direction = batch.conditions["direction"]
+    if len(np.unique(direction)) < 2 or (preferred is not None and not (direction == float(preferred)).any()):
+        return None
     towards = float(direction[batch.answers == batch.options[0]][0]) if preferred is None else float(preferred)
     action = int(batch.answers[direction == towards][0])
     signed = batch.conditions["coherence"] * np.where(direction == towards, 1, -1)
@@ -132,9 +137,9 @@ def _contrast(
 def lines_of(summary: dict[str, Any]) -> list[str]:
     """The table that a command prints."""
     members, effect, others = summary["set"], summary["effect"], summary["random"]
-    prefer = "" if members["preferred"] is None else f" that prefer {summary['condition']} {members['preferred']:g}"
-    if isinstance(members["preferred"], str):
-        prefer = f" that prefer {members['preferred']}"
+    liked = members["preferred"]
+    shown = liked if isinstance(liked, str) else f"{summary['condition']} {liked:g}" if liked is not None else ""
+    prefer = f" that prefer {shown}" if shown else ""
     lines = [
         f"{len(members['units'])} of {members['of']} units{prefer}, beside {len(others)} random sets of as many",
         "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.stimuli import Display, Movie
 from cordstasks.tasks.visual.random_dots import RandomDotsTask
 from cordstasks.utils.arguments import seed_of, whole
-from cordstasks.utils.files import writable_folder, write_json
+from cordstasks.utils.files import write_json
+from cordstasks.utils.folders import results_folder
 
 __all__ = ["motion_kernel"]
 
@@ -70,10 +71,21 @@ def motion_kernel(
     task = run.task
     fits = isinstance(task, RandomDotsTask) and len(task.directions) == 2 and task.for_training().paired
     if not isinstance(run, TrainedRun) or not isinstance(task, RandomDotsTask) or not fits:
-        raise InputError("folder: motion kernels are of task rdm with two opposite directions; give such a run")
+        raise InputError(
+            f"folder={str(run.path)!r}: is a run of task {task.id}; motion kernels are of task rdm with two opposite "
+            "directions, give such a run"
+        )
+    target = None if out is None else results_folder(out, "out")
+    # pairs of trials would have opposite evidence, and would not be independent as the shuffles take them to be
+    task = replace(task, paired=False)
     drawn = int(np.random.SeedSequence([seed, STREAM]).generate_state(1)[0])
     batch = task.sample(trials, seed=drawn, dt=run.settings.dt, coherence=0.0)
     seen = run.behaviour(batch)
+    if len(np.unique(seen.chosen)) < 2:
+        raise InputError(
+            f"folder={str(run.path)!r}: the model makes the same choice in all {trials} trials; give more trials, or a run "
+            "that was trained for longer"
+        )
     motion = batch.periods["motion"]
     length = float((motion[:, 1] - motion[:, 0]).min())
     pairs = zip(batch.movies, motion[:, 0], strict=True)
@@ -90,8 +102,7 @@ def motion_kernel(
         "times": times.tolist(),
         **found.as_dict(),
     }
-    if out is not None:
-        target = writable_folder(Path(out), "out")
+    if target is not None:
         write_json(target / "summary.json", summary)
         analysis.figures.save(analysis.figures.kernel(found, times), target / "kernel.png")
     if verbose:

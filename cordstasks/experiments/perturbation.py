@@ -24,7 +24,8 @@ from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.visual import validation_trials
 from cordstasks.tasks import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave, behaviour_of
-from cordstasks.utils.files import writable_folder, write_json
+from cordstasks.utils.files import write_json
+from cordstasks.utils.folders import results_folder
 
 __all__ = ["Preparation", "perturb", "prepare_perturbation"]
 
@@ -110,11 +111,11 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     window = _window(settings.window, batch)
     others = validation_trials(run.settings, run.task)
     condition = _condition(settings.condition, run, others)
-    responses, scale, channels = _responses(run, settings, others)
+    responses, seen, scale, channels = _responses(run, settings, others)
     chosen = chosen_units(
         settings.units,
         responses,
-        _values(condition, run, others),
+        _values(condition, run, others)[seen],
         fraction=settings.fraction,
         alike=settings.action in ("current", "clamp"),
         channels=channels,
@@ -171,7 +172,7 @@ def perturb(
     if not isinstance(run, TrainedRun):
         raise InputError(f"folder={str(run.path)!r}: is a run of an abstract task; give one of a visual task")
     made = prepare_perturbation(run, given)
-    target = None if out is None else writable_folder(Path(out), "out")
+    target = None if out is None else results_folder(out, "out")
     sets = random_sets(made.number, len(made.chosen.units), given.random_sets, rng=np.random.default_rng([given.seed, 1]))
     effects = []
     for number, members in enumerate(tqdm([made.chosen.units, *sets], desc="sets of units", unit="set", leave=False)):
@@ -250,19 +251,25 @@ def _values(condition: str, run: TrainedRun, batch: TrialBatch) -> NDArray[Any]:
     return np.array(run.task.actions)[batch.answers]
 
 
-def _responses(run: TrainedRun, settings: PerturbationSettings, batch: TrialBatch) -> tuple[NDArray[np.float64], float, int]:
-    """Responses (trial, unit) in the window, or else from the stimulus on, their deviation, and the number of channels."""
+def _responses(
+    run: TrainedRun, settings: PerturbationSettings, batch: TrialBatch
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], float, int | None]:
+    """Responses (trial, unit) in the window, or else from the stimulus on, with the trials of the batch that have it.
+
+    Also the responses' deviation, and the number of channels.
+    """
     window = _window(settings.window, batch)
     if settings.window is None:
         window[:, 0] = batch.periods[run.task.stimulus][:, 0]
     features = run.features(batch)
     seen = behave(run.model, run.model.inputs(features.to(run.frontend.device)), batch)
     steps = seen.within(*window.T)
-    if not steps.any(1).all():
+    kept = steps.any(1)
+    if (np.isfinite(window).all(1) & ~kept).any() or not kept.any():
         raise InputError(f"window={settings.window}: holds no step of {batch.dt:g} ms in some trials; give a wider one")
     if settings.area is None:
         activity: NDArray[Any] = seen.rates
-        channels = 1
+        channels: int | None = None
     else:
         if settings.area not in run.frontend.areas:
             read = ", ".join(map(str, run.frontend.areas))
@@ -272,7 +279,7 @@ def _responses(run: TrainedRun, settings: PerturbationSettings, batch: TrialBatc
         activity = features.take(slice(None)).numpy()[..., first : first + size]
         channels = size // run.frontend.sides[place] ** 2
     inside = activity[steps].astype(np.float64)
-    return analysis.tuning.window_mean(activity, steps), float(inside.std()), channels
+    return analysis.tuning.window_mean(activity[kept], steps[kept]), kept, float(inside.std()), channels
 
 
 def _whole_maps(run: TrainedRun, area: int, units: NDArray[np.bool_]) -> NDArray[np.bool_]:

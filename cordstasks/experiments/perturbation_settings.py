@@ -66,7 +66,9 @@ class PerturbationSettings(Settings):
         group=MEASURE,
     )
     seed: int = setting(whole(least=0), "of random sets, noise and the bootstrap", default=0, group=MEASURE)
-    bootstrap: int = setting(whole(), "resamples of the trials for intervals", default=200, group=MEASURE)
+    bootstrap: int = setting(
+        whole(), "resamples of the trials for intervals of shifts and contrasts", default=200, group=MEASURE
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

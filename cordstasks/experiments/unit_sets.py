@@ -43,7 +43,7 @@ def chosen_units(
     *,
     fraction: float | None = None,
     alike: bool = False,
-    channels: int = 1,
+    channels: int | None = None,
     rng: np.random.Generator,
 ) -> UnitSet:
     """Choose units by a rule, from their responses in trials that are not used for anything else.
@@ -60,8 +60,8 @@ def chosen_units(
         How many at most, as a fraction of all units; by default 0.05, and with ``prefer`` all that fit.
     alike : bool
         Whether ``"tuned"`` units must all prefer the value that the most selective of them prefers.
-    channels : int
-        Number of channels of an area.
+    channels : int, optional
+        Number of channels of an area; None for units that have none.
     rng : numpy.random.Generator
         Draws random units.
 
@@ -78,7 +78,11 @@ def chosen_units(
     number = responses.shape[1]
     most = max(1, round(number * (MOST_TUNED if fraction is None else fraction)))
     if kind in ("units", "channels") and value:
-        return _by_number(rule, value, number, channels if kind == "channels" else number)
+        if fraction is not None:
+            raise InputError(f"fraction={fraction:g}: has no effect on a set that is given by number; leave it out")
+        if kind == "channels" and channels is None:
+            raise InputError(f"units={rule!r}: the recurrent network has no channels; name an area, or give units=1,2,3")
+        return _by_number(rule, value, number, number if kind == "units" or channels is None else channels)
     if rule == "random":
         return UnitSet(np.sort(rng.choice(number, most, replace=False)), None, number)
     if rule != "tuned" and not (kind == "prefer" and value):

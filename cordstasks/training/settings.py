@@ -407,6 +407,11 @@ class VisualSettings(NetworkSettings):
         not_negative(), "time in ms between trials, for the reward rate", default=1000.0, group=REACTING, added=True
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.non_decision + self.inter_trial == 0:
+            raise InputError("inter_trial=0: without non-decision time, too, trials may last 0 ms; give a time above 0")
+
     @property
     def seed_of_trials(self) -> int:
         """The seed from which the movies are drawn."""

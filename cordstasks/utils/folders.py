@@ -14,14 +14,14 @@ from itertools import count
 from pathlib import Path
 
 from cordstasks.errors import InputError
-from cordstasks.utils.files import no_writing
+from cordstasks.utils.files import no_writing, writable_folder
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-__all__ = ["family_of", "finished", "locked", "new_folder", "recorded_device", "unfinished_folder"]
+__all__ = ["family_of", "finished", "locked", "new_folder", "recorded_device", "results_folder", "unfinished_folder"]
 
 LOCK = ".lock"
 TRAINED = ("visual", "abstract")  # families of runs of `cordstasks.train`
@@ -68,6 +68,20 @@ def unfinished_folder(task: str | None = None, parent: Path = Path("runs")) -> P
         of = "" if task is None else f" of task {task}"
         raise InputError(f"resume=True: {parent}/ holds no unfinished run{of}; name the run's folder with out=FOLDER")
     return max(found)[1]
+
+
+def results_folder(folder: str | os.PathLike[str], argument: str) -> Path:
+    """Make a folder for the results of a command that has no run folder of its own.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or holds a run, whose summary and figures must not be replaced.
+    """
+    path = Path(folder)
+    if (path / "config.json").exists():
+        raise InputError(f"{argument}={path}: holds a run, whose summary would be replaced; choose another folder")
+    return writable_folder(path, argument)
 
 
 def family_of(folder: Path) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 
 from cordstasks import analysis
 from cordstasks.analysis.psychophysics import (
+    Decisions,
     DiffusionFit,
     best_bound,
     chronometric_curve,
@@ -123,6 +124,12 @@ class TestSpeedAndAccuracy:
         rate = reward_rate(found, [0, 0, 0], non_decision=100, inter_trial=1000)
         assert rate == pytest.approx(1000 * 1 / (20 + 20 + 50 + 3 * 1100))
 
+    def test_trials_that_take_no_time_have_no_rate(self):
+        found = decide(np.array([[[2.0, 0]]]), 1.0, times=[20.0], start=[0.0], end=[20.0])
+        at_once = Decisions(found.option, found.time * 0, found.available)
+        with pytest.raises(InputError, match="inter_trial=0: trials that are decided at once"):
+            reward_rate(at_once, [0], non_decision=0, inter_trial=0)
+
     def test_the_best_bound_is_the_lowest_of_the_best(self):
         rows = speed_accuracy(walks(400), np.zeros(400, int), **self.timing)
         assert len(rows) == 40
@@ -178,6 +185,19 @@ class TestChronometric:
         (row,) = chronometric_curve([0.5], [400], [True], rng=np.random.default_rng(0))
         assert (row["mean"], row["interval"], row["wrong"]["mean"]) == (400.0, None, None)
 
+    def test_trials_that_are_alone_show_no_variation(self):
+        strength, time = [0.1, 0.2, 0.3, 0.4, 0.5], [500, 520, 430, 410, 415]
+        fit = fit_chronometric(strength, time, [True] * 5, rng=np.random.default_rng(0)).as_dict()
+        assert fit["slope"] is not None
+        assert fit["slope_interval"] is None
+        strength, time, correct = self.trials()
+        first = np.flatnonzero(~correct & (strength == 0.2))[0]
+        kept = correct | (np.arange(800) == first)
+        one = fit_chronometric(strength[kept], time[kept], correct[kept], rng=np.random.default_rng(0)).as_dict()
+        assert one["errors_minus_right"] == pytest.approx(time[first] - time[correct & (strength == 0.2)].mean())
+        assert one["errors_minus_right_interval"] is None
+        assert one["slope_interval"] is not None
+
     def test_only_strengths_with_both_outcomes_tell_of_errors(self):
         time = [400, 500, 300, 350]
         fit = fit_chronometric([0.1, 0.1, 0.5, 0.5], time, [1, 0, 1, 1], rng=np.random.default_rng(0))
@@ -218,6 +238,7 @@ class TestDiffusion:
         [
             ({"coherence": [0.0] * 12}, "12 trials, the strongest of 0; give ten with motion"),
             ({"reaction_time": [5e5] * 12}, "to 500000 ms; give times in ms"),
+            ({"reaction_time": [0.0] * 12}, "the shortest is 0 ms, and the model has none of 0; add a non-decision time"),
             ({"undecided": [0.1]}, "deadline=None: give the reaction time"),
             ({"correct": [True]}, "correct has 1 trials but coherence has 12"),
         ],

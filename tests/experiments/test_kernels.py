@@ -63,8 +63,37 @@ def test_the_seed_names_the_trials(tmp_path: Path):
     assert other["kernel"] != first["kernel"]
 
 
+def test_a_folder_of_a_run_is_not_written(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a run, whose summary would be replaced; choose another folder"):
+        kernels.motion_kernel(run_of(tasks.get("rdm"), tmp_path), trials=4, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_trials_are_independent_of_each_other_also_where_the_task_has_pairs(tmp_path: Path):
+    periods = {"fixation": 100.0, "motion": 200.0}
+    made = [
+        kernels.motion_kernel(run_of(tasks.get("rdm", paired=paired, **periods), tmp_path), trials=8, shuffles=9)
+        for paired in (False, True)
+    ]
+    assert made[0] == made[1]
+
+
+def test_a_model_that_always_chooses_the_same(tmp_path: Path):
+    class Stubborn(TrainedRun):
+        def behaviour(self, batch: TrialBatch) -> Behaviour:
+            logits = torch.zeros(*batch.targets.shape, 3)
+            logits[..., 2] = 1.0
+            return behaviour_of(logits, torch.zeros(*batch.targets.shape, 1), batch)
+
+    run = run_of(tasks.get("rdm", fixation=100.0, motion=100.0), tmp_path)
+    run = Stubborn(run.task, run.frontend, run.model, run.settings, {}, {}, tmp_path)
+    with pytest.raises(InputError, match="the model makes the same choice in all 6 trials; give more trials"):
+        kernels.motion_kernel(run, trials=6)
+
+
 def test_which_runs_have_one(tmp_path: Path):
-    with pytest.raises(InputError, match="folder: motion kernels are of task rdm with two opposite directions"):
+    with pytest.raises(InputError, match="is a run of task saccade; motion kernels are of task rdm with two"):
         kernels.motion_kernel(run_of(tasks.get("saccade"), tmp_path))
     with pytest.raises(InputError, match="two opposite directions"):
         kernels.motion_kernel(run_of(tasks.get("rdm", directions=(0.0, 90.0)), tmp_path))

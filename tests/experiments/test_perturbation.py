@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from cordstasks import analysis, perturb, train
 from cordstasks.analysis.psychophysics import choice_shift, paired_change
 from cordstasks.cordsnet.checkpoints import save
 from cordstasks.errors import InputError
+from cordstasks.experiments import perturbation
+from cordstasks.experiments.effects import effect_of, lines_of
 from cordstasks.experiments.interventions import ACTIONS, Intervention, perturbed_features, run_perturbed
 from cordstasks.experiments.perturbation import perturb as perturb_run
+from cordstasks.experiments.perturbation import prepare_perturbation
+from cordstasks.experiments.perturbation_settings import PerturbationSettings
 from cordstasks.experiments.unit_sets import chosen_units, random_sets
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend.histories import Cost
@@ -199,11 +204,16 @@ class TestSets:
             ("prefer=45", r"choose one of the values 0\.0, 90\.0, 180\.0, 270\.0"),
             ("units=3,x", "give whole numbers, such as units=0,3,5"),
             ("units=10", "numbers go from 0 to 9"),
+            ("channels=0", "the recurrent network has no channels; name an area, or give units=1,2,3"),
         ],
     )
     def test_mistakes(self, rule: str, message: str):
         with pytest.raises(InputError, match=message):
             self.chosen(rule)
+
+    def test_a_set_by_number_has_no_fraction(self):
+        with pytest.raises(InputError, match=r"fraction=0\.5: has no effect on a set that is given by number"):
+            self.chosen("units=1", fraction=0.5)
 
     def test_an_empty_set(self):
         rates, location = self.responses()
@@ -301,7 +311,7 @@ class TestCommand:
         [
             ([], "none of them: give one of --silence, --lesion"),
             (["--silence", "tuned", "--clamp", "tuned"], "--silence and --clamp: give one of"),
-            (["--silence", "tunned"], "--silence 'tunned': is no rule"),
+            (["--silence", "tunned"], "--silence 'tunned': is no rule; give tuned, prefer=VALUE, random, units=1,2,3 or"),
             (["--silence", "random", "--window", "dellay"], "window 'dellay' is unknown (known: "),
             (["--silence", "random", "--window", "5000:6000"], "--window 5000:6000: trials last from 0 to"),
             (["--silence", "random", "--window", "a:b"], "--window a:b: write START:END in ms"),
@@ -315,6 +325,56 @@ class TestCommand:
         if "rdm" not in str(run):
             pytest.skip("the same for every task")
         assert message in refusal(run, *words, "--bank", run.parent / "bank", "--out", tmp_path / "out")
+
+    def test_trials_of_one_direction_have_no_shift(self, run: Path):
+        if "rdm" not in str(run):
+            pytest.skip("only motion has a direction")
+        loaded = load_run(run, bank=run.parent / "bank")
+        made = prepare_perturbation(loaded, PerturbationSettings("silence", "random"))
+        answers = made.batch.answers
+        for one in (1, 2):
+            rows = np.flatnonzero(answers == one)
+            few = made.batch.select(rows)
+            seen = replace(made.control, chosen=made.control.chosen[rows], correct=made.control.correct[rows])
+            rng = np.random.default_rng(0)
+            found = effect_of(loaded, few, seen, seen, "direction", None, made.settings, rng)
+            assert found["shift"] is None
+
+    def test_only_a_direction_that_is_preferred_is_where_choices_shift_to(self, run: Path):
+        if "rdm" not in str(run):
+            pytest.skip("only motion has a direction")
+        loaded = load_run(run, bank=run.parent / "bank")
+        made = prepare_perturbation(loaded, PerturbationSettings("silence", "random"))
+        for condition, preferred in (("coherence", 0.512), ("answer", "180 deg"), ("direction", 180.0)):
+            rng = np.random.default_rng(0)
+            found = effect_of(loaded, made.batch, made.control, made.control, condition, preferred, made.settings, rng)
+            assert found["shift"]["towards"] == (180 if condition == "direction" else 0)
+
+    def test_the_table_names_preferred_answers(self, run: Path):
+        found = perturb_run(load_run(run, bank=run.parent / "bank"), "silence", "random", random_sets=1, bootstrap=5)
+        for preferred, text in (("match", "units that prefer match,"), (0.512, f"that prefer {found['condition']} 0.512,")):
+            assert text in lines_of({**found, "set": {**found["set"], "preferred": preferred}})[0]
+
+    def test_a_window_that_some_trials_lack(self, run: Path, monkeypatch: pytest.MonkeyPatch):
+        loaded = load_run(run, bank=run.parent / "bank")
+        stimulus = loaded.task.stimulus
+        original = perturbation.validation_trials
+
+        def others(*given: Any) -> Any:
+            batch = original(*given)
+            batch.periods[stimulus][::3] = np.nan
+            return batch
+
+        monkeypatch.setattr(perturbation, "validation_trials", others)
+        made = prepare_perturbation(loaded, PerturbationSettings("silence", "random", window=stimulus))
+        assert np.isfinite(made.scale)
+        assert made.scale > 0
+
+    def test_the_folder_of_a_run_is_not_written(self, run: Path):
+        before = (run / "summary.json").read_bytes()
+        words = [run, "--silence", "random", "--bank", run.parent / "bank", "--out", run]
+        assert refusal(*words) == f"--out {run}: holds a run, whose summary would be replaced; choose another folder"
+        assert (run / "summary.json").read_bytes() == before
 
     def test_no_run(self, tmp_path: Path):
         assert "none" in refused(perturb.main, tmp_path / "none", "--silence", "tuned", begun=True)

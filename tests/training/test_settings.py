@@ -108,6 +108,11 @@ class TestSettings:
         assert kind.from_dict(json.loads(json.dumps(made.as_dict())), "a file") == made
         assert made.parameters == {"fixation": (500.0, 700.0)}
 
+    def test_trials_take_time(self):
+        with pytest.raises(InputError, match="inter_trial=0: without non-decision time, too, trials may last 0 ms"):
+            VisualSettings("rdm", non_decision=0, inter_trial=0)
+        assert VisualSettings("rdm", non_decision=0).inter_trial > 0
+
     def test_a_run_from_before_a_setting_was_added_has_its_default(self):
         values = VisualSettings("rdm", non_decision=200).as_dict()
         assert VisualSettings.from_dict(values, "a file").non_decision == 200

@@ -57,7 +57,9 @@ def split_half_ceiling(
     """Split-half reliability with the Spearman-Brown formula.
 
     The presentations of each stimulus are split in two at random, `halves` times; the means of the halves are correlated
-    over stimuli, unit by unit; the mean r of the correlations gives the reliability ``2 r / (1 + r)`` of all presentations.
+    over stimuli, unit by unit; the mean r of the correlations gives the reliability ``k r / (1 + (k - 1) r)`` of all
+    presentations. k is 2 where all numbers of presentations are even, and larger otherwise, since a mean over unequal halves
+    is noisier.
 
     Parameters
     ----------
@@ -104,9 +106,10 @@ def split_half_ceiling(
         one, other = _halves(array, repeated, generator)
         per_bin[place] = _correlated(one, other)
         spanning[place] = _correlated(one.reshape(-1, one.shape[2]), other.reshape(-1, other.shape[2]))
+    longer = _lengthening(np.array([len(each) for each in repeated]))
     return Ceiling(
-        _spearman_brown(over_splits(per_bin)),
-        _spearman_brown(over_splits(spanning)),
+        _spearman_brown(over_splits(per_bin), longer),
+        _spearman_brown(over_splits(spanning), longer),
         len(repeated),
         len(values) - len(repeated),
     )
@@ -129,6 +132,12 @@ def _correlated(one: Floats, other: Floats) -> Floats:
     return np.where(np.isnan(forward), backward, forward)
 
 
-def _spearman_brown(correlation: Floats) -> Floats:
+def _lengthening(counts: NDArray[np.intp]) -> float:
+    """How many times larger the variance of noise is in the mean over a half than in that over all presentations."""
+    half = counts // 2
+    return float(np.mean((1 / half + 1 / (counts - half)) / 2) / np.mean(1 / counts))
+
+
+def _spearman_brown(correlation: Floats, longer: float) -> Floats:
     positive = np.where(np.isnan(correlation), np.nan, np.clip(correlation, 0.0, 1.0))
-    return np.asarray(2 * positive / (1 + positive))
+    return np.asarray(longer * positive / (1 + (longer - 1) * positive))

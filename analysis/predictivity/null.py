@@ -19,6 +19,8 @@ from cordstasks.analysis.predictivity.splits import Rows, Split
 from cordstasks.analysis.predictivity.temporal import Problem, Progress, _spread, spanning_scores
 from cordstasks.errors import InputError
 
+EQUAL = 1e-9  # correlations that differ by less do so by rounding
+
 
 @dataclass(frozen=True, eq=False)
 class TimeNull:
@@ -50,8 +52,8 @@ class TimeNull:
         dict
             ``difference`` and ``interval``: the median over units of the score less the mean shuffled score, with its
             bootstrap interval. ``t``, ``p_t`` and ``units``: the paired t-test over units that the paper uses, two-sided;
-            None where all differences are equal. ``p_permutation``: the fraction of shuffles, the recording included, whose
-            median score is at least the recording's; its smallest possible value is 1 / (permutations + 1).
+            None where all differences are equal up to rounding. ``p_permutation``: the fraction of shuffles, the recording
+            included, whose median score is at least the recording's; its smallest possible value is 1 / (permutations + 1).
         """
         chance = over_splits(self.shuffled)
         both = np.isfinite(self.scores) & np.isfinite(chance)
@@ -59,13 +61,13 @@ class TimeNull:
         row = median_interval(difference, confidence=confidence, rng=rng)
         found: dict[str, Any] = {"difference": row["median"], "interval": row["interval"], "units": int(both.sum())}
         found |= {"t": None, "p_t": None}
-        if len(difference) > 1 and np.ptp(difference) > 0:
+        if len(difference) > 1 and np.ptp(difference) > EQUAL:
             tested = ttest_rel(self.scores[both], chance[both])
             found |= {"t": float(tested.statistic), "p_t": float(tested.pvalue)}
         real = np.median(self.scores[both]) if both.any() else -np.inf
         medians = np.array([np.median(row[both]) if both.any() else 0.0 for row in self.shuffled])
         # equal up to rounding is equal, as for a recording that does not change over time
-        found["p_permutation"] = float((1 + np.sum(medians >= real - 1e-9)) / (1 + len(medians)))
+        found["p_permutation"] = float((1 + np.sum(medians >= real - EQUAL)) / (1 + len(medians)))
         found["permutations"] = len(medians)
         return found
 

@@ -9,6 +9,7 @@ from scipy.linalg import eigh
 from cordstasks.analysis._checks import Floats, array_of, count
 from cordstasks.errors import InputError
 
+_STILL = 1e-9  # deviation, relative to the size of the features, below which they do not vary
 MOST_SAMPLES = 12000  # samples, or features, whose products are formed
 
 
@@ -59,6 +60,8 @@ def reduced(features: ArrayLike, *, dimensions: int | None = None) -> tuple[Floa
     else:
         scores, variances = _of_features(flat, mean, most)
     total = float(np.sum(variances))
+    if total <= (_STILL**2) * samples * float(np.sum(np.square(mean))):  # rounding alone
+        return np.zeros((*array.shape[:-1], most)), 1.0
     held = float(np.sum(np.sort(variances)[::-1][:most]) / total) if total > 0 else 1.0
     return scores.reshape(*array.shape[:-1], -1), min(held, 1.0)
 

@@ -16,6 +16,8 @@ METHODS = ("pls", "ridge")
 PENALTIES = tuple(float(each) for each in np.logspace(-4, 4, 9))
 _NOTHING = 1e-12  # covariance, or variance, relative to the first, below which nothing is left to fit
 
+_STILL = 1e-9  # deviation, relative to the size of the features, below which they do not vary
+
 
 @dataclass(frozen=True)
 class Regression:
@@ -79,7 +81,10 @@ class Training:
 
     def __init__(self, x: Floats) -> None:
         self.mean = x.mean(axis=0)
-        self._x = x - self.mean
+        centred = x - self.mean
+        # features that differ by rounding alone, such as those before the onset of a stimulus, hold nothing to fit
+        still = np.linalg.norm(centred) <= _STILL * np.linalg.norm(x)
+        self._x = np.zeros_like(centred) if still else centred
 
     @cached_property
     def _gram(self) -> Floats:

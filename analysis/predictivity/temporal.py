@@ -12,10 +12,11 @@ from cordstasks.analysis._checks import Floats, real_array
 from cordstasks.analysis.predictivity.reduction import reduced
 from cordstasks.analysis.predictivity.regression import Regression, Training
 from cordstasks.analysis.predictivity.scores import over_splits, unit_correlations
-from cordstasks.analysis.predictivity.splits import Rows, Split, stimulus_splits
+from cordstasks.analysis.predictivity.splits import LEAST, Rows, Split, stimulus_splits
 from cordstasks.errors import InputError
 
-INNER = 0.2  # fraction of the training stimuli on which a lag is chosen
+INNER = 0.2  # fraction of the training stimuli on which a lag is chosen, or LEAST of them if that is more
+LEAST_FOR_LAGS = 2 * LEAST  # training stimuli
 Progress = Callable[[int], None]
 
 
@@ -136,13 +137,48 @@ def spanning_scores(training: Training, x: Floats, y: Floats, split: Split, regr
     return unit_correlations(_spread(y, split.test), _spread(x, split.test) @ coefficients + intercepts)
 
 
+def check_training(stimuli: int, bins: int, lags: int, regression: Regression) -> None:
+    """Refuse so few stimuli to fit on that a regression has too many components, or that no lag can be chosen.
+
+    Parameters
+    ----------
+    stimuli : int
+        Number of stimuli to fit on.
+    bins : int
+        Number of time bins.
+    lags : int
+        Number of lags to choose from.
+    regression : Regression
+
+    Raises
+    ------
+    InputError
+        If there are fewer than six stimuli for more than one lag, or as many components as samples or more.
+    """
+    regression.check(stimuli)
+    if lags == 1:
+        return
+    if stimuli < LEAST_FOR_LAGS:
+        raise InputError(
+            f"lags: one of {lags} is chosen on the stimuli to fit on, which are {stimuli}, but {LEAST_FOR_LAGS} are needed; "
+            "give more stimuli, or a single lag"
+        )
+    tested = int(np.ceil(_inner(stimuli) * stimuli - 1e-9))
+    regression.check(min(stimuli, (stimuli - tested) * bins))
+
+
+def _inner(stimuli: int) -> float:
+    """The fraction of training stimuli on which lags are compared."""
+    return max(INNER, LEAST / stimuli)
+
+
 def _chosen(
     problem: Problem, train: Rows, lags: Sequence[int], regression: Regression, rng: np.random.Generator
 ) -> tuple[int, Floats]:
     """The lag that predicts best within the training stimuli, and the score of each."""
     if len(lags) == 1:
         return lags[0], np.full(1, np.nan)
-    (inner,) = stimulus_splits(len(train), splits=1, held_out=INNER, rng=rng)
+    (inner,) = stimulus_splits(len(train), splits=1, held_out=_inner(len(train)), rng=rng)
     split = Split(train[inner.train], train[inner.test])
     scores = np.empty(len(lags))
     for place, lag in enumerate(lags):
@@ -181,7 +217,7 @@ def temporal_predictivity(
         How many of the model times precede the recording's first bin.
     lags : sequence of int
         Candidates for how many bins later the recording is than the activity. Each split chooses one on its training
-        stimuli: a regression spanning time is fitted on 80 % of these and tested on the rest.
+        stimuli: a regression spanning time is fitted on 80 % of these and tested on the rest, three or more.
     dimensions : int, optional
         Regressions spanning time start from at most so many principal components of the features over all stimuli and times
         (None: all). Those of single bins always start from all features.
@@ -197,13 +233,13 @@ def temporal_predictivity(
     Raises
     ------
     InputError
-        If arrays do not fit, a lag needs times that features lack, or there are fewer training stimuli than components.
+        If arrays do not fit, a lag needs times that features lack, there are fewer training stimuli than components, or too
+        few to choose a lag.
     """
     chosen = regression or Regression()
     problem = Problem(features, recorded, lead)
     candidates = checked_lags(problem, lags)
-    inner_stimuli = int(len(splits[0].train) * (1 - INNER)) * problem.bins
-    chosen.check(min(len(splits[0].train), inner_stimuli))
+    check_training(len(splits[0].train), problem.bins, len(candidates), chosen)
     small, held = reduced(problem.features, dimensions=dimensions)
     spanning_problem = Problem(small, problem.recorded, lead)
     generator = np.random.default_rng(rng)

@@ -95,6 +95,7 @@ def crossvalidated_dissimilarities(rates: ArrayLike, stimulus: ArrayLike) -> Flo
             f"stimulus: stimuli have {counts.min()} to {counts.max()} presentations; give each the same number, 2 or more"
         )
     order = np.argsort(group, kind="stable")
+    array = array - array.mean(axis=0)  # so that little precision is lost
     repeats = array[order].reshape(len(values), counts[0], *array.shape[1:])
     upper = np.triu_indices(len(values), 1)
     total = repeats.sum(axis=1)

@@ -110,7 +110,7 @@ def printed(summary: Mapping[str, Any]) -> str:
     for row in summary["areas"]:
         null = row["null"] or {}
         lines.append(
-            f"{row['area']:<6}{_text(row['bins']):<24}{_text(row['spanning']):<24}{_text(row['relative']):<24}"
+            f"{row['area']:<6}{_text(row['bins']):<23} {_text(row['spanning']):<23} {_text(row['relative']):<23} "
             f"{row['lag_ms']:>9.4g}  {_number(null.get('median'), '.3f'):>8}  {_p(null.get('p_t')):>9}  "
             f"{_p(null.get('p_permutation')):>11}"
         )

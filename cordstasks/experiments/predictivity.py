@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from cordstasks.analysis import predictivity as analysis
 from cordstasks.analysis.predictivity.ceiling import LEAST
+from cordstasks.analysis.predictivity.temporal import LEAST_FOR_LAGS, check_training
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.checkpoints import load
 from cordstasks.cordsnet.network import CordsNet
@@ -55,6 +57,8 @@ class Prepared:
         In ms.
     network : CordsNet
     areas : tuple of int
+    pictures : str
+        SHA-256 of the files of the pictures, in hexadecimal.
     """
 
     recording: Recording
@@ -64,6 +68,7 @@ class Prepared:
     model_bins: Bins
     network: CordsNet
     areas: tuple[int, ...]
+    pictures: str
 
 
 def predict(
@@ -101,7 +106,7 @@ def predict(
     ------
     InputError
         If the recording, the pictures, the weights or the folder cannot be used, or the folder holds results of other
-        settings or of another recording.
+        settings, of other pictures or of another recording.
     KeyboardInterrupt
         After Ctrl-C; the same call continues.
     """
@@ -109,7 +114,11 @@ def predict(
     prepared = prepare(settings, model)
     run = RunFolder(path_of("out", out))
     place = resolve(device)
-    identity = {"recording_sha256": prepared.recording.digest(), "weights_sha256": weights_digest(prepared.network)}
+    identity = {
+        "pictures_sha256": prepared.pictures,
+        "recording_sha256": prepared.recording.digest(),
+        "weights_sha256": weights_digest(prepared.network),
+    }
     _check_folder(run, settings, identity)
     with run.lock():
         if not run.begun:
@@ -122,7 +131,7 @@ def predict(
 
 
 def _check_folder(run: RunFolder, settings: PredictSettings, identity: Mapping[str, str]) -> None:
-    """Refuse a folder with results of other settings, of a changed recording, or of other weights."""
+    """Refuse a folder with results of other settings, of changed pictures or a changed recording, or of other weights."""
     if not run.begun:
         return
     config = run.config()
@@ -132,7 +141,8 @@ def _check_folder(run: RunFolder, settings: PredictSettings, identity: Mapping[s
     for name, value in identity.items():
         if config.get(name) != value:
             what = name.removesuffix("_sha256")
-            raise InputError(f"out={run.path}: its results are of another {what} of this name; choose another folder")
+            other = "other pictures" if what == "pictures" else f"another {what} of this name"
+            raise InputError(f"out={run.path}: its results are of {other}; choose another folder")
 
 
 def prepare(settings: PredictSettings, model: CordsNet | None = None) -> Prepared:
@@ -145,10 +155,9 @@ def prepare(settings: PredictSettings, model: CordsNet | None = None) -> Prepare
     """
     recording = read(settings.recording)
     recording = recording.select(region=settings.region, from_ms=settings.from_ms, to_ms=settings.to_ms)
-    if np.ptp(recording.rates, axis=(0, 1)).max() == 0:
-        raise InputError(f"recording={settings.recording}: nothing varies in the chosen region and bins; choose others")
     paths = picture_paths(settings.stimuli, recording.stimuli)
-    shown = [each for each, path in zip(recording.stimuli, paths, strict=True) if path is not None]
+    files = {each: path for each, path in zip(recording.stimuli, paths, strict=True) if path is not None}
+    shown = list(files)
     notes = list(recording.notes)
     if len(shown) < len(paths):
         notes.append(f"stimuli without a picture, left out: {len(paths) - len(shown)} of {len(paths)}")
@@ -158,14 +167,47 @@ def prepare(settings: PredictSettings, model: CordsNet | None = None) -> Prepare
             "stimulus ids, or give a table (CSV) with the columns stimulus_id and file"
         )
     recording = recording.select(stimuli=shown)
+    if np.ptp(recording.rates, axis=(0, 1)).max() == 0:
+        raise InputError(
+            f"recording={settings.recording}: nothing varies in the chosen region and bins, and among the stimuli that have "
+            "a picture; choose others"
+        )
+    twice = len(files) - len(set(files.values()))
+    if twice:
+        notes.append(
+            f"stimuli that have the picture of another stimulus, and may be predicted from it: {twice} of {len(files)}"
+        )
     if not _repeated(recording):
         notes.append("stimuli have single presentations, so that there is no ceiling")
     splits = _splits(settings, recording, notes)
-    regression_of(settings).check(len(splits[0].train))
     lead, bins = model_bins(recording.bins_ms, settings.lag_ms, notes)
+    fitted = len(splits[0].train)
+    if lead and fitted < LEAST_FOR_LAGS:
+        raise InputError(
+            f"lag_ms={settings.lag_ms:g}: lags are chosen on the stimuli to fit on, which are {fitted}, but "
+            f"{LEAST_FOR_LAGS} are needed; give more stimuli, or lag_ms=0"
+        )
+    check_training(fitted, len(recording.bins_ms), lead + 1, regression_of(settings))
     network = load(settings.weights) if model is None else model
     areas = arch.check_areas(range(network.depth) if settings.areas is None else settings.areas, network.depth)
-    return Prepared(recording, tuple(notes), splits, lead, bins, network, areas)
+    end = float(recording.bins_ms[-1, 1])
+    if end < network.dt:
+        raise InputError(
+            f"recording={settings.recording}: its last time bin ends at {end:g} ms, before the end of the model's first "
+            f"step of {network.dt:g} ms; give times in ms (not in s) after the onset of the stimulus"
+        )
+    return Prepared(recording, tuple(notes), splits, lead, bins, network, areas, _contents(files.values()))
+
+
+def _contents(files: Iterable[Path]) -> str:
+    """SHA-256 of the content of files, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror}); replace or remove it") from error
+    return digest.hexdigest()
 
 
 def _splits(settings: PredictSettings, recording: Recording, notes: list[str]) -> list[analysis.Split]:

@@ -77,6 +77,8 @@ def recording_of(fields: Mapping[str, Any], name: str) -> Recording:
         raise InputError(
             f"has rates of shape {rates.shape} and type {rates.dtype}; give numbers (presentation, time_bin, neuroid)"
         )
+    if rates.dtype.kind == "b":
+        rates = rates.astype(np.float64)
     columns: Columns = {
         each: np.asarray(fields[each]).reshape(-1) for each in (*PRESENTATION, *TIME_BIN, *NEUROID) if each in fields
     }

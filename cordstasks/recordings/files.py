@@ -155,13 +155,18 @@ def _columns(table: Path, names: tuple[str, ...]) -> Fields:
             reader = csv.DictReader(stream)
             rows = list(reader)
             header = list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"its table {table.name} is not in UTF-8 ({_reason(error)}); save it as CSV UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"its table {table.name} cannot be read ({_reason(error)})") from error
     found: Fields = {}
     for name in names:
         if name not in header:
             if name in NEEDED:
-                raise InputError(f"its table {table.name} has no column {name!r}; it has {', '.join(header) or 'none'}")
+                raise InputError(
+                    f"its table {table.name} has no column {name!r}; it has {', '.join(header) or 'none'}: "
+                    "give it, and separate columns by commas without spaces"
+                )
             continue
         texts = [row[name] or "" for row in rows]
         found[name] = np.array(texts, dtype=np.str_)

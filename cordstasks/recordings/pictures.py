@@ -36,7 +36,7 @@ def picture_paths(folder: str | os.PathLike[str], stimulus_ids: Sequence[str]) -
     Raises
     ------
     InputError
-        If there is no such folder, it holds no picture, or two files are named like one stimulus.
+        If there is no such folder, it holds no picture, two files are named like one stimulus, or a table cannot be read.
     """
     place = path_of("stimuli", folder)
     if not place.is_dir():
@@ -91,11 +91,33 @@ def read_pictures(folder: str | os.PathLike[str], stimulus_ids: Sequence[str]) -
 
 def _table(folder: Path) -> dict[str, str]:
     """The file of each stimulus, from the folder's table, if it has one."""
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-            reader = csv.DictReader(stream)
-            header = reader.fieldnames or ()
-            column = next((name for name in ("file", "filename", "image_file_name") if name in header), None)
-            if "stimulus_id" in header and column is not None:
-                return {row["stimulus_id"]: row[column] or "" for row in reader if row["stimulus_id"]}
+    for path in sorted(each for each in folder.glob("*.csv") if each.is_file()):
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as stream:
+                reader = csv.DictReader(stream)
+                header = reader.fieldnames or ()
+                column = next((name for name in ("file", "filename", "image_file_name") if name in header), None)
+                if "stimulus_id" in header and column is not None:
+                    return _listed(path, [(row["stimulus_id"], row[column] or "") for row in reader if row["stimulus_id"]])
+        except UnicodeDecodeError as error:
+            raise InputError(f"stimuli={folder}: its table {path.name} is not in UTF-8; save it as CSV UTF-8") from error
+        except (OSError, csv.Error) as error:
+            raise InputError(f"stimuli={folder}: its table {path.name} cannot be read ({error}); correct it") from error
+        if "stimulus_id" not in header and any("stimulus_id" in name for name in header):
+            raise InputError(
+                f"stimuli={folder}: its table {path.name} has the column {header[0]!r}; give stimulus_id and file, "
+                "separated by commas without spaces"
+            )
     return {}
+
+
+def _listed(path: Path, rows: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The file of each stimulus; each has one."""
+    files: dict[str, str] = {}
+    for stimulus, file in rows:
+        if files.setdefault(stimulus, file) != file:
+            raise InputError(
+                f"stimuli={path.parent}: its table {path.name} has {files[stimulus]} and {file} for the stimulus "
+                f"{stimulus!r}; give one"
+            )
+    return files

@@ -16,6 +16,8 @@ from cordstasks.errors import InputError, unknown
 __all__ = ["Recording"]
 
 Texts = NDArray[np.str_]
+# rates beyond this are no rates, and their sums and squares overflow
+LARGEST = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Recording:
     Raises
     ------
     InputError
-        If the shapes do not fit, a value is not finite, or the bins are not sorted, overlap or are empty.
+        If the shapes do not fit, a value is not finite or beyond 1e30, or the bins are not sorted, overlap or are empty.
     """
 
     rates: NDArray[Any]
@@ -207,17 +209,18 @@ class Recording:
         )
 
     def digest(self) -> str:
-        """SHA-256 of the rates, stimuli and bins, in hexadecimal.
+        """SHA-256 of the rates, stimuli, bins and objects, in hexadecimal.
 
         Returns
         -------
         str
-            64 characters; the same for recordings with the same rates, bins, and names of stimuli and units.
+            64 characters; the same for recordings with the same rates, bins, objects, and names of stimuli and units.
         """
         digest = hashlib.sha256(repr(self.rates.shape).encode())
         for array in (self.rates, self.bins_ms):
             digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update("\0".join((*self.stimulus_ids.tolist(), *self.unit_ids.tolist())).encode())
+        objects = () if self.objects is None else self.objects.tolist()
+        digest.update("\0".join((*self.stimulus_ids.tolist(), *self.unit_ids.tolist(), *objects)).encode())
         return digest.hexdigest()
 
     def noting(self, *notes: str) -> Recording:
@@ -258,6 +261,13 @@ def _rates(values: ArrayLike) -> NDArray[Any]:
             f"rates holds {int(wrong.sum())} values that are not finite, in {int(wrong.any(axis=(0, 1)).sum())} of "
             f"{rates.shape[2]} units; leave these units out"
         )
+    largest = max(float(rates.max()), -float(rates.min()))
+    if largest > LARGEST:
+        units = int((np.abs(rates) > LARGEST).any(axis=(0, 1)).sum())
+        raise InputError(
+            f"rates reaches {largest:.3g}, in {units} of {rates.shape[2]} units; such numbers stand for missing values: "
+            "leave these units out, or give NaN instead"
+        )
     return rates
 
 
@@ -275,7 +285,9 @@ def _texts(name: str, values: Any, length: int, axis: str, *, empty: bool = Fals
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace").strip()
-    if isinstance(value, float) and value == int(value):  # MATLAB saves whole numbers as floats
+    if isinstance(value, float) and np.isnan(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():  # MATLAB saves whole numbers as floats
         return str(int(value))
     return str(value).strip()
 
@@ -322,7 +334,8 @@ def _repetitions(values: ArrayLike | None, ids: Texts) -> NDArray[np.int64]:
             seen[each] += 1
         return np.array(numbers, np.int64)
     given = np.asarray(values)
-    if given.shape != ids.shape or given.dtype.kind not in "fiu" or not (given == np.floor(given)).all():
+    whole = given.shape == ids.shape and given.dtype.kind in "fiu" and np.isfinite(given).all()
+    if not whole or not (given == np.floor(given)).all():
         raise InputError(
             f"repetitions has shape {given.shape} and type {given.dtype}; give a whole number for each presentation, "
             f"{ids.shape}"

@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from cordstasks.analysis.predictivity import (
     Ceiling,
     Regression,
+    TimeNull,
     median_interval,
     pls_predictions,
     reduced,
@@ -104,6 +105,17 @@ class TestRegressions:
             options = {"components": 3} if predict is pls_predictions else {}
             found = predict(np.ones((9, 4)), y, np.full((3, 4), 2.0), **options)
             np.testing.assert_allclose(found, np.tile(y.mean(0), (3, 1)))
+
+    @pytest.mark.parametrize("features", [4, 40])
+    def test_features_that_differ_by_rounding_predict_the_mean(self, features: int):
+        rng = np.random.default_rng(3)
+        x, y = np.tile(rng.normal(size=features), (12, 1)), rng.normal(size=(12, 2))
+        x = np.nextafter(x, np.inf, where=rng.random(x.shape) < 0.5, out=x.copy())
+        for predict in (pls_predictions, ridge_predictions):
+            options = {"components": 3} if predict is pls_predictions else {}
+            found = predict(x[:9], y[:9], x[9:], **options)
+            np.testing.assert_allclose(found, np.tile(y[:9].mean(0), (3, 1)), rtol=1e-9)
+        assert not reduced(x[None], dimensions=3)[0].any()
 
     def test_more_components_than_samples_allow_are_refused(self):
         x, y = _data(0, 20, 30, 2)
@@ -213,6 +225,16 @@ class TestCeiling:
             perfect = np.median(unit_correlations(mean[:, bins], signal[:, bins]))
             assert np.median(Ceiling.of_a_perfect_model(ceiling.per_bin[bins])) == pytest.approx(perfect, abs=0.02)
 
+    @pytest.mark.parametrize("counts", [(3,), (5,), (2, 3, 7)])
+    def test_odd_and_different_numbers_of_presentations(self, counts: tuple[int, ...]):
+        rng = np.random.default_rng(1)
+        stimuli = 1500
+        stimulus = np.repeat(np.arange(stimuli), [counts[place % len(counts)] for place in range(stimuli)])
+        signal = rng.normal(size=(stimuli, 1, 20))
+        ceiling = split_half_ceiling(signal[stimulus] + rng.normal(size=(len(stimulus), 1, 20)), stimulus, rng=0)
+        expected = 1 / (1 + np.mean(1 / np.array(counts)))
+        assert np.mean(ceiling.per_bin) == pytest.approx(expected, abs=0.008)
+
     def test_single_presentations_are_left_out_and_counted(self):
         rates = np.random.default_rng(0).normal(size=(11, 2, 3))
         ceiling = split_half_ceiling(rates, ["a", "a", "b", "b", "c", "c", "c", "d", "e", "f", "g"])
@@ -275,6 +297,14 @@ class TestOverTime:
         np.testing.assert_allclose(found.per_bin, np.mean(per_bin, axis=0), atol=1e-6)
         np.testing.assert_allclose(found.spanning, np.mean(spanning, axis=0), atol=1e-6)
 
+    def test_a_lag_is_found_with_few_stimuli(self):
+        areas, recorded, lead = _synthetic(1, noise=0.0, stimuli=10)
+        splits = stimulus_splits(10, splits=4, held_out=0.3)
+        found = temporal_predictivity(
+            areas[0], recorded, splits, regression=Regression(components=6), lead=lead, lags=range(lead)
+        )
+        assert found.lags.tolist() == [1] * 4
+
     def test_the_lag_does_not_depend_on_the_stimuli_held_out(self):
         areas, recorded, lead = _synthetic(2)
         splits = stimulus_splits(60, splits=1, rng=0)
@@ -308,6 +338,16 @@ class TestOverTime:
             time_map(areas[0][1:], recorded, splits)
         with pytest.raises(InputError, match="components=80: 54 training samples allow 53"):
             time_map(areas[0], recorded, splits, regression=Regression(components=80))
+        few = stimulus_splits(8, splits=2, held_out=0.4)
+        with pytest.raises(InputError, match="lags: one of 2 is chosen on the stimuli to fit on, which are 4, but 6 are"):
+            temporal_predictivity(
+                areas[0][:8], recorded[:8], few, regression=Regression(components=3), lead=lead, lags=(0, 1)
+            )
+        fifteen = Regression(components=15)  # of 17 stimuli to fit on, 13 are left where a lag is chosen on 4
+        single = (areas[0][:20], recorded[:20, :1], stimulus_splits(20, splits=1, held_out=0.15))
+        with pytest.raises(InputError, match="components=15: 13 training samples allow 12"):
+            temporal_predictivity(*single, regression=fifteen, lead=lead, lags=(0, 1))
+        assert temporal_predictivity(*single, regression=fifteen, lead=lead).lags.tolist() == [0]
         with pytest.raises(InputError, match=r"lags=.*each once"):
             temporal_predictivity(areas[0], recorded, splits, regression=Regression(components=3), lead=lead, lags=(1, 1))
 
@@ -345,6 +385,9 @@ class TestNull:
             areas[0], recorded, stimulus_splits(60, splits=2), regression=Regression(components=4), lead=lead, permutations=5
         )
         assert null.test()["p_permutation"] == 1.0
+        rounding = 1e-16 * np.arange(1, 8)
+        found = TimeNull(0.5 + rounding, np.tile(0.5 - rounding, (3, 1))).test()
+        assert (found["t"], found["p_t"]) == (None, None)
 
     def test_a_single_bin_cannot_be_shuffled(self):
         with pytest.raises(InputError, match="recorded has 1 time bin"):

@@ -42,6 +42,8 @@ class TestDissimilarities:
             products = [(a[i, 1] - b[i, 1]) @ (a[j, 1] - b[j, 1]) / 5 for i in range(3) for j in range(3) if i != j]
             expected.append(np.mean(products))
         np.testing.assert_allclose(found[1], expected, atol=1e-12)
+        far = crossvalidated_dissimilarities(rates + 1e6, stimulus)  # raw values of a camera, for example
+        np.testing.assert_allclose(far[1], expected, atol=1e-8)
 
     def test_crossvalidated_ones_of_noise_are_zero_on_average_and_euclidean_ones_are_not(self):
         rates = np.random.default_rng(2).normal(size=(80, 1, 30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from PIL import Image
 from cordstasks import predict as command
 from cordstasks.analysis.predictivity import ridge_predictions, unit_correlations
 from cordstasks.cordsnet import save
-from cordstasks.experiments import responses_on_disk
+from cordstasks.experiments import predict_report, predictivity, responses_on_disk
+from cordstasks.experiments.predict_settings import PredictSettings
 from cordstasks.recordings import Recording, respond, write
 from helpers import change, output_of, printed_by, read, refused, settling_cordsnet
 
@@ -161,11 +163,31 @@ class TestWhatIsLeftOut:
         assert left_out in (0, 1)
         assert "NaN" not in (tmp_path / "out" / "summary.json").read_text()
 
+    def test_stimuli_that_share_a_picture_are_counted(self, made: Path):
+        settings = PredictSettings(recording=str(made / "it.npz"), stimuli=str(made / "pictures"), components=15)
+        model = settling_cordsnet(depth=4)
+        assert not any("picture of another" in note for note in predictivity.prepare(settings, model).notes)
+        table = made / "pictures" / "table.csv"
+        try:
+            table.write_text("stimulus_id,file\nstim3,stim4.png\nstim9,stim4.png\n")
+            notes = predictivity.prepare(settings, model).notes
+        finally:
+            table.unlink()
+        assert notes == ("stimuli that have the picture of another stimulus, and may be predicted from it: 2 of 100",)
+
+
+def test_columns_do_not_touch_where_scores_are_negative():
+    low = {"median": -0.123, "interval": [-0.456, -0.101], "left_out": 0}
+    row = {"area": 1, "bins": low, "spanning": low, "relative": low, "null": None, "lag_ms": 0.0}
+    text = predict_report.printed({"ceiling": None, "areas": [row], "recording": {"units": 3}})
+    assert text.splitlines()[-1].count("-0.123 (-0.456 to -0.101) ") == 3
+
 
 class TestBadInput:
     @pytest.mark.parametrize(
         ("more", "message"),
         [
+            (["--held-out", 0.96], "--lag-ms 18: lags are chosen on the stimuli to fit on, which are 4"),
             (["--components", 80], "--components 80: 80 training samples allow 79 at most; give fewer components"),
             (["--held-out", 0.02], "--held-out 0.02: holds out 2 of 100 stimuli"),
             (["--region", "V4"], "region 'V4' is unknown"),
@@ -196,6 +218,33 @@ class TestBadInput:
         words = _words(made, tmp_path / "out")
         words[3] = tmp_path / "other"
         assert "no stimulus has a picture, such as 'stim0'" in refused(command.main, *words)
+
+    def test_times_in_seconds_and_what_varies_without_a_picture_alone(self, made: Path, tmp_path: Path):
+        from cordstasks.recordings import read as read_recording
+
+        whole = read_recording(made / "it.npz")
+        write(replace(whole, bins_ms=whole.bins_ms / 1000), tmp_path / "seconds.npz")
+        words = _words(made, tmp_path / "out")
+        words[1] = tmp_path / "seconds.npz"
+        assert "its last time bin ends at 0.048 ms, before the end of the model's first step of 2 ms" in refused(
+            command.main, *words
+        )
+        rates = np.where((whole.stimulus_ids == "stim7")[:, None, None], whole.rates, 0.0)
+        ids = np.where(whole.stimulus_ids == "stim7", "gone", whole.stimulus_ids)
+        write(replace(whole, rates=rates, stimulus_ids=ids), tmp_path / "seconds.npz")
+        assert "nothing varies in the chosen region and bins, and among the stimuli" in refused(command.main, *words)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_folder_of_other_pictures_is_refused(self, made: Path, finished: tuple[Path, str], tmp_path: Path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "config.json").write_bytes((finished[0] / "config.json").read_bytes())
+        picture = made / "pictures" / "stim3.png"
+        before = picture.read_bytes()
+        try:
+            picture.write_bytes((made / "pictures" / "stim4.png").read_bytes())
+            assert "its results are of other pictures" in refused(command.main, *_words(made, tmp_path / "out"))
+        finally:
+            picture.write_bytes(before)
 
     def test_a_folder_of_other_settings_or_of_another_recording(
         self, made: Path, finished: tuple[Path, str], tmp_path: Path

@@ -64,6 +64,15 @@ class TestTheType:
         assert some.unit_ids.tolist() == ["a7", "b2"]
         np.testing.assert_array_equal(some.rates, recording.rates[[4, 0, 2]][:, [1, 2]][:, :, [0, 2]])
 
+    def test_the_digest_knows_what_splits_depend_on(self):
+        recording = _recording()
+        assert recording.digest() == _recording(name="other").digest()
+        assert recording.digest() != _recording(objects=["animal"] * 5).digest()
+        assert recording.digest() != _recording(objects=None).digest()
+
+    def test_ids_that_are_numbers_need_not_be_whole_or_finite(self):
+        assert _recording(stimulus_ids=[1.0, np.inf, 1, 2.5, 2.5]).stimuli == ("1", "inf", "2.5")
+
     def test_arrays_are_copies_that_cannot_be_changed(self):
         rates = np.random.default_rng(0).normal(size=(5, 4, 3))
         recording = _recording(rates=rates)
@@ -85,6 +94,9 @@ class TestTheType:
             ({"bins_ms": [[0, 20], [10, 30], [20, 40], [30, 50]]}, "bin 0 ends at 20 ms, after the start of bin 1 at 10 ms"),
             ({"unit_ids": ["a", "b", "a"]}, "'a' is the name of 2 units"),
             ({"repetitions": [0, 0.5, 1, 1, 1]}, "repetitions has shape"),
+            ({"repetitions": [0, np.inf, 1, 1, 1]}, "repetitions has shape"),
+            ({"stimulus_ids": [1.0, np.nan, 1, 2, 2]}, "stimulus_ids: number 1 is empty"),
+            ({"rates": np.full((5, 4, 3), -9.97e36)}, r"rates reaches 9\.97e\+36, in 3 of 3 units; such numbers stand for"),
         ],
     )
     def test_what_does_not_fit_is_refused(self, changes: dict[str, Any], message: str):
@@ -218,6 +230,23 @@ class TestFiles:
         with pytest.raises(InputError, match=r"bare.presentation.csv has no column 'stimulus_id'; it has id"):
             read(tmp_path / "bare.npy")
 
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                "stimulus_id\nstüm\n".encode("latin-1"),
+                "its table r.presentation.csv is not in UTF-8 .*; save it as CSV UTF-8",
+            ),
+            ("stimulus_id\nowl\n".encode("utf-16"), "its table r.presentation.csv is not in UTF-8 .*; save it as CSV UTF-8"),
+            (b"repetition;stimulus_id\n0;owl\n", "it has repetition;stimulus_id: give it, and separate columns by commas"),
+        ],
+    )
+    def test_tables_of_other_programs_are_refused_with_what_to_do(self, content: bytes, message: str, tmp_path: Path):
+        np.save(tmp_path / "r.npy", np.ones((5, 4, 3)))
+        (tmp_path / "r.presentation.csv").write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "r.npy")
+
 
 class TestWhatIsLeftOut:
     def test_it_is_counted(self):
@@ -235,6 +264,12 @@ class TestWhatIsLeftOut:
             "units with values that are not finite, left out: 1 of 5",
             "units that never vary (silent), left out: 2 of 5",
         )
+
+    def test_spikes_that_are_there_or_not_are_rates_of_one_or_zero(self):
+        fields = fields_of(_recording())
+        found = recording_of({**fields, "rates": fields["rates"] > np.median(fields["rates"])}, "x")
+        np.testing.assert_array_equal(found.rates, fields["rates"] > np.median(fields["rates"]))
+        assert found.rates.dtype == np.float64
 
     def test_bins_in_another_order_are_sorted(self):
         fields = fields_of(_recording())

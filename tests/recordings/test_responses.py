@@ -153,6 +153,25 @@ class TestPictures:
         (self._folder(tmp_path) / "stimuli.csv").write_text("stimulus_id,filename\n17,owl.png\n4,cat.jpeg\n")
         assert [path.name for path in picture_paths(tmp_path, ["4", "17"]) if path] == ["cat.jpeg", "owl.png"]
 
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"stimulus_id,file\n17,owl.png\n17,cat.jpeg\n", "has owl.png and cat.jpeg for the stimulus '17'; give one"),
+            (b"stimulus_id;file\n17;owl.png\n", "has the column 'stimulus_id;file'; give stimulus_id and file"),
+            ("stimulus_id,file\n17,owl.png\n".encode("utf-16"), "is not in UTF-8; save it as CSV UTF-8"),
+            (b'stimulus_id,file\n"' + b"x" * 140_000 + b'",owl.png\n', "cannot be read .*; correct it"),
+        ],
+    )
+    def test_a_table_that_cannot_be_meant_is_refused(self, content: bytes, message: str, tmp_path: Path):
+        (self._folder(tmp_path) / "stimuli.csv").write_bytes(content)
+        with pytest.raises(InputError, match=f"stimuli={tmp_path}: its table stimuli.csv {message}"):
+            picture_paths(tmp_path, ["17"])
+
+    def test_other_tables_and_folders_named_like_tables_do_not_matter(self, tmp_path: Path):
+        (self._folder(tmp_path) / "a.csv").mkdir()
+        (tmp_path / "b.csv").write_text("stimulus_id,object_name\nowl,bird\n")
+        assert picture_paths(tmp_path, ["owl"]) == [tmp_path / "owl.png"]
+
     def test_missing_and_ambiguous_ones_are_named(self, tmp_path: Path):
         folder = self._folder(tmp_path)
         with pytest.raises(InputError, match="2 of 3 stimuli have no picture, such as 'dog'"):

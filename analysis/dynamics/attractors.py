@@ -35,7 +35,7 @@ class PointSet:
     ----------
     kind : str
         ``"point"`` (a single one), ``"discrete"`` (two or more compact groups), ``"ring"``, ``"line"``, or ``"other"``:
-        a set that is not along a curve.
+        a set that is not along a curve, or that is scattered so far apart that it makes no groups.
     groups : int64 (point,)
         The group of each point, the largest first: points of different groups are apart by 0.3 of the extent or more.
     order : int64 (ordered,)
@@ -71,9 +71,10 @@ class PointSet:
 def classify_points(points: ArrayLike, *, scale: float | None = None) -> PointSet:
     """Say whether points are separate, or lie along a line or a ring.
 
-    Points are joined by their minimum spanning tree. Edges longer than 0.3 of the extent separate groups. If all
-    groups are compact, the set is discrete. Otherwise the largest group is a ring or a line if nearly all its points lie
-    along the longest path through the tree: a ring if the ends of the path meet around an empty centre.
+    Points are joined by their minimum spanning tree. Edges longer than 0.3 of the extent separate groups. If more than a
+    tenth of the points belong to no group, the set is none of these. If all groups are compact, the set is discrete.
+    Otherwise the largest group is a ring or a line if nearly all its points lie along the longest path through the tree: a
+    ring if the ends of the path meet around an empty centre.
 
     Parameters
     ----------
@@ -115,11 +116,14 @@ def classify_points(points: ArrayLike, *, scale: float | None = None) -> PointSe
     rank = np.empty(len(sizes), np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     groups = rank[labels]
-    counted = [g for g in range(len(sizes)) if (groups == g).sum() >= FEW * len(groups)]
+    ordered = np.sort(sizes)[::-1]
+    counted = [g for g, size in enumerate(ordered) if size >= max(2, FEW * len(groups))]
     diameters = [float(distances[np.ix_(groups == g, groups == g)].max()) for g in counted]
     order, closure, hole, coverage = _path(array, distances, np.flatnonzero(groups == 0), extent)
     dimension = participation_ratio(array)
-    if max(diameters, default=0.0) <= COMPACT * extent:
+    if ordered[: len(counted)].sum() < COVERED * len(groups):
+        kind = "other"  # scattered through space
+    elif max(diameters, default=0.0) <= COMPACT * extent:
         kind = "discrete"
     elif coverage < COVERED:
         kind = "other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cordstasks.analysis._checks import Floats, count
 from cordstasks.analysis.dynamics.maps import Map, Step, states_of
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, Note
 from cordstasks.utils.arguments import number
 
 __all__ = ["FixedPoints", "fixed_points"]
@@ -138,6 +139,11 @@ def fixed_points(
         If the states are not finite or in half precision, the step changes their shape, is not deterministic or gives values
         that are not finite, or there are more than 2,048 units.
 
+    Warns
+    -----
+    Note
+        If starts still move after the last iteration, with their speeds. They are left out.
+
     Notes
     -----
     Not valid as a proof that there are no others: only starts in a point's basin find it. Each iteration takes the
@@ -165,18 +171,30 @@ def fixed_points(
     made = Map(step, starts, given, jacobian=jacobian)
     tolerance = max(tolerance, 16 * made.rounding)
     limit = (
-        tolerance if slow_tolerance is None else max(tolerance, number("slow_tolerance", slow_tolerance, "above 0", above=0))
+        tolerance
+        if slow_tolerance is None
+        else max(tolerance, number("slow_tolerance", slow_tolerance, "give a relative speed above 0", above=0))
     )
     found, used = np.empty_like(starts), np.zeros(len(starts), np.int64)
+    moving = np.zeros(len(starts), bool)
     most = max(1, ENTRIES // size**2)
     for first in range(0, len(starts), most):
         rows = slice(first, first + most)
         own = given[rows] if given is not None else None
-        found[rows], used[rows] = _descended(made, starts[rows], own, iterations)
+        found[rows], used[rows], moving[rows] = _descended(made, starts[rows], own, iterations)
     after = made.attempt(found, given)
     speed = np.linalg.norm(after - found, axis=1)
     scale = np.maximum(np.sqrt(np.mean(np.sum(starts**2, 1))), np.linalg.norm(found, axis=1))
     scale = np.where(scale > 0, scale, 1.0)
+    unfinished = moving & (speed > limit * scale)
+    if unfinished.any():
+        left = (speed / scale)[unfinished]
+        warnings.warn(
+            f"fixed_points: {len(left)} of {len(starts)} starts still move after {iterations} iterations, with relative "
+            f"speeds from {left.min():.1e} to {left.max():.1e}; give more iterations",
+            Note,
+            stacklevel=2,
+        )
     kept = np.flatnonzero(speed <= limit * scale)
     chosen, number_of_starts = _unique(found, given, kept[np.argsort(speed[kept], kind="stable")], unique_tolerance * scale)
     return _described(made, found, after, starts, given, chosen, number_of_starts, used, speed <= tolerance * scale)
@@ -194,8 +212,10 @@ def _inputs(inputs: ArrayLike | None, states: int) -> Floats | None:
     return np.array(np.broadcast_to(found, (states, found.shape[-1])))
 
 
-def _descended(made: Map, starts: Floats, inputs: Floats | None, iterations: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Where the speed has a minimum, from each start, and the iterations that this took."""
+def _descended(
+    made: Map, starts: Floats, inputs: Floats | None, iterations: int
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the speed has a minimum, from each start, the iterations that this took, and whether it is not found yet."""
     x, used = starts.copy(), np.zeros(len(starts), np.int64)
     damping = np.full(len(x), 1e-3)
     error = made(x, inputs) - x
@@ -221,7 +241,7 @@ def _descended(made: Map, starts: Floats, inputs: Floats | None, iterations: int
         short = np.linalg.norm(change, axis=1) <= 1e-14 * (1 + np.linalg.norm(x[rows], axis=1))
         slow = better & (before - now <= 1e-10 * before) & (before > 0)
         moving[rows] = ~(short | slow | (np.minimum(before, now) < 1e-32))
-    return x, used
+    return x, used, moving
 
 
 def _unique(

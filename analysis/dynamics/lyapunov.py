@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cordstasks.analysis._checks import Floats, array_of, count
+from cordstasks.analysis._checks import Floats, array_of, count, real_array
 from cordstasks.analysis.dynamics.maps import Map, Step, states_of
 from cordstasks.errors import InputError, Note
 from cordstasks.utils.arguments import number
 
 __all__ = ["LyapunovExponents", "lyapunov_exponents"]
 
+TINIEST = float(np.log(np.finfo(np.float64).tiny))
+ROUNDING = 1e-14  # of the largest growth between two decompositions, below which a tangent is rounding
 BLOCKS = 10  # of which the spread of the means gives the standard error
 
 
@@ -30,7 +32,8 @@ class LyapunovExponents:
     errors : float64 (exponent,)
         Standard errors, from the means over ten blocks of time.
     converged : bool (exponent,)
-        Whether the standard error, and half the difference between the two halves of the time, are within the tolerance.
+        Whether the standard error, and half the difference between the two halves of the time, are within the tolerance, and
+        the direction is larger than rounding throughout.
     times : float64 (time,)
         In units of `dt`, since the end of the transient.
     history : float64 (time, exponent)
@@ -112,7 +115,7 @@ def lyapunov_exponents(
     Warns
     -----
     Note
-        If exponents have not converged, with their standard errors.
+        If exponents have not converged, with their standard errors, or are of directions that were lost in rounding.
 
     Notes
     -----
@@ -133,24 +136,36 @@ def lyapunov_exponents(
     if k > len(state):
         raise InputError(f"k={k}: a system of {len(state)} units has as many exponents; give at most {len(state)}")
     dt = number("dt", dt, "give a duration above 0", above=0)
+    if tolerance is not None:
+        tolerance = number("tolerance", tolerance, "give a standard error above 0", above=0)
     if steps // every < BLOCKS:
         raise InputError(f"steps={steps}: give at least {BLOCKS * every}, {BLOCKS} times every={every}")
-    held = None if inputs is None else np.asarray(inputs, dtype=np.float64)
+    held = None if inputs is None else real_array("inputs", inputs, ("channel",))
     made = Map(step, state[None], held, jvp=jvp)
     tangents = np.linalg.qr(np.random.default_rng(rng).standard_normal((len(state), k)))[0].T
     state, tangents, _ = _carried(made, state, tangents, transient // every, every, held)
     state, tangents, logs = _carried(made, state, tangents, steps // every, every, held)
+    lost = (logs <= np.maximum(logs.max(1, keepdims=True) + np.log(ROUNDING), TINIEST)).any(0)
     rates = logs / (every * dt)
     values = rates.mean(0)
     blocks = np.stack([part.mean(0) for part in np.array_split(rates, BLOCKS)])
     errors = blocks.std(0, ddof=1) / np.sqrt(BLOCKS)
     halves = np.abs(rates[: len(rates) // 2].mean(0) - rates[len(rates) // 2 :].mean(0)) / 2
-    allowed = 0.05 * float(np.abs(values).max()) if tolerance is None else number("tolerance", tolerance, "above 0", above=0)
-    converged = np.maximum(errors, halves / 2) <= max(allowed, 1e-12)
-    if not converged.all():
+    allowed = 0.05 * float(np.abs(values).max()) if tolerance is None else tolerance
+    converged = (np.maximum(errors, halves) <= max(allowed, 1e-12)) & ~lost
+    if lost.any():
         warnings.warn(
-            f"lyapunov_exponents: {int((~converged).sum())} of {k} have not converged, with standard errors up to "
-            f"{errors[~converged].max():.2g}; give more steps, or a larger tolerance",
+            f"lyapunov_exponents: {int(lost.sum())} of {k} are of directions that shrink below rounding between two "
+            f"decompositions; give a smaller every (now {every}), or a smaller k",
+            Note,
+            stacklevel=2,
+        )
+    unsteady = ~converged & ~lost
+    if unsteady.any():
+        warnings.warn(
+            f"lyapunov_exponents: {int(unsteady.sum())} of {k} have not converged, with standard errors up to "
+            f"{errors[unsteady].max():.2g} and differences of up to {2 * halves[unsteady].max():.2g} between the halves of "
+            "the time; give more steps, or a larger tolerance",
             Note,
             stacklevel=2,
         )
@@ -172,6 +187,6 @@ def _carried(
             state, tangents = made.carried(state, tangents, inputs)
         basis, triangle = np.linalg.qr(tangents.T)
         lengths = np.abs(triangle.diagonal())
-        logs[row] = np.log(np.maximum(lengths, np.finfo(np.float64).tiny))
+        logs[row] = np.maximum(np.log(np.maximum(lengths, 1e-320)), TINIEST)
         tangents = basis.T
     return state, tangents, logs

@@ -61,7 +61,10 @@ class Map:
         self._jacobian: Step | None = jacobian or getattr(step, "jacobian", None)
         probe = states[:4]
         own = inputs[:4] if inputs is not None and inputs.ndim == 2 else inputs
-        raw = [array_of(self._called(self._step, probe.copy(), own)) for _ in range(2)]
+        given = [probe.copy() for _ in range(2)]
+        raw = [np.array(array_of(self._called(self._step, states, own))) for states in given]
+        if not all(np.array_equal(states, probe) for states in given):
+            raise InputError("step: changes the states that it is given; let it return new ones, without += or out=")
         if raw[0].dtype.kind not in "fiub" or raw[0].dtype == np.float16:
             raise InputError(f"step: returns type {raw[0].dtype}; let it compute in float64")
         self.rounding = float(np.finfo(raw[0].dtype).eps) if raw[0].dtype.kind == "f" else float(np.finfo(np.float64).eps)
@@ -116,6 +119,8 @@ class Map:
                 raise InputError(
                     f"jacobian: returns shape {found.shape}; give (state, unit to, unit from), {(count, size, size)}"
                 )
+            if not np.isfinite(found).all():
+                raise InputError("jacobian: returns values that are not finite; correct it, or leave it out")
             return found
         made = np.empty((count, size, size))
         step = np.array([self._difference(state) for state in states])[:, None]

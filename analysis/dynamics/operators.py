@@ -83,7 +83,11 @@ def linear_operator(operator: Any) -> LinearOperator:
     if np.dtype(found.dtype).kind not in "fc":
         raise InputError(f"operator of type {found.dtype}: give its dtype as float32 or float64")
     probe = np.random.default_rng(0).standard_normal(found.shape[1]).astype(np.dtype(found.dtype).type(0).real.dtype)
-    once, again = (np.asarray(found.matvec(probe)) for _ in range(2))
+    try:
+        once, again = (np.asarray(found.matvec(probe)) for _ in range(2))
+    except ValueError as error:
+        rows, columns = found.shape
+        raise InputError(f"operator: its matvec does not give {rows} values for {columns} ({error}); correct it") from error
     if not np.isfinite(once).all():
         raise InputError("operator: gives values that are not finite; correct the weights or the state that it comes from")
     if np.abs(once - again).max() > 1e-4 * max(float(np.abs(once).max()), 1e-300):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
 
 from cordstasks.analysis._checks import Floats, count
 from cordstasks.analysis.dynamics.operators import DENSE, applied, check_transpose, square_operator
@@ -169,6 +169,8 @@ def eigenvalues(
     floor = 100 * float(np.finfo(counted.dtype).eps)
     converged = residuals <= max(tolerance, floor) * scale
     lefts = _left(found, values, right, which, tolerance, subspace, restarts, rng) if left else None
+    if lefts is not None:
+        _warn_of_left(found, values, lefts, max(tolerance, floor) * scale)
     if not converged.all():
         worst = residuals[~converged]
         warnings.warn(
@@ -202,6 +204,8 @@ def _arnoldi(
     most = 100 if restarts is None else count("restarts", restarts, 1)
     kind = np.dtype(operator.dtype)
     start = np.random.default_rng(rng).standard_normal(size).astype(kind)
+    if not np.any(operator.matvec(start)):  # nor is any other vector, so that there is nothing to iterate with
+        return np.zeros(k, np.complex128), np.eye(size, k, dtype=np.complex128)
     options: dict[str, Any] = {"k": k, "which": which, "ncv": dimension, "maxiter": most}
     least = float(np.finfo(kind).eps)
     try:
@@ -217,6 +221,8 @@ def _arnoldi(
         if len(values) < k:
             rest = [i for i in range(len(rough)) if i not in new][: k - len(values)]
             values, vectors = np.concatenate([values, rough[rest]]), np.concatenate([vectors, approximate[:, rest]], axis=1)
+    except ArpackError as error:
+        raise InputError(f"operator: the iteration fails ({error}); scale the operator to values near 1") from error
     return values.astype(np.complex128), vectors.astype(np.complex128)
 
 
@@ -276,3 +282,16 @@ def _left(
             )
         lefts[:, place] = vectors[:, near] / np.conj(overlap)
     return lefts
+
+
+def _warn_of_left(operator: LinearOperator, values: Complexes, lefts: Complexes, allowed: float) -> None:
+    """A note if left eigenvectors, which come from an iteration of their own, have not converged."""
+    adjoint = LinearOperator(operator.shape, matvec=operator.rmatvec, matmat=operator.rmatmat, dtype=operator.dtype)
+    off = np.linalg.norm(applied(adjoint, lefts) - lefts * values.conj(), axis=0) / np.linalg.norm(lefts, axis=0)
+    if off.max() > allowed:
+        warnings.warn(
+            f"left: {int((off > allowed).sum())} of {len(values)} left eigenvectors have not converged, with residuals up "
+            f"to {off.max():.1e}; give a larger subspace or more restarts",
+            Note,
+            stacklevel=3,
+        )

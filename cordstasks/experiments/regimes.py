@@ -64,7 +64,9 @@ class Regimes:
         gains = plain(self.gains)
         gains = gains if isinstance(gains, tuple) else (gains,)
         if not gains or not all(is_number(gain) and gain >= 0 for gain in gains) or len(set(gains)) < len(gains):
-            raise InputError(f"gains={shown(self.gains)}: give different numbers of at least 0, such as 0.8 1.0 1.5")
+            raise InputError(
+                f"gains={' '.join(map(shown, gains))}: give different numbers of at least 0, such as 0.8 1.0 1.5"
+            )
         object.__setattr__(self, "gains", tuple(sorted(float(gain) for gain in gains)))
         for kind in self.kinds:
             if kind not in KINDS:
@@ -238,7 +240,7 @@ def write_regimes(settings: Regimes, out: Path) -> list[dict[str, Any]]:
             own = [row for row in rows if row["kind"] == kind and row["gain"] == gain]
             exponent, error = (float(np.mean([row[name] for row in own])) for name in ("exponent", "error"))
             print(
-                f"{kind:16s} {gain:5.2f} {exponent:9.3f} {error:7.3f} {_mean(own, 'dimension'):>10s} "
+                f"{kind:16s} {gain:5.3g} {exponent:9.3f} {error:7.3f} {_mean(own, 'dimension'):>10s} "
                 f"{_mean(own, 'autocorrelation_ms'):>19s}"
             )
     text = io.StringIO()

@@ -20,7 +20,7 @@ from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.cordsnet.streaming import stream
 from cordstasks.errors import InputError
 from cordstasks.stimuli.pictures import picture_files, read_picture
-from cordstasks.utils.arguments import number, whole
+from cordstasks.utils.arguments import number, seed_of, whole
 from cordstasks.utils.files import writable_folder, write_json
 from cordstasks.utils.folders import locked
 from cordstasks.utils.interrupt import Interrupted
@@ -81,6 +81,9 @@ def run_trajectories(
     began = time.monotonic()
     source, target = Path(images), Path(out)
     count, folds = whole("count", count, least=2), whole("folds", folds, least=2)
+    seed, resamples = seed_of(seed), whole("resamples", resamples)
+    if not source.is_dir():
+        raise InputError(f"images={source}: there is no such folder; name one with a folder of images for each class")
     if count < folds:
         raise InputError(f"count={count}: fewer images of a class than folds={folds}; give more")
     own = load(network)

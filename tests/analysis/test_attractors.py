@@ -56,6 +56,11 @@ class TestKinds:
         assert found.kind == "other"
         assert found.coverage < 0.9
 
+    @pytest.mark.parametrize(("number", "dimension"), [(40, 2), (440, 5), (440, 7), (40, 9)])
+    def test_a_cloud_makes_no_groups(self, number: int, dimension: int):
+        points = np.random.default_rng(0).standard_normal((number, dimension))
+        assert dynamics.classify_points(points).kind == "other"
+
     def test_one_point(self):
         assert dynamics.classify_points(np.ones((12, 3))).kind == "point"
         points = 1 + 1e-3 * RNG.standard_normal((12, 3))

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import brentq
 
 from cordstasks.analysis import dynamics
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, Note
 
 
 def tanh_map(states: np.ndarray) -> np.ndarray:
@@ -128,3 +128,24 @@ def test_inputs_of_another_number_of_states():
 def test_a_jacobian_of_another_shape():
     with pytest.raises(InputError, match=r"jacobian: returns shape \(3, 3\)"):
         dynamics.fixed_points(tanh_map, np.ones((2, 3)), jacobian=lambda x: np.eye(3))
+
+
+def test_a_jacobian_that_is_not_finite():
+    with pytest.raises(InputError, match="jacobian: returns values that are not finite"):
+        dynamics.fixed_points(np.tanh, np.ones((3, 2)), jacobian=lambda x: np.full((len(x), 2, 2), np.nan))
+
+
+def test_a_step_that_changes_its_states_in_place():
+    def step(states: np.ndarray) -> np.ndarray:
+        states *= 0.5
+        return states
+
+    with pytest.raises(InputError, match="step: changes the states that it is given; let it return new ones"):
+        dynamics.fixed_points(step, np.ones((3, 2)))
+
+
+def test_too_few_iterations_are_said():
+    starts = np.random.default_rng(0).standard_normal((8, 2))
+    with pytest.warns(Note, match=r"fixed_points: 8 of 8 starts still move after 1 iterations, with relative speeds from"):
+        assert not len(dynamics.fixed_points(lambda x: np.tanh(3 * x), starts, iterations=1))
+    assert len(dynamics.fixed_points(lambda x: np.tanh(3 * x), starts)) > 1

@@ -58,6 +58,30 @@ class TestLyapunov:
             found = dynamics.lyapunov_exponents(lorenz, np.array([1.0, 1.0, 20.0]), steps=100, dt=0.02, transient=0)
         assert not found.converged.any()
 
+    def test_the_halves_of_the_time_must_agree(self):
+        rates = np.where(np.arange(1000) < 500, 0.9, 1.1)  # of growth, one for each step
+        calls = iter(range(10**6))
+
+        def jvp(states: np.ndarray, tangents: np.ndarray) -> np.ndarray:
+            return tangents * np.exp(rates[next(calls)])
+
+        options = {"steps": 1000, "transient": 0, "jvp": jvp, "tolerance": 0.08}
+        with pytest.warns(Note, match=r"differences of up to 0\.2 between the halves"):
+            found = dynamics.lyapunov_exponents(lambda x: x, np.ones(2), **options)
+        assert found.values[0] == pytest.approx(1)
+        assert found.errors[0] < 0.08 and not found.converged[0]
+
+    def test_directions_lost_in_rounding_are_said(self):
+        def henon(x: np.ndarray) -> np.ndarray:  # whose exponents are 0.419 and -1.623
+            return np.stack([1 - 1.4 * x[:, 0] ** 2 + x[:, 1], 0.3 * x[:, 0]], 1)
+
+        found = dynamics.lyapunov_exponents(henon, np.full(2, 0.1), 2, steps=2000)
+        np.testing.assert_allclose(found.values, [0.419, -1.623], atol=0.02)
+        assert found.converged.all()
+        with pytest.warns(Note, match=r"1 of 2 are of directions that shrink below rounding .* smaller every \(now 400\)"):
+            found = dynamics.lyapunov_exponents(henon, np.full(2, 0.1), 2, steps=8000, every=400)
+        assert found.converged.tolist() == [True, False]
+
     def test_what_is_refused(self):
         for options, message in (
             ({"k": 4}, "k=4: a system of 3 units"),

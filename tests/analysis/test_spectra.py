@@ -187,6 +187,26 @@ class TestEigenvalues:
         assert spectrum.residuals[~spectrum.converged].min() > 1e-6
         assert np.isfinite(spectrum.values).all()
 
+    def test_left_vectors_warn_too(self):
+        with pytest.warns(Note) as notes:
+            dynamics.eigenvalues(random_matrix(600), 20, restarts=1, subspace=24, left=True)
+        assert any("left eigenvectors have not converged, with residuals up to" in str(note.message) for note in notes)
+
+    def test_an_operator_of_zeros(self):
+        spectrum = dynamics.eigenvalues(np.zeros((300, 300)), 3, vectors=True)
+        np.testing.assert_array_equal(spectrum.values, 0)
+        assert spectrum.converged.all()
+        np.testing.assert_array_equal(spectrum.vectors.conj().T @ spectrum.vectors, np.eye(3))
+
+    def test_numbers_that_the_iteration_cannot_hold(self):
+        with pytest.raises(InputError, match="operator: the iteration fails"):
+            dynamics.eigenvalues(1e300 * random_matrix(300), 3)
+
+    def test_a_product_of_another_length(self):
+        operator = LinearOperator((5, 5), matvec=lambda x: x[:3], dtype=float)
+        with pytest.raises(InputError, match="operator: its matvec does not give 5 values for 5"):
+            dynamics.eigenvalues(operator, 2)
+
     def test_the_same_again(self):
         matrix, _ = separated()
         one, other = (dynamics.eigenvalues(matrix, 5, rng=4) for _ in range(2))
@@ -245,6 +265,26 @@ class TestGrowth:
         expected = [np.linalg.norm(np.linalg.matrix_power(matrix, steps), 2) for steps in (0, 1, 4, 9)]
         np.testing.assert_allclose(dynamics.transient_growth(matrix, [0, 1, 4, 9]), expected, rtol=1e-5)
         assert expected[2] > 1
+
+    def test_of_zeros_and_of_what_decays_to_them(self):
+        zeros, turning = np.zeros((80, 90)), np.diag(np.ones(99), 1) - np.diag(np.ones(99), -1)
+        np.testing.assert_array_equal(dynamics.singular_values(zeros, 3), 0)
+        assert dynamics.numerical_abscissa(turning) == 0
+        np.testing.assert_array_equal(dynamics.transient_growth(0.3 * random_matrix(100), [0, 4000])[1:], 0)
+
+    @pytest.mark.parametrize("size", [5, 100])
+    def test_growth_beyond_all_numbers(self, size: int):
+        with pytest.raises(InputError, match="steps=900: activity grows beyond what numbers can hold; give fewer steps"):
+            dynamics.transient_growth(3 * random_matrix(size), [1, 900])
+
+    def test_pseudospectrum_where_singular_values_are_close(self):
+        matrix = random_matrix(120)
+        found = dynamics.pseudospectrum(matrix, [0.5, 2.0, 9.0], [0.2])
+        dense = [np.linalg.svd((x + 0.2j) * np.eye(120) - matrix, compute_uv=False)[-1] for x in (0.5, 2.0, 9.0)]
+        np.testing.assert_allclose(found[0], dense, rtol=1e-5)
+
+    def test_pseudospectrum_below_all_numbers(self):
+        np.testing.assert_array_equal(dynamics.pseudospectrum(np.diag(np.ones(899), 1), [0.3], [0.1]), 0)
 
     def test_pseudospectrum(self):
         matrix = random_matrix(12)

@@ -23,6 +23,7 @@ from cordstasks.cordsnet.engines.fast import engine as engine_module
 from cordstasks.cordsnet.engines.fast.schedule import Wavefront, chunks, in_order, side_by_side
 from cordstasks.cordsnet.engines.fast.transforms import ALGORITHMS, FOUR, PAIR, SINGLE, TWO, Algorithm, algorithm_for
 from cordstasks.cordsnet.simulator import Simulator
+from cordstasks.errors import InputError
 from helpers import ROOT
 
 Maker = Callable[..., CordsNet]
@@ -222,6 +223,27 @@ class TestSchedule:
             side_by_side(lambda number: 1 // (number - threads + 1), threads)
         assert threading.active_count() == before
 
+    def test_an_interrupt_between_jobs_ends_all_threads(self) -> None:
+        schedule, raised = Wavefront(lambda area, done, length: None, 4, 40, 31, 2), list[BaseException]()
+
+        class Busy(list[bool]):
+            def __setitem__(self, place: Any, value: Any) -> None:
+                super().__setitem__(place, value)
+                if place == 2 and value:  # the job is taken, and never done
+                    raise KeyboardInterrupt
+
+        def run() -> None:
+            try:
+                schedule.run(2)
+            except KeyboardInterrupt as error:
+                raised.append(error)
+
+        schedule.busy = Busy(schedule.busy)
+        runner = threading.Thread(target=run, daemon=True)
+        runner.start()
+        runner.join(20)
+        assert not runner.is_alive() and len(raised) == 1
+
 
 @pytest.fixture(params=[1, 3])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
@@ -323,6 +345,28 @@ class TestSteps:
         ours.step(state, drives, 6)
         plain.step(expected, drives, 6)
         assert furthest(state, expected) < 1e-5
+
+    def test_many_images_are_shown_in_turn(self, pair: Pair, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine_module, "LARGEST_ROOM", 1)
+        ours, plain = fast(pair(35)[0].network), pair(35)[1]
+        for count in (31, 3, 26):
+            x = images(count, 35, seed=count)
+            states = [simulator.spontaneous(count, steps=2) for simulator in (ours, plain)]
+            for simulator, state in zip((ours, plain), states, strict=True):
+                simulator.step(state, simulator.drives(x), 5)
+            assert furthest(*states) < 1e-5
+        assert isinstance(ours._whole, engine_module.FastSteps)
+        assert max(room.images for room in ours._whole.rooms.values()) <= engine_module.FEWEST_IN_TURN
+
+    def test_drives_of_one_image_are_those_of_all(self, random_network: Maker, threads: int) -> None:
+        ours = fast(random_network(4, image_size=33))
+        x = images(1, 33)
+        one, all_ = ours.spontaneous(13), ours.spontaneous(13)
+        ours.step(one, ours.drives(x), 3)
+        ours.step(all_, ours.drives(x.repeat(13, 1, 1, 1)), 3)
+        assert furthest(one, all_) < 1e-6
+        with pytest.raises(InputError, match="drives: are those of 2 images but there are rates of 13"):
+            ours.step(one, ours.drives(images(2, 33)), 3)
 
     def test_two_callers_at_once(self, random_network: Maker) -> None:
         simulator = fast(random_network(4, image_size=48))

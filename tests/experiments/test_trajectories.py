@@ -87,6 +87,8 @@ def test_command(images: Path, network: Path, tmp_path: Path) -> None:
         (["--classes", "ape", "bee", "--count", 3], "--count 3: fewer images of a class than --folds 5"),
         (["--classes", "ape", "bee", "--count", 5, "--image-ms", 0], "--image-ms 0"),
         (["--classes", "ape", "bee", "--count", 5, "--image-ms", 0.5], "--image-ms 0.5, "),
+        (["--classes", "ape", "bee", "--count", 5, "--seed", -1], "--seed -1: "),
+        (["--classes", "ape", "bee", "--images", "nowhere"], "--images nowhere: there is no such folder"),
         (["--classes", "ape", "bee", "--network", "none.safetensors"], "none.safetensors"),
     ],
 )

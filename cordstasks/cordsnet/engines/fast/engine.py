@@ -14,6 +14,7 @@ from cordstasks.cordsnet.engines.fast.schedule import Wavefront, in_order, side_
 from cordstasks.cordsnet.engines.fast.transforms import FEW_IMAGES
 from cordstasks.cordsnet.engines.packed import Packed
 from cordstasks.cordsnet.engines.portable import Repeat, Step, Weights
+from cordstasks.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 AGREEMENT = 1e-5  # of two steps with the other engine's, relative to the norm of an area's activity
 IMAGES_PER_THREAD = 4  # at least, where images are divided: each thread reads all weights
+LARGEST_ROOM = 1 << 29  # bytes of the states that a thread keeps; more images than that are shown in turn
+FEWEST_IN_TURN = 8  # images, since all weights are read for each turn
 CHUNKS_AT_ONCE = 4  # at least, if areas are to be computed side by side
 MANY_SLOTS = 31  # for few images, so that areas may be several chunks apart
 
@@ -138,16 +141,21 @@ class FastSteps:
     def _run(self, rates: list[Tensor], drives: list[Tensor], steps: int) -> None:
         depth, images, threads = len(drives), len(rates[0]), torch.get_num_threads()
         states, totals = [_array(r) for r in rates[:depth]], [_array(t) for t in rates[depth:]]
-        shared = [images > 1 and drive.stride(0) == 0 for drive in drives]
+        for drive in drives:
+            if len(drive) not in (1, images):  # compiled code would read what is not there
+                raise InputError(f"drives: are those of {len(drive)} images but there are rates of {images}; give as many")
+        shared = [images > 1 and (len(drive) == 1 or drive.stride(0) == 0) for drive in drives]
         shown = [_array(drive[:1] if same else drive) for drive, same in zip(drives, shared, strict=True)]
         parts = min(threads, max(1, images // IMAGES_PER_THREAD))
         if parts > 1 or threads == 1:
-            rooms = [self._room(number, states, -(-images // parts), few=False) for number in range(parts)]
+            turns = parts * -(-images // (parts * self._most(states)))
+            rooms = [self._room(number, states, -(-images // turns), few=False) for number in range(parts)]
 
             def part(number: int) -> None:
-                own = slice(images * number // parts, images * (number + 1) // parts)
-                mine = [drive if same else drive[own] for drive, same in zip(shown, shared, strict=True)]
-                self._take(rooms[number], [s[own] for s in states], mine, [t[own] for t in totals], steps, 1)
+                for turn in range(number, turns, parts):
+                    own = slice(images * turn // turns, images * (turn + 1) // turns)
+                    mine = [drive if same else drive[own] for drive, same in zip(shown, shared, strict=True)]
+                    self._take(rooms[number], [s[own] for s in states], mine, [t[own] for t in totals], steps, 1)
 
             side_by_side(part, parts)
         else:
@@ -180,6 +188,13 @@ class FastSteps:
             most = min(MOST_STEPS, -(-steps // CHUNKS_AT_ONCE))
             Wavefront(work, len(states), steps, room.slots, most).run(threads)
         room.store(states, steps)
+
+    @staticmethod
+    def _most(states: Sequence[NDArray[np.float32]]) -> int:
+        """Images that a thread shows at once at most, so that buffers do not grow with the batch."""
+        from cordstasks.cordsnet.engines.fast.room import MOST_STEPS
+
+        return max(FEWEST_IN_TURN, LARGEST_ROOM // ((MOST_STEPS + 1) * sum(state[0].nbytes for state in states)))
 
     def _room(self, number: int, states: Sequence[NDArray[np.float32]], images: int, *, few: bool) -> Room:
         """Buffers of a thread, made anew where there were too few images; those that are there are not made smaller."""

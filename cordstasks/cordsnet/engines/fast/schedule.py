@@ -87,6 +87,15 @@ class Wavefront:
         return all(taken >= end - 1 for taken in below) and all(taken > end - self.slots for taken in above)
 
     def _worker(self, number: int) -> None:
+        try:
+            self._jobs_in_turn()
+        except BaseException:  # also Ctrl-C between two jobs: nobody waits for a job that never ends
+            with self.changed:
+                self.failed = True
+                self.changed.notify_all()
+            raise
+
+    def _jobs_in_turn(self) -> None:
         while True:
             with self.changed:
                 ready = [area for area in range(self.depth) if self._ready(area)]
@@ -98,13 +107,7 @@ class Wavefront:
                 area = ready[-1]  # the highest, so that states are read while they are in the cache
                 self.busy[area] = True
             length = self.lengths[self.jobs[area]]
-            try:
-                self.work(area, self.taken[area], length)
-            except BaseException:
-                with self.changed:
-                    self.failed = True  # nobody waits for a job that never ends
-                    self.changed.notify_all()
-                raise
+            self.work(area, self.taken[area], length)
             with self.changed:
                 self.busy[area] = False
                 self.jobs[area] += 1

@@ -264,7 +264,7 @@ def _responses(
     features = run.features(batch)
     seen = behave(run.model, run.model.inputs(features.to(run.frontend.device)), batch)
     steps = seen.within(*window.T)
-    kept = steps.any(1)
+    kept: NDArray[np.bool_] = np.any(steps, axis=1)
     if (np.isfinite(window).all(1) & ~kept).any() or not kept.any():
         raise InputError(f"window={settings.window}: holds no step of {batch.dt:g} ms in some trials; give a wider one")
     if settings.area is None:

@@ -179,7 +179,7 @@ class TestRegimes:
         assert refused(main, "regimes", "--gains", -1, "--out", tmp_path / "a").startswith("--gains")
         assert refused(main, "regimes", "--steps", 9, "--out", tmp_path / "a").startswith("--steps 9")
         assert not (tmp_path / "a").exists()
-        with pytest.raises(InputError, match=r"gains=\(1.0, 1.0\): give different numbers"):
+        with pytest.raises(InputError, match=r"gains=1.0 1.0: give different numbers"):
             Regimes(gains=(1.0, 1.0))
         with pytest.raises(InputError, match="kind 'convolution' is unknown; did you mean 'convolutional'"):
             Regimes(kinds=("convolution",))

@@ -102,8 +102,12 @@ class Simulator:
     def drives(self, x: Tensor) -> list[Tensor]:
         """What an image adds to areas 0 and 1 at every step, and the other areas' biases, for `step`.
 
-        `x` is the normalised image (image, channel, height, width); the result is one tensor (image, channel, H, W) an
-        area, to be read only.
+        `x` is the normalised image (image, channel, height, width).
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area, to be read only.
         """
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
         inp = F.avg_pool2d(self._stem(x), 3, stride=2, padding=1).contiguous(memory_format=torch.channels_last)
@@ -142,12 +146,24 @@ class Simulator:
         self._repeat([*rates, *totals], drives, steps)
 
     def zero_state(self, images: int) -> list[Tensor]:
-        """Zero activity of every simulated area."""
+        """Zero activity of every simulated area.
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area, float32.
+        """
         return [b.new_zeros((images, *b.shape[1:])).contiguous(memory_format=torch.channels_last) for b in self._bias]
 
     @torch.no_grad()
     def spontaneous(self, images: int = 1, *, steps: int = BLANK_STEPS) -> list[Tensor]:
-        """A fresh copy, for each image, of the state `steps` steps after zero activity without an image."""
+        """A fresh copy, for each image, of the state `steps` steps after zero activity without an image.
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area; `step` may change them.
+        """
         if steps not in self._spontaneous:
             rates = self.zero_state(1)
             size = self.network.image_size
@@ -169,6 +185,11 @@ class Simulator:
         """As `CordsNet.record`, except that the blank is simulated for one image only; `x` is normalised.
 
         `areas` are some of those that are simulated (default: all of them).
+
+        Returns
+        -------
+        dict of int to Tensor of shape (step, image, channel, height, width)
+            By area, each with blank, image and after in order; empty if there are no steps.
         """
         wanted = list(range(self.depth) if areas is None else arch.check_areas(areas, self.depth))
         kept: dict[int, list[Tensor]] = {area: [] for area in wanted}
@@ -191,7 +212,13 @@ class Simulator:
 
     @torch.no_grad()
     def settle(self, x: Tensor, *, steps: int = IMAGE_STEPS) -> list[Tensor]:
-        """The state of every simulated area after `steps` steps of the normalised image `x`, from the spontaneous state."""
+        """The state of every simulated area after `steps` steps of the normalised image `x`, from the spontaneous state.
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area.
+        """
         rates = self.spontaneous(len(x))
         self.step(rates, self.drives(x), steps)
         return rates
@@ -199,6 +226,11 @@ class Simulator:
     @torch.no_grad()
     def logits(self, x: Tensor, *, steps: int = IMAGE_STEPS) -> Tensor:
         """Logits (image, classes) after `steps` steps of the normalised image `x`, from the spontaneous state.
+
+        Returns
+        -------
+        Tensor of shape (image, class)
+            Float32.
 
         Raises
         ------

@@ -64,7 +64,13 @@ class Memory:
     fixed: analysis.dynamics.FixedPoints | None
 
     def row(self) -> dict[str, Any]:
-        """The evidence, as a row of a table."""
+        """The evidence, as a row of a table.
+
+        Returns
+        -------
+        dict of str to object
+            By column, rounded; drift per second, time constants in ms. What was not found or not searched is empty.
+        """
         found, fixed = self.attractor, self.fixed
         constants = np.median(found.time_constants, axis=0)
         return {
@@ -174,6 +180,11 @@ def memory_of(
         See `Memory`.
     probes, seed :
         See `attractors_of_run`.
+
+    Returns
+    -------
+    Memory
+        With fixed points if the network has few enough units to search for them.
     """
     system = RNNSystem(network, held)
     initial = network.initial_state
@@ -240,6 +251,11 @@ def write_attractors(
         Where to write (default: ``dynamics`` in the run's folder).
     period, settle, probes, seed, device, bank :
         See `attractors_of_run`.
+
+    Returns
+    -------
+    int
+        0, the exit status of the command.
     """
     loaded = load_run(run, device=device, bank=bank)
     folder = writable_folder(loaded.path / "dynamics" if out is None else out, "out")

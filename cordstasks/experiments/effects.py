@@ -135,7 +135,13 @@ def _contrast(
 
 
 def lines_of(summary: dict[str, Any]) -> list[str]:
-    """The table that a command prints."""
+    """The table that a command prints.
+
+    Returns
+    -------
+    list of str
+        One a line, without line ends.
+    """
     members, effect, others = summary["set"], summary["effect"], summary["random"]
     liked = members["preferred"]
     shown = liked if isinstance(liked, str) else f"{summary['condition']} {liked:g}" if liked is not None else ""

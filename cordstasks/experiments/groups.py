@@ -92,6 +92,11 @@ def common_trials(task: tasks.AbstractTask, count: int, *, dt: float) -> CommonT
     """Trials of an abstract task without noise, all different and all with the same timing.
 
     Durations that vary between trials are fixed at their midpoint.
+
+    Returns
+    -------
+    CommonTrials
+        At most `count`, with inputs of shape (condition, time, channel).
     """
     fixed: dict[str, Any] = {"noise": 0.0, "catch": 0.0}
     for period, duration in task.timing.items():
@@ -106,7 +111,13 @@ def common_trials(task: tasks.AbstractTask, count: int, *, dt: float) -> CommonT
 
 
 def common_visual_trials(settings: VisualSettings, image_size: int, count: int) -> CommonTrials:
-    """Trials of a visual task on which no network was trained, all with the most frequent timing."""
+    """Trials of a visual task on which no network was trained, all with the most frequent timing.
+
+    Returns
+    -------
+    CommonTrials
+        At most `count`, with their batch; `steps` ends with the last step at which behaviour counts.
+    """
     task = visual.task_of(settings, image_size)
     batch = task.for_testing().sample(max(settings.heldout, 4 * count), seed=SEED, dt=settings.dt)
     timing = np.column_stack([np.nan_to_num(batch.periods[name], nan=-1) for name in batch.periods])

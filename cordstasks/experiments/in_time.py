@@ -134,6 +134,11 @@ def rest(network: InTime, x: Tensor, duration: float) -> State:
     """The activity of every area for each image of `x` after so many ms without an image, from zero activity.
 
     It does not depend on the images, so it is simulated once.
+
+    Returns
+    -------
+    list of Tensor of shape (image, channel, height, width)
+        One an area.
     """
     state = network.zero_state(x[:1])
     for _, state in run(network, [(torch.zeros_like(x[:1]), duration)], state):
@@ -172,15 +177,33 @@ class CordsNetInTime:
         self._shown: tuple[Tensor, list[Tensor]] | None = None
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Normalised images (image, channel, S, S) of uint8 images (image, height, width, channel)."""
+        """Normalised images (image, channel, S, S) of uint8 images (image, height, width, channel).
+
+        Returns
+        -------
+        Tensor of shape (image, channel, S, S)
+            Float32.
+        """
         return self._network.preprocess(images)
 
     def zero_state(self, x: Tensor) -> State:
-        """Zero activity of every area."""
+        """Zero activity of every area.
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area.
+        """
         return self._simulator.zero_state(len(x))
 
     def step(self, state: State, x: Tensor, noise: Noise, generator: torch.Generator) -> State:
-        """The activity one Euler step later; noise of units is inside the relu, as in `CordsNet.step`."""
+        """The activity one Euler step later; noise of units is inside the relu, as in `CordsNet.step`.
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area; `state` is not modified.
+        """
         if noise.image:
             drives = self._simulator.drives(x + white(x, noise.image, generator))
         else:
@@ -195,7 +218,13 @@ class CordsNetInTime:
 
     @torch.no_grad()
     def logits(self, state: State) -> Tensor:
-        """Logits (image, class) of a state."""
+        """Logits (image, class) of a state.
+
+        Returns
+        -------
+        Tensor of shape (image, class)
+            Read out of the last two areas.
+        """
         return self._network.readout(state[-1], state[-2])
 
 
@@ -273,6 +302,11 @@ class RecurrentInTime(_CNNInTime):
 def read_cordsnet(name: str) -> CordsNetInTime:
     """A CordsNet by its name or file.
 
+    Returns
+    -------
+    CordsNetInTime
+        Named after its depth, such as ``"CordsNet-R8"``.
+
     Raises
     ------
     InputError
@@ -293,6 +327,11 @@ def read_cnn(folder: Path, stage: str, step_ms: float) -> FeedForwardInTime | Re
         Its name.
     step_ms : float
         Time that a step stands for, in ms.
+
+    Returns
+    -------
+    FeedForwardInTime or RecurrentInTime
+        On the CPU.
 
     Raises
     ------

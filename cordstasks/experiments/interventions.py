@@ -70,6 +70,11 @@ class Intervention:
 
         A step counts if its middle lies in the window.
 
+        Returns
+        -------
+        bool ndarray of shape (trial, time)
+            All True for a lesion.
+
         Raises
         ------
         InputError

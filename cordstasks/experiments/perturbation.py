@@ -69,7 +69,13 @@ class Preparation:
     scale: float
 
     def behaviour(self, units: NDArray[np.int64]) -> Behaviour:
-        """The model's behaviour in the same trials while something is done to these units."""
+        """The model's behaviour in the same trials while something is done to these units.
+
+        Returns
+        -------
+        Behaviour
+            In the trials of `batch`.
+        """
         settings, run, dt = self.settings, self.run, float(self.batch.dt)
         strength = settings.strength * self.scale
         mask = np.zeros(self.number, np.bool_)
@@ -98,6 +104,11 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     """Choose the units and run the model without a perturbation.
 
     Units are chosen by their activity in the validation trials of the run, and effects are measured in its held-out trials.
+
+    Returns
+    -------
+    Preparation
+        With the chosen units and the behaviour without a perturbation.
 
     Raises
     ------

@@ -99,12 +99,23 @@ class RandomNetwork:
         self.recurrence, self.size, self.alpha = recurrence, size, alpha
 
     def step(self, states: ArrayLike, inputs: ArrayLike | None = None) -> Floats:
-        """The states (state, unit) one step later."""
+        """The states (state, unit) one step later.
+
+        Returns
+        -------
+        float64 ndarray of shape (state, unit)
+        """
         rates = np.asarray(states, np.float64)
         return rates + self.alpha * (np.tanh(self.recurrence(rates)) - rates)
 
     def jvp(self, states: ArrayLike, tangents: ArrayLike, inputs: ArrayLike | None = None) -> Floats:
-        """The Jacobian at each state times its tangent."""
+        """The Jacobian at each state times its tangent.
+
+        Returns
+        -------
+        float64 ndarray of shape (state, unit)
+            The tangents one step later.
+        """
         rates, moved = np.asarray(states, np.float64), np.asarray(tangents, np.float64)
         both = self.recurrence(np.concatenate([rates, moved]))
         slope = 1 - np.tanh(both[: len(rates)]) ** 2
@@ -121,6 +132,11 @@ def random_network(kind: str, gain: float, settings: Regimes, rng: np.random.Gen
     gain : float
     settings : Regimes
     rng : Generator
+
+    Returns
+    -------
+    RandomNetwork
+        With a time step of ``settings.dt`` ms.
     """
     units = settings.units
     if kind == "convolutional":

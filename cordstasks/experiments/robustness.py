@@ -204,7 +204,13 @@ def _columns(rows: list[dict[str, Any]], key: str) -> tuple[Any, Any, Any]:
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """The results as lines to print."""
+    """The results as lines to print.
+
+    Returns
+    -------
+    str
+        Several lines, without a line end after the last.
+    """
     lines = []
     for name, rows in found["autonomy"].items():
         lines.append(

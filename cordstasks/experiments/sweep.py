@@ -54,7 +54,13 @@ class Job:
 
 
 def job(settings: AbstractSettings) -> Job:
-    """The job of some settings."""
+    """The job of some settings.
+
+    Returns
+    -------
+    Job
+        Equal settings have the same name.
+    """
     content = json.dumps(settings.as_dict(), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     return Job(f"{settings.task}-{settings.connectivity}-{settings.activation}-{settings.units}-{digest}", settings)
@@ -62,6 +68,10 @@ def job(settings: AbstractSettings) -> Job:
 
 def read_sweep(path: Path) -> list[Job]:
     """The jobs of a TOML file.
+
+    Returns
+    -------
+    list of Job
 
     Raises
     ------

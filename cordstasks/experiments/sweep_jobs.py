@@ -259,6 +259,11 @@ def _write(folder: Path, jobs: list[Job], rows: dict[str, list[dict[str, Any]]])
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
     """The rows of a sweep's table, numbers as numbers; an empty cell is None.
 
+    Returns
+    -------
+    list of dict of str to object
+        One a row, by column, in the order of the file.
+
     Raises
     ------
     InputError

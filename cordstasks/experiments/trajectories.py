@@ -195,7 +195,13 @@ class _Followed:
 
 
 def in_words(found: dict[str, Any]) -> str:
-    """The results as lines to print."""
+    """The results as lines to print.
+
+    Returns
+    -------
+    str
+        Several lines, without a line end after the last; latencies in ms.
+    """
     first, second = found["classes"]
     axis = found["axis"]
     low, high = axis["interval"]

@@ -108,7 +108,13 @@ def chosen_units(
 
 
 def random_sets(number: int, size: int, sets: int, *, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """`sets` random sets of `size` of `number` units."""
+    """`sets` random sets of `size` of `number` units.
+
+    Returns
+    -------
+    list of int64 ndarray of shape (size,)
+        Indices of units, ascending; none occurs twice in a set.
+    """
     return [np.sort(rng.choice(number, size, replace=False)) for _ in range(sets)]
 
 

@@ -32,7 +32,13 @@ BEGIN = 8  # bytes of a safetensors file that hold the length of its head
 
 
 def default_folder() -> Path:
-    """Where the bank is unless a user says otherwise."""
+    """Where the bank is unless a user says otherwise.
+
+    Returns
+    -------
+    Path
+        Which need not exist yet.
+    """
     return cache_folder() / "bank"
 
 
@@ -94,11 +100,27 @@ class Bank:
         self.damaged = 0
 
     def path(self, key: str) -> Path:
-        """The file of a key."""
+        """The file of a key.
+
+        Returns
+        -------
+        Path
+            Which need not exist.
+        """
         return self.folder / f"{key}{SUFFIX}"
 
     def read(self, key: str) -> Shard | None:
-        """The shard of `key`; None if there is none, or if its file is damaged (which `damaged` counts)."""
+        """The shard of `key`; None if there is none, or if its file is damaged (which `damaged` counts).
+
+        Returns
+        -------
+        Shard or None
+
+        Raises
+        ------
+        InputError
+            If the file is there but cannot be read.
+        """
         path = self.path(key)
         try:
             content = path.read_bytes()
@@ -119,6 +141,11 @@ class Bank:
 
         One that is larger than the whole bank may be is not stored, and its size is returned as 0.
 
+        Returns
+        -------
+        int
+            In bytes.
+
         Raises
         ------
         WriteError
@@ -136,15 +163,32 @@ class Bank:
         return len(content)
 
     def files(self) -> list[Path]:
-        """Every shard's file, least recently used first."""
+        """Every shard's file, least recently used first.
+
+        Returns
+        -------
+        list of Path
+        """
         return [path for _, path, _ in self.entries()]
 
     def size(self) -> int:
-        """Bytes that all shards take."""
+        """Bytes that all shards take.
+
+        Returns
+        -------
+        int
+            In bytes.
+        """
         return sum(size for _, _, size in self.entries())
 
     def entries(self) -> list[tuple[float, Path, int]]:
-        """When last used, path and size in bytes of every shard's file, least recently used first."""
+        """When last used, path and size in bytes of every shard's file, least recently used first.
+
+        Returns
+        -------
+        list of (float, Path, int)
+            When last used is in seconds since 1970.
+        """
         entries = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):  # another process removed it
@@ -154,7 +198,13 @@ class Bank:
         return sorted(entries)
 
     def strangers(self) -> list[Path]:
-        """What has the name of a shard's file and is none, such as a folder; it is left alone."""
+        """What has the name of a shard's file and is none, such as a folder; it is left alone.
+
+        Returns
+        -------
+        list of Path
+            In alphabetical order.
+        """
         ours = {path for _, path, _ in self.entries()}
         return sorted(path for path in self.folder.glob(f"*{SUFFIX}") if path not in ours)
 
@@ -162,6 +212,11 @@ class Bank:
         """What simulating a shard cost (`cordstasks.frontend.histories.Cost`); None if its file is damaged.
 
         Only the head is read, and trusted if its seal is whole; what follows is checked each time that the shard is read.
+
+        Returns
+        -------
+        dict of str to float or None
+            By the names of the attributes of `Cost`.
         """
         try:
             with path.open("rb") as stream:
@@ -176,6 +231,11 @@ class Bank:
 
     def clear(self) -> int:
         """Remove every shard; returns the bytes freed.
+
+        Returns
+        -------
+        int
+            In bytes.
 
         Raises
         ------

@@ -39,17 +39,34 @@ class Node:
     alias: Node | None = None
 
     def resolved(self) -> Node:
-        """The node that is simulated in this one's place."""
+        """The node that is simulated in this one's place.
+
+        Returns
+        -------
+        Node
+            This one itself if it is simulated.
+        """
         return self if self.alias is None else self.alias.resolved()
 
     def covers(self, other: Node) -> bool:
-        """Whether what this node simulates includes all that `other` needs."""
+        """Whether what this node simulates includes all that `other` needs.
+
+        Returns
+        -------
+        bool
+        """
         return self.length >= other.length and all(
             key in self.children and self.children[key].resolved().covers(child) for key, child in other.children.items()
         )
 
     def absorb(self, other: Node) -> int:
-        """Take over the future of `other`, whose past is the same; returns the steps that need no simulation any more."""
+        """Take over the future of `other`, whose past is the same; returns the steps that need no simulation any more.
+
+        Returns
+        -------
+        int
+            Number of steps.
+        """
         other.alias = self
         spared = min(self.length, other.length)
         self.length = max(self.length, other.length)
@@ -83,13 +100,24 @@ class Plan:
     steps: list[int]
 
     def cost(self) -> int:
-        """Steps to simulate if nothing settles."""
+        """Steps to simulate if nothing settles.
+
+        Returns
+        -------
+        int
+            Number of steps; what several movies share counts once.
+        """
         seen = {id(node): node.length for path in self.paths for node in path}
         return sum(seen.values())
 
 
 def plan(movies: Sequence[Movie], step_ms: float, bin_steps: int) -> Plan:
     """The tree of histories of `movies` at steps of `step_ms` ms; movies end with their last whole bin of steps.
+
+    Returns
+    -------
+    Plan
+        In which each distinct frame occurs once, and equal beginnings of movies share their nodes.
 
     Raises
     ------

@@ -128,7 +128,13 @@ def pretrain(
 
 
 def in_a_row(settings: PretrainSettings, stage: str = "all") -> tuple[str, ...]:
-    """The stages that a name stands for, in order; those without epochs are left out of ``"all"``."""
+    """The stages that a name stands for, in order; those without epochs are left out of ``"all"``.
+
+    Returns
+    -------
+    tuple of str
+        Names of stages.
+    """
     if stage != "all":
         return (stage,)
     trained = ("linear", "anneal", "finetune") if settings.match == "linear" else ("equilibrium",)
@@ -138,6 +144,10 @@ def in_a_row(settings: PretrainSettings, stage: str = "all") -> tuple[str, ...]:
 
 def recorded(folder: RunFolder) -> PretrainSettings:
     """The settings of the pre-training that a folder holds.
+
+    Returns
+    -------
+    PretrainSettings
 
     Raises
     ------

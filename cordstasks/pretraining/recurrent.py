@@ -47,17 +47,35 @@ class RecurrentCNN(FeedForward):
                 norms[place] = _grouped(norm)
 
     def zero_state(self, images: Tensor) -> list[Tensor]:
-        """Zero activity (image, channel, height, width) of every area, for images (image, channel, height, width)."""
+        """Zero activity (image, channel, height, width) of every area, for images (image, channel, height, width).
+
+        Returns
+        -------
+        list of Tensor of shape (image, channel, height, width)
+            One an area.
+        """
         sides = arch.area_sides(images.shape[-1], self.depth)
         return [images.new_zeros((len(images), c, side, side)) for c, side in zip(arch.CHANNELS_OUT, sides, strict=False)]
 
     def drive(self, images: Tensor) -> arch.Drive[Tensor]:
-        """What normalised images give areas 0 and 1 at every step in which they are shown."""
+        """What normalised images give areas 0 and 1 at every step in which they are shown.
+
+        Returns
+        -------
+        Drive
+            Two tensors of shape (image, channel, height, width).
+        """
         stem = F.avg_pool2d(self.stem_bn(self.stem(images)), 3, stride=2, padding=1)
         return arch.Drive(stem, self.inp_skip(stem))
 
     def step(self, rates: Sequence[Tensor], drive: arch.Drive[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Inputs u_l and the activities of every area one step later; `rates` are not modified."""
+        """Inputs u_l and the activities of every area one step later; `rates` are not modified.
+
+        Returns
+        -------
+        inputs, rates : list of Tensor of shape (image, channel, height, width)
+            One an area.
+        """
         skips = [nn.Sequential(conv, norm) for conv, norm in zip(self.skip, self.skip_bn, strict=True)]
         inputs, new = [], []
         for area, x in enumerate(rates):
@@ -68,7 +86,13 @@ class RecurrentCNN(FeedForward):
         return inputs, new
 
     def areas(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Inputs u_l and activities x_l of every area at the step of the answer, from zero activity."""
+        """Inputs u_l and activities x_l of every area at the step of the answer, from zero activity.
+
+        Returns
+        -------
+        inputs, rates : list of Tensor of shape (image, channel, height, width)
+            One an area.
+        """
         drive, inputs, rates = self.drive(images), list[Tensor](), self.zero_state(images)
         for _ in range(self.steps):
             inputs, rates = self.step(rates, drive)

@@ -351,6 +351,10 @@ class PretrainSettings(Settings):
         recipe : str
             One of `RECIPES`: ``"laptop"``, or ``"paper"`` for the numbers of the paper.
 
+        Returns
+        -------
+        PretrainSettings
+
         Raises
         ------
         InputError
@@ -375,6 +379,11 @@ class PretrainSettings(Settings):
             Stages whose settings stay.
         folder : path-like
             The run's folder, for messages.
+
+        Returns
+        -------
+        PretrainSettings
+            A copy; these settings are not modified.
 
         Raises
         ------

@@ -42,6 +42,11 @@ def carry_out(
 ) -> dict[str, Any]:
     """Train and test the networks of `settings`; returns what summary.json holds.
 
+    Returns
+    -------
+    dict of str to object
+        By name.
+
     Raises
     ------
     InputError
@@ -138,6 +143,11 @@ def load_networks(path: str | Path, *, learned: bool = False) -> list[RNN]:
     learned : bool, default False
         Whether to load only those that have learned their task, by the run's summary.
 
+    Returns
+    -------
+    list of RNN
+        On the CPU.
+
     Raises
     ------
     InputError
@@ -162,6 +172,11 @@ def load_networks(path: str | Path, *, learned: bool = False) -> list[RNN]:
 
 def read_summary(folder: RunFolder) -> dict[str, Any]:
     """What summary.json of a finished run holds.
+
+    Returns
+    -------
+    dict of str to object
+        By name; durations in seconds, and one row a network.
 
     Raises
     ------
@@ -222,7 +237,13 @@ def _figures(trainer: Trainer, folder: RunFolder, scores: list[float | None]) ->
 
 
 def table(path: Path) -> str:
-    """The short table that the command prints at its end."""
+    """The short table that the command prints at its end.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
     with restoring(path / "summary.json", SUMMARY_FIX):
         return _table(read_summary(RunFolder(path)), path)
 

@@ -60,21 +60,48 @@ class TrainedRun:
     path: Path
 
     def heldout(self) -> TrialBatch:
-        """The held-out trials on which the summary is based."""
+        """The held-out trials on which the summary is based.
+
+        Returns
+        -------
+        TrialBatch
+        """
         return heldout_trials(self.settings, self.task)
 
     def features(self, batch: TrialBatch) -> Features:
-        """The front-end's features of a batch of trials."""
+        """The front-end's features of a batch of trials.
+
+        Returns
+        -------
+        Features
+            At the time step of the batch.
+        """
         return self.frontend.features(batch.movies, dt=batch.dt)
 
     def behaviour(self, batch: TrialBatch) -> Behaviour:
-        """The model's behaviour in a batch of trials, sampled at the run's time step."""
+        """The model's behaviour in a batch of trials, sampled at the run's time step.
+
+        Returns
+        -------
+        Behaviour
+
+        Raises
+        ------
+        InputError
+            If the batch has another time step.
+        """
         if batch.dt != self.settings.dt:
             raise InputError(f"batch: its steps last {batch.dt:g} ms, those of the model {self.settings.dt:g} ms")
         return behave(self.model, self.model.inputs(self.features(batch).to(self.frontend.device)), batch)
 
     def report(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report of the finished run as one HTML file, see `cordstasks.runs.write_report`."""
+        """Write the report of the finished run as one HTML file, see `cordstasks.runs.write_report`.
+
+        Returns
+        -------
+        Path
+            The file that was written.
+        """
         return write_report(self.path, out)
 
 
@@ -103,12 +130,24 @@ class TrainedNetworks:
     path: Path
 
     def learned(self) -> list[RNN]:
-        """The networks that have learned their task, according to the summary."""
+        """The networks that have learned their task, according to the summary.
+
+        Returns
+        -------
+        list of RNN
+            In the order of the seeds.
+        """
         rows = self.summary.get("networks", [])
         return [network for network, row in zip(self.networks, rows, strict=False) if row["learned"]]
 
     def report(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report of the finished run as one HTML file, see `cordstasks.runs.write_report`."""
+        """Write the report of the finished run as one HTML file, see `cordstasks.runs.write_report`.
+
+        Returns
+        -------
+        Path
+            The file that was written.
+        """
         return write_report(self.path, out)
 
 

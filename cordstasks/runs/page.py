@@ -125,6 +125,15 @@ def picture(path: Path, *, caption: str | None = None) -> Picture:
         A PNG file.
     caption : str, optional
         By default, what figures of this name show.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is neither a PNG nor an SVG file.
     """
     try:
         content = path.read_bytes()

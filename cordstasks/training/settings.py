@@ -47,7 +47,18 @@ REACTING = "reaction times, of tasks that may be answered while the evidence is 
 
 
 def maps_for(units: int) -> tuple[int, int, int]:
-    """Channels, height and width of square maps that hold `units`: of 5 x 5 locations, or the nearest to it."""
+    """Channels, height and width of square maps that hold `units`: of 5 x 5 locations, or the nearest to it.
+
+    Returns
+    -------
+    channels, height, width : int
+        Their product is `units`.
+
+    Raises
+    ------
+    InputError
+        If no square maps of at least 3 x 3 locations hold so many units.
+    """
     sides = [side for side in range(3, math.isqrt(max(units, 0)) + 1) if units % side**2 == 0]
     if not sides:
         raise InputError(
@@ -59,12 +70,28 @@ def maps_for(units: int) -> tuple[int, int, int]:
 
 
 def first_repeated(values: Sequence[Any]) -> int | None:
-    """The index of the first value that also occurs earlier in `values`; None if all differ."""
+    """The index of the first value that also occurs earlier in `values`; None if all differ.
+
+    Returns
+    -------
+    int or None
+    """
     return next((place for place, value in enumerate(values) if value in values[:place]), None)
 
 
 def seeds_of_text(text: str) -> tuple[int, ...]:
-    """Seeds from ``"0:32"`` (0 to 31), ``"3"`` or ``"0,2,5"``, for a flag."""
+    """Seeds from ``"0:32"`` (0 to 31), ``"3"`` or ``"0,2,5"``, for a flag.
+
+    Returns
+    -------
+    tuple of int
+        In the order of the text.
+
+    Raises
+    ------
+    InputError
+        If the text is written in another way, or names too many seeds.
+    """
     try:
         if ":" in text:
             first, last = (int(part) for part in text.split(":"))
@@ -166,6 +193,11 @@ class NetworkSettings(Settings):
         ----------
         given : mapping
             Settings that a caller chose.
+
+        Raises
+        ------
+        InputError
+            If a setting matters to another connectivity only, and is not its default.
         """
         defaults = {each.name: each.default for each in dataclasses.fields(NetworkSettings)}
         for each, connectivity in ONLY_FOR.items():
@@ -220,7 +252,12 @@ class AbstractSettings(NetworkSettings):
                 )
 
     def abstract_task(self) -> tasks.AbstractTask:
-        """The task with its parameters."""
+        """The task with its parameters.
+
+        Returns
+        -------
+        AbstractTask
+        """
         task: tasks.AbstractTask = tasks.get(self.task, **dict(self.parameters))
         return task
 
@@ -236,6 +273,10 @@ class AbstractSettings(NetworkSettings):
             Whether to begin from the settings of a small run instead of the defaults.
         **given
             Settings to choose instead.
+
+        Returns
+        -------
+        AbstractSettings
         """
         cls.check_used(given)
         return cls(task, **{**(ABSTRACT_QUICK if quick else {}), **given})
@@ -430,6 +471,10 @@ class VisualSettings(NetworkSettings):
         **given
             Settings to choose instead.
 
+        Returns
+        -------
+        VisualSettings
+
         Raises
         ------
         InputError
@@ -469,6 +514,11 @@ class VisualSettings(NetworkSettings):
             Features of the front-end.
         chosen : bool
             Whether the number of inputs was chosen by the caller, and so must not be changed.
+
+        Returns
+        -------
+        VisualSettings
+            A copy, with at most `features` inputs.
 
         Raises
         ------

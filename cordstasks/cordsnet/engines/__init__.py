@@ -22,7 +22,18 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def engine_for(device: torch.device, precision: str | None = None) -> Portable:
-    """The fastest engine for `device`; `precision` is that of the products (default float32, on CUDA TF32)."""
+    """The fastest engine for `device`; `precision` is that of the products (default float32, on CUDA TF32).
+
+    Returns
+    -------
+    Portable
+        Or one of its subclasses.
+
+    Raises
+    ------
+    InputError
+        If the precision is not known, or the device does not have it.
+    """
     if precision is not None and precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     if device.type == "cuda":

@@ -34,7 +34,13 @@ class Cuda(Portable):
         self.why_not_fused = "" if self.fused else f"not asked for, or products in {precision}"
 
     def convolution(self, weight: Tensor, stride: int) -> Convolution:
-        """As `Portable`, with the products in this engine's precision."""
+        """As `Portable`, with the products in this engine's precision.
+
+        Returns
+        -------
+        Convolution
+            Which takes images (image, in, height, width) and returns float32.
+        """
         plain = super().convolution(weight, stride)
 
         def apply(x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:

@@ -25,7 +25,13 @@ class Packed(Portable):
 
     @staticmethod
     def available(precision: str = "float32") -> bool:
-        """Whether this build of torch has the operators, on this processor, and they compute what `Portable` does."""
+        """Whether this build of torch has the operators, on this processor, and they compute what `Portable` does.
+
+        Returns
+        -------
+        bool
+            The same each time that it is asked; the operators are tried once a precision.
+        """
         if precision not in _works:
             _works[precision] = False
             with contextlib.suppress(Exception):  # an undocumented operator may fail in any way; Portable is the answer
@@ -41,7 +47,13 @@ class Packed(Portable):
         return _works[precision]
 
     def convolution(self, weight: Tensor, stride: int) -> Convolution:
-        """A callable that convolves with `weight` (out, in, k, k), packed for each input shape it meets."""
+        """A callable that convolves with `weight` (out, in, k, k), packed for each input shape it meets.
+
+        Returns
+        -------
+        Convolution
+            Which takes images (image, in, height, width) and returns float32.
+        """
         operator = torch.ops.mkldnn._convolution_pointwise
         kernel = weight.to(self.dtype).contiguous(memory_format=torch.channels_last)
         padding = weight.shape[-1] // 2

@@ -30,7 +30,13 @@ class Portable:
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
     def convolution(self, weight: Tensor, stride: int) -> Convolution:
-        """A callable that convolves with `weight` (out, in, k, k)."""
+        """A callable that convolves with `weight` (out, in, k, k).
+
+        Returns
+        -------
+        Convolution
+            Which takes images (image, in, height, width) and returns float32.
+        """
         kernel = weight.to(self.dtype).contiguous(memory_format=torch.channels_last)
         padding, dtype = weight.shape[-1] // 2, self.dtype
 
@@ -55,7 +61,13 @@ class Portable:
         return None
 
     def repeat(self, step: Step) -> Repeat:
-        """A callable that takes `step` many times; see `Repeat`."""
+        """A callable that takes `step` many times; see `Repeat`.
+
+        Returns
+        -------
+        Repeat
+            Which updates the activities in place.
+        """
         return _Loop(step)
 
 

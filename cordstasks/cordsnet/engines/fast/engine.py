@@ -45,7 +45,12 @@ class Fast(Packed):
 
     @staticmethod
     def installed() -> bool:
-        """Whether numba is there; it is imported when the first step is taken."""
+        """Whether numba is there; it is imported when the first step is taken.
+
+        Returns
+        -------
+        bool
+        """
         return importlib.util.find_spec("numba") is not None
 
     @property

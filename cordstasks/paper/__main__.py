@@ -24,7 +24,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="small settings, to see the whole way")
     made.add_argument("--list", action="store_true", help="print what there is and how long it takes here, and stop")
     made.add_argument("--images", type=named_path, metavar="DIR", help="CIFAR-10 (train/CLASS/, test/CLASS/)")
-    made.add_argument("--recordings", type=named_path, metavar="DIR", help="recordings that some parts need")
     made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the cache)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     made.add_argument("--report", action="store_true", help="also write OUT/report.html")
@@ -36,11 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
     parts = chosen(options.figures)
-    for name in ("images", "recordings"):
-        if getattr(options, name) is not None and not any(name in part.needs for part in parts):
-            figures = ", ".join(part.figure for part in parts)
-            raise InputError(f"{name}={getattr(options, name)}: has no effect on figures {figures}; leave it out")
-    workplace = Workplace(options.quick, options.device, options.bank, options.images, options.recordings)
+    if options.images is not None and not any("images" in part.needs for part in parts):
+        figures = ", ".join(part.figure for part in parts)
+        raise InputError(f"images={options.images}: has no effect on figures {figures}; leave it out")
+    workplace = Workplace(options.quick, options.device, options.bank, options.images)
     print(_plan(parts, workplace), flush=True)
     if options.list:
         return 0
@@ -58,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plan(parts: Sequence[Part], workplace: Workplace) -> str:
     """What will be made and about how long it takes."""
     with loading():
-        from cordstasks.paper.speed import REFERENCE, machine_rate  # late: --help needs no NumPy
+        from cordstasks.paper.speed import expected_seconds, machine_rate  # late: --help needs no NumPy
 
-    factor = REFERENCE / machine_rate()
+    rate = machine_rate()
     lines = []
     for part in parts:
         lacking = part.lacks(workplace)
-        minutes = part.seconds[0 if workplace.quick else 1] * factor / 60
+        minutes = expected_seconds(part, workplace, rate=rate) / 60
         takes = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
         lines.append(f"{part.figure:<4} {part.title:<62} {f'needs --{lacking[0]}' if lacking else takes}")
     return "\n".join(lines)

@@ -27,15 +27,12 @@ class Workplace:
         As for `cordstasks.runs.train`.
     images : Path or None
         Folder of CIFAR-10 (``train/CLASS/`` and ``test/CLASS/``), which some parts need.
-    recordings : Path or None
-        Folder of recordings, which some parts need.
     """
 
     quick: bool = False
     device: str = "auto"
     bank: Path | bool | None = None
     images: Path | None = None
-    recordings: Path | None = None
 
 
 Maker = Callable[[Path, Workplace], Outcome]
@@ -88,7 +85,7 @@ PARTS: tuple[Part, ...] = (
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (20, 20)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),
-    Part("5A", "Random-dot motion", "cordstasks.paper.tasks:random_dots", (90, 750)),
+    Part("5A", "Random-dot motion", "cordstasks.paper.tasks:random_dots", (45, 600)),
     Part("5B", "Numerosity", "cordstasks.paper.tasks:numerosity", (90, 2400)),
     Part("5C", "Cats and dogs", "cordstasks.paper.tasks:cats_and_dogs", (90, 2000)),
     Part("5D", "Memory-guided saccade", "cordstasks.paper.tasks:saccade", (90, 1800)),

@@ -13,34 +13,13 @@ import cordstasks
 from cordstasks.errors import InputError
 from cordstasks.paper.findings import VERDICTS, Finding, Outcome
 from cordstasks.paper.parts import Part, Workplace
-from cordstasks.paper.speed import REFERENCE, machine_rate
 from cordstasks.utils.files import read_json, writable_folder, write_json
 from cordstasks.utils.folders import locked
 from cordstasks.utils.interrupt import Interrupted
 
-__all__ = ["expected_seconds", "reproduce", "table"]
+__all__ = ["reproduce", "table"]
 
 OUTCOME = "outcome.json"
-
-
-def expected_seconds(part: Part, workplace: Workplace, *, rate: float | None = None) -> float:
-    """How long a part will take on this machine, from a short measurement of its speed.
-
-    Parameters
-    ----------
-    part : Part
-        What is to be made.
-    workplace : Workplace
-        Whether the settings are small.
-    rate : float, optional
-        What `cordstasks.paper.speed.machine_rate` gave; it is measured if it is left out.
-
-    Returns
-    -------
-    float
-        Seconds; right to a factor of about two.
-    """
-    return part.seconds[0 if workplace.quick else 1] * REFERENCE / (machine_rate() if rate is None else rate)
 
 
 def reproduce(parts: Sequence[Part], out: str | Path, workplace: Workplace) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from cordstasks.paper import __main__ as command
 from cordstasks.paper import architectures, tasks
 from cordstasks.paper.findings import Drawing, Finding, Outcome, judge
 from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
-from cordstasks.paper.reproduce import expected_seconds, reproduce, table
-from cordstasks.paper.speed import REFERENCE, machine_rate
+from cordstasks.paper.reproduce import reproduce, table
+from cordstasks.paper.speed import REFERENCE, expected_seconds, machine_rate
 from cordstasks.utils.interrupt import Interrupted
 from helpers import printed_by, refused
 

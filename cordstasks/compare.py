@@ -18,7 +18,7 @@ from cordstasks.training.settings import (
 )
 from cordstasks.utils.command_line import Parser, command_of, loading, named_path, run_command
 
-OF_SWEEPS = ("sweep", "mixed_units", "tasks", "conditions", "out")  # flags that matter to networks trained already
+OF_SWEEPS = ("sweep", "match", "dsa", "tasks", "conditions", "out")  # flags that matter to networks trained already
 TASKS = ("perceptual-dm", "parametric-wm", "multisensory-dm", "contextual-dm", "dms")  # those of the paper
 
 
@@ -59,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
         help="compare the networks of these sweeps, over their hyperparameters, instead of training any",
     )
     made.add_argument(
-        "--mixed-units", action="store_true", help="of sweeps: also compare networks of different numbers of units"
+        "--match",
+        metavar="WHAT",
+        help="of sweeps: units or parameters, to compare networks with as many units, or about as many trained parameters "
+        "(default: units)",
     )
     made.add_argument("--device", default="cpu", help="where to train: auto, cpu, cuda or mps (default cpu)")
     made.add_argument("--report", action="store_true", help="also write OUT/report.html")
@@ -91,14 +94,15 @@ def _compare_sweeps(options: argparse.Namespace) -> int:
     if options.conditions < 4:
         raise InputError(f"--conditions {options.conditions}: must be at least 4")
     with loading():
-        from cordstasks.experiments.architectures import compare_architectures, table  # late, as in main
+        from cordstasks.experiments.architectures import MATCHES, compare_architectures, table  # late, as in main
 
     summary = compare_architectures(
         options.sweep,
         options.out,
         tasks=None if options.tasks == made.get_default("tasks") else options.tasks,
         conditions=options.conditions,
-        match_units=not options.mixed_units,
+        match=options.match or MATCHES[0],
+        dsa=options.dsa,
     )
     print(table(summary))
     print(f"{summary['seconds']:.0f} s; {options.out}/: summary.json, differences.png")
@@ -114,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = made.parse_args(arguments)
     if options.sweep is not None:
         return _compare_sweeps(options)
-    if options.mixed_units:
-        raise InputError("--mixed-units: matters to sweeps only; give them with --sweep, or leave it out")
+    if options.match is not None:
+        raise InputError(f"--match {options.match}: matters to sweeps only; give them with --sweep, or leave it out")
     options.command = command_of(made, options)
     for task in options.tasks:
         tasks.get(task)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cordstasks import tasks
 from cordstasks.errors import InputError, unknown
+from cordstasks.training.matching import FREE, match_parameters
 from cordstasks.training.settings import MOST_SEEDS, ONLY_FOR, AbstractSettings, first_repeated
 from cordstasks.utils.arguments import plain
 
@@ -35,6 +36,7 @@ LISTS = {
     "densities": "density",
 }
 TABLE, PARAMETERS = "settings", "task_parameters"
+MATCHED = "trained_parameters"  # a list, too; each network gets so many by a setting that its connectivity has
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def expand(content: Mapping[str, Any]) -> list[Job]:
     if twice:
         raise InputError(f"{twice[0]} stands both in a list and in [{TABLE}]; leave one of them out")
     _used(lists, fixed)
+    matched = _matched(content.get(MATCHED), {**fixed, **lists})
     parameters = _parameters(content.get(PARAMETERS, {}), lists["task"])
     seeds = _seeds(content.get("seeds", 5))
     names = {field: name for name, field in LISTS.items()}
@@ -126,24 +129,25 @@ def expand(content: Mapping[str, Any]) -> list[Job]:
         chosen = {name: value for name, value in chosen.items() if ONLY_FOR.get(name, connectivity) == connectivity}
         given = {**fixed, **chosen, "seeds": seeds, "parameters": parameters.get(task, {})}
         given.pop("connectivity", None)
-        with _at(", ".join(f"{names[name]}[{place}]" for name, place in zip(lists, places, strict=True))):
-            made = job(
-                AbstractSettings(task, connectivity=connectivity, **given)
-            )  # each setting is possible, but perhaps not with the others
-        jobs[made.name] = made
+        place = ", ".join(f"{names[name]}[{place}]" for name, place in zip(lists, places, strict=True))
+        with _at(place):  # each setting is possible, but perhaps not with the others
+            settings = AbstractSettings(task, connectivity=connectivity, **given)
+            for number in matched:
+                made = job(settings if number is None else match_parameters(settings, number))
+                jobs[made.name] = made
     return list(jobs.values())
 
 
 def _known_names(content: Mapping[str, Any]) -> None:
     """Refuse tables and keys that a sweep's file does not have."""
     for name, value in content.items():
-        if name in (*LISTS, "seeds", TABLE, PARAMETERS):
+        if name in (*LISTS, "seeds", MATCHED, TABLE, PARAMETERS):
             continue
         if isinstance(value, Mapping):
             raise unknown("table", name, [TABLE, PARAMETERS])
         if name in _singles() and name not in LISTS.values():
             raise InputError(f"{name} = {value!r}: is the same for all networks; move it into the table [{TABLE}]")
-        raise unknown("setting", name, [*LISTS, "seeds", TABLE, PARAMETERS])
+        raise unknown("setting", name, [*LISTS, "seeds", MATCHED, TABLE, PARAMETERS])
     if "tasks" not in content:
         below = TABLE if "tasks" in _table(TABLE, content.get(TABLE, {})) else None
         raise InputError(_above(below, "tasks") if below else 'tasks is missing; write, for example, tasks = ["dms"]')
@@ -191,7 +195,7 @@ def _fixed(table: Any) -> dict[str, Any]:
     """The settings that are the same for all jobs."""
     fixed = {}
     for name, value in _table(TABLE, table).items():
-        if name in (*LISTS, "seeds") and name not in _singles():
+        if name in (*LISTS, "seeds", MATCHED) and name not in _singles():
             raise InputError(_above(TABLE, name))
         if name not in _singles():
             raise unknown(f"setting in [{TABLE}]", name, _singles())
@@ -208,6 +212,21 @@ def _used(lists: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> None:
             continue
         place = f"[{TABLE}] {name}" if name in fixed else next(key for key, field in LISTS.items() if field == name)
         raise InputError(f"{place}: matters to {kind} networks only, and the sweep has none; leave it out")
+
+
+def _matched(values: Any, given: Mapping[str, Any]) -> list[int | None]:
+    """Numbers of trained parameters that all networks are to have; None where they follow from the settings."""
+    if values is None:
+        return [None]
+    if not isinstance(values, list) or not values:
+        raise InputError(f"{MATCHED} = {values!r}: give a list of at least one number of trained parameters")
+    for place, value in enumerate(values):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{MATCHED}[{place}]={value!r}: give a whole number of at least 1")
+    for name in sorted(set(FREE.values()) & set(ONLY_FOR)):
+        if name in given:
+            raise InputError(f"{MATCHED}: chooses the {name} of {ONLY_FOR[name]} networks; leave the {name} out")
+    return list(dict.fromkeys(values))
 
 
 def _parameters(table: Any, swept: list[str]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 from cordstasks import analysis, compare
 from cordstasks.errors import InputError
-from cordstasks.experiments.architectures import compare_architectures
+from cordstasks.experiments.architectures import compare_architectures, table
+from cordstasks.experiments.groups import AbstractGroup, common_trials
 from cordstasks.experiments.sweep import expand
 from cordstasks.experiments.sweep_jobs import run_sweep
+from cordstasks.training.matching import number_of_parameters
 from helpers import output_of
 
 # a task that all networks learn at once, since any score will do
@@ -32,12 +35,24 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep of 32 tiny networks, all of which count as having learned."""
     folder = tmp_path_factory.mktemp("sweep")
     assert run_sweep(expand(SWEEP), folder, jobs_at_once=1, figures=False, progress=False) == 0
+    return learned(folder)
+
+
+def learned(folder: Path) -> Path:
+    """A sweep of which all networks count as having learned."""
     for path in folder.glob("*/summary.json"):
         summary = json.loads(path.read_text())
         for row in summary["networks"]:
             row["learned"] = True
         path.write_text(json.dumps(summary))
     return folder
+
+
+def run_other(folder: Path, connectivities: list[str]) -> Path:
+    """A finished sweep of two networks of each connectivity on another task."""
+    content = {**SWEEP, "tasks": ["dms"], "connectivities": connectivities, "activations": ["relu"], "units": [9]}
+    assert run_sweep(expand(content), folder, jobs_at_once=1, figures=False, progress=False) == 0
+    return learned(folder)
 
 
 class TestCompareArchitectures:
@@ -52,14 +67,49 @@ class TestCompareArchitectures:
                 assert row["interval"][0] <= row["difference"] <= row["interval"][1]
         assert (tmp_path / "out" / "differences.png").stat().st_size > 5000
         assert json.loads((tmp_path / "out" / "summary.json").read_text())["matched"][-1] == "units"
+        assert summary["closer_to_full"] == result["closer_to_full"]  # there is one task
 
-    def test_sizes_may_be_mixed(self, sweep: Path, tmp_path: Path):
-        apart, mixed = (
-            compare_architectures([sweep], tmp_path / str(match), conditions=6, alphas=(1.0,), match_units=match)
-            for match in (True, False)
-        )
-        first, second = (found["tasks"]["perceptual-dm"]["closer_to_full"]["alpha 1"] for found in (apart, mixed))
-        assert first[0]["candidate_distance"] != second[0]["candidate_distance"]
+    def test_networks_of_as_many_parameters_are_compared(self, tmp_path: Path):
+        """Full networks of fewer units match convolutional ones of more; those of another number are kept apart."""
+        content = {**SWEEP, "activations": ["relu"], "units": [18], "trained_parameters": [150, 250]}
+        jobs = expand(content)
+        assert run_sweep(jobs, tmp_path, jobs_at_once=1, figures=False, progress=False) == 0
+        learned(tmp_path)
+        summary = compare_architectures([tmp_path], tmp_path / "out", conditions=6, alphas=(1.0,), match="parameters")
+        assert summary["jobs"] == [job.name for job in jobs]
+        result = summary["tasks"]["perceptual-dm"]
+        for numbers in result["parameters"].values():
+            assert numbers == pytest.approx([150, 250], rel=0.1)
+        group, inputs = {}, common_trials(jobs[0].settings.abstract_task(), 6, dt=20.0)
+        for job in jobs:
+            kind, many = job.settings.connectivity, number_of_parameters(job.settings) > 200
+            group[kind, many] = [each.rates for each in AbstractGroup(job.settings, tmp_path / job.name).trained(inputs)]
+        apart = [
+            np.arccos(analysis.linear_cka(*(rates.reshape(-1, rates.shape[2]) for rates in pair)))
+            for many in (False, True)
+            for pair in product(group["full", many], group["conv", many])
+        ]
+        assert result["closer_to_full"]["CKA"][0]["candidate_distance"] == pytest.approx(np.mean(apart))
+        with pytest.raises(InputError, match=r"^no full network matches one of convolutional"):
+            compare_architectures([tmp_path], tmp_path / "out", conditions=6, alphas=(1.0,))
+
+    def test_all_tasks_together(self, sweep: Path, tmp_path: Path):
+        """Distances over all tasks are the mean over pairs within tasks, and a task that fails is named."""
+        other = run_other(tmp_path / "other", ["full", "conv", "sparse"])
+        summary = compare_architectures([sweep, other], tmp_path / "out", conditions=4, alphas=(1.0,))
+        rows = {
+            task: next(row for row in result["closer_to_full"]["CKA"] if row["other"] == "sparse")
+            for task, result in summary["tasks"].items()
+        }
+        pairs = {"perceptual-dm": 16, "dms": 4}
+        expected = sum(pairs[task] * row["difference"] for task, row in rows.items()) / 20
+        overall = next(row for row in summary["closer_to_full"]["CKA"] if row["other"] == "sparse")
+        assert overall["difference"] == pytest.approx(expected)
+        assert table(summary).count("all tasks        ") == 4
+        lacking = run_other(tmp_path / "lacking", ["conv"])
+        summary = compare_architectures([sweep, lacking], tmp_path / "out", conditions=4, alphas=(1.0,))
+        assert summary["tasks"]["dms"]["problem"].startswith("task dms: no full network learned it")
+        assert "dms: not compared: task dms: no full network" in table(summary)
 
     def test_the_command_prints_all_answers(self, sweep: Path, tmp_path: Path):
         code, out, err = output_of(
@@ -77,7 +127,8 @@ class TestCompareArchitectures:
             (["--sweep", "SWEEP", "--units", "50"], "--units: has no effect on the networks of --sweep"),
             (["--sweep", "SWEEP", "--tasks", "dms"], "--tasks dms: the sweep has no such task; choose from perceptual-dm"),
             (["--sweep", "SWEEP", "--conditions", "2"], "--conditions 2: must be at least 4"),
-            (["--mixed-units"], "--mixed-units: matters to sweeps only"),
+            (["--match", "units"], "--match units: matters to sweeps only"),
+            (["--sweep", "SWEEP", "--match", "unit"], "match 'unit' is unknown; did you mean 'units'?"),
         ],
     )
     def test_bad_input(self, words: list[str], message: str, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

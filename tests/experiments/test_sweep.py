@@ -14,6 +14,7 @@ from cordstasks.experiments import sweep_jobs as sweep_run
 from cordstasks.experiments.sweep import expand, read_sweep
 from cordstasks.experiments.sweep_jobs import COLUMNS, read_results, run_sweep
 from cordstasks.sweep import main
+from cordstasks.training.matching import number_of_parameters
 from cordstasks.utils.files import read_json
 from helpers import contents
 
@@ -58,6 +59,20 @@ class TestFiles:
         assert delays == {(60, 1100)}
         assert read_sweep(tmp_path / "sweep.toml") == jobs
 
+    def test_as_many_trained_parameters(self):
+        """Full networks do not depend on the units that low-rank ones keep: there is one such job for each number."""
+        kinds = ["full", "lowrank", "sparse", "conv"]
+        jobs = expand({"tasks": ["dms"], "connectivities": kinds, "units": [50, 100], "trained_parameters": [1500, 2500]})
+        numbers: dict[str, list[int]] = {kind: [] for kind in kinds}
+        for each in jobs:
+            numbers[each.settings.connectivity].append(number_of_parameters(each.settings))
+        assert {kind: len(found) for kind, found in numbers.items()} == {"full": 2, "lowrank": 4, "sparse": 4, "conv": 2}
+        for found in numbers.values():
+            wanted = [1500 if number < 2000 else 2500 for number in found]
+            assert found == pytest.approx(wanted, rel=0.1)
+            assert set(wanted) == {1500, 2500}
+        assert {each.settings.units for each in jobs if each.settings.connectivity == "sparse"} == {50, 100}
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [
@@ -73,6 +88,17 @@ class TestFiles:
             ({"tasks": ["dms"], "connectivities": ["lowrank"], "ranks": [200]}, "rank=200: must be from 1 to"),
             ({"tasks": ["dms"], "units": [50], "settings": {"units": 60}}, "units stands both in a list and in"),
             ({"tasks": ["dms"], "seeds": 0}, "seeds = 0: give how many, or a list"),
+            ({"tasks": ["dms"], "trained_parameters": 900}, "trained_parameters = 900: give a list"),
+            ({"tasks": ["dms"], "trained_parameters": [0]}, r"trained_parameters\[0\]=0: give a whole number of at least 1"),
+            ({"tasks": ["dms"], "settings": {"trained_parameters": [9]}}, r"stands below the line \[settings\]"),
+            (
+                {"tasks": ["dms"], "connectivities": ["lowrank"], "ranks": [1], "trained_parameters": [900]},
+                "trained_parameters: chooses the rank of lowrank networks; leave the rank out",
+            ),
+            (
+                {"tasks": ["dms"], "connectivities": ["full", "sparse"], "trained_parameters": [401]},
+                r"tasks\[0\], connectivities\[1\]: trained_parameters=401: no density gives sparse networks of 100 ",
+            ),
             (
                 {"tasks": ["dms"], "learning_rates": [0.1, "fast"]},
                 r"learning_rates\[1\]: learning_rate='fast': give a finite number above 0",

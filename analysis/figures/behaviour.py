@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from cordstasks.analysis._checks import Floats
 from cordstasks.analysis.figures.population_panels import condition_colours, condition_label
-from cordstasks.analysis.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT, dress, new_figure
+from cordstasks.analysis.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT, dress, legend_beside, new_figure
 from cordstasks.analysis.psychophysics.behaviour import BoundaryFit, Confusions
 from cordstasks.errors import InputError
 
@@ -75,14 +75,7 @@ def performance(
     axis.set_ylim(min(-0.02 + min(row["interval"][0] for row in table), chance - 0.05), 1.03)
     dress(axis, "Accuracy, 95 % interval", x_label or x, "fraction correct")
     if lines:
-        axis.legend(
-            title=line_label or lines,
-            fontsize=TEXT - 1,
-            title_fontsize=TEXT - 1,
-            frameon=False,
-            loc="center left",
-            bbox_to_anchor=(1.0, 0.5),
-        )
+        legend_beside(axis, title=line_label or lines)
     else:
         axis.legend(fontsize=TEXT - 1, frameon=False, loc="best")
     return figure
@@ -234,7 +227,7 @@ def location_by_delay(
         right.axvline(trained, color=ORANGE, linestyle="--", label="longest in training")
     right.set_ylim(0, None)
     dress(right, "Error of the decoded location", "delay (ms)", "median absolute error (deg)")
-    right.legend(fontsize=TEXT - 2, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(right, size=TEXT - 2)
     return figure
 
 

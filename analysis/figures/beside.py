@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import Floats, real_array
 from cordstasks.analysis.figures.predictivity import area_colours
-from cordstasks.analysis.figures.style import GREY, TEXT, coherence_colours, dress, new_figure, percent
+from cordstasks.analysis.figures.style import GREY, TEXT, coherence_colours, dress, legend_beside, new_figure, percent
 from cordstasks.errors import InputError
 
 
@@ -61,7 +61,7 @@ def similarity_over_time(
             axis.axhline(value, color=GREY, linestyle=style, linewidth=1.8, label=name)
         dress(axis, title, "time after onset (ms)", "")
     axes[0].set_ylabel("rank correlation of\ndissimilarities", fontsize=TEXT)
-    axes[-1].legend(fontsize=TEXT - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes[-1])
     return figure
 
 
@@ -102,7 +102,7 @@ def ramps(panels: Mapping[str, Mapping[tuple[str, float], tuple[ArrayLike, Array
         axes[-1].plot([], [], color=colours[level], linewidth=3, label=f"{percent(level)} %")
     axes[-1].plot([], [], "-", color=GREY, label="preferred choice")
     axes[-1].plot([], [], "--", color=GREY, label="other choice")
-    axes[-1].legend(fontsize=TEXT - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes[-1])
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cordstasks.analysis.figures.comparison import COLOURS, MARKERS
-from cordstasks.analysis.figures.style import GREY, TEXT, dress, new_figure
+from cordstasks.analysis.figures.style import GREY, TEXT, dress, new_figure, shared_legend
 from cordstasks.errors import InputError
 
 __all__ = ["closer_to_reference"]
@@ -75,6 +75,5 @@ def closer_to_reference(
     axes[0].set_yticks(np.arange(len(tasks)), tasks, fontsize=TEXT)
     axes[0].set_ylim(len(tasks) - 0.5, -0.5)
     figure.supxlabel(f"distance from {reference} networks: {candidate} less other (rad); negative is closer", fontsize=TEXT)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(others), fontsize=TEXT, frameon=False)
+    shared_legend(figure, axes[0], above=True)
     return figure

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import real_array, same_trials
-from cordstasks.analysis.figures.style import BLUE, GREY, TEXT, dress, new_figure
+from cordstasks.analysis.figures.style import BLUE, GREY, dress, legend_beside, new_figure
 from cordstasks.analysis.psychophysics.kernels import PsychophysicalKernel
 
 __all__ = ["kernel"]
@@ -46,5 +46,5 @@ def kernel(found: PsychophysicalKernel, times: ArrayLike, *, until: float | None
     axis.set_ylim(*np.array([-1.15, 1.15]) * max(np.abs([found.kernel, found.low, found.high]).max(), 1e-9))
     title = f"When motion counted: {found.trials} trials without coherence"
     dress(axis, title, "time from motion onset (ms)", "difference of motion energy\nby choice (SD)")
-    axis.legend(fontsize=TEXT - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axis)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import Floats, real_array
-from cordstasks.analysis.figures.style import BLACK, GREY, TEXT, dress, new_figure
+from cordstasks.analysis.figures.style import BLACK, GREY, TEXT, dress, legend_beside, new_figure
 from cordstasks.errors import InputError
 
 Row = Mapping[str, Any]  # a median and its interval, as `predictivity.median_interval` gives them
@@ -70,7 +70,7 @@ def predictivity_over_time(
     dress(
         axis, "Predictivity in each time bin", "time after onset (ms)", "correlation, held-out stimuli\n(median over units)"
     )
-    axis.legend(fontsize=TEXT - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axis)
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import count, real_array
-from cordstasks.analysis.figures.style import BLUE, GREEN, GREY, ORANGE, TEXT, dress, new_figure
+from cordstasks.analysis.figures.style import BLUE, GREEN, GREY, ORANGE, TEXT, dress, new_figure, shared_legend
 from cordstasks.errors import InputError
 
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
@@ -124,8 +124,7 @@ def responses_over_time(
         dress(axis, title, "", "")
         axis.set_ylim(bottom=0)
     axes[-1].set_xlabel("time (ms)", fontsize=TEXT)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=TEXT, frameon=False)
+    shared_legend(figure, axes[0])
     return figure
 
 
@@ -208,6 +207,5 @@ def noise_levels(
             axis.set_ylim(bottom=0)
     if chance is not None:
         axes[-1].axhline(chance, color=GREY, linewidth=1, linestyle=":")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=TEXT, frameon=False)
+    shared_legend(figure, axes[0])
     return figure

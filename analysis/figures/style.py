@@ -60,6 +60,18 @@ def dress(axis: Axes, title: str, x: str, y: str, *, size: float = TITLE) -> Non
     axis.spines[["top", "right"]].set_visible(False)
 
 
+def shared_legend(figure: Figure, axis: Axes, *, above: bool = False) -> None:
+    """Write the legend of one axis for all, in one line above or below the axes."""
+    handles, labels = axis.get_legend_handles_labels()
+    where = "outside upper center" if above else "outside lower center"
+    figure.legend(handles, labels, loc=where, ncols=max(len(labels), 1), fontsize=TEXT, frameon=False)
+
+
+def legend_beside(axis: Axes, *, size: float = TEXT - 1, title: str | None = None) -> None:
+    """Write the legend of an axis to its right, where it hides nothing."""
+    axis.legend(title=title, fontsize=size, title_fontsize=size, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
 def percent(fraction: float) -> str:
     """Return a fraction as a percentage without needless digits: 0.032 is '3.2'."""
     return f"{100 * fraction:.3g}"

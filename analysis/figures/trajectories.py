@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import column, real_array, same_trials
-from cordstasks.analysis.figures.style import BLACK, BLUE, GREY, ORANGE, TEXT, dress, new_figure
+from cordstasks.analysis.figures.style import BLACK, BLUE, GREY, ORANGE, TEXT, dress, legend_beside, new_figure
 from cordstasks.errors import InputError
 
 
@@ -84,5 +84,5 @@ def class_trajectories(
         areas.plot(times, away[:, :, area].mean(axis=0), color=colour, label=f"area {area}")
     areas.axhline(0, color=GREY, linewidth=0.8)
     dress(areas, "distance from rest", "time after image onset (ms)", "relative to the end of the image")
-    areas.legend(fontsize=TEXT - 2, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(areas, size=TEXT - 2)
     return figure

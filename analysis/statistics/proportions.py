@@ -44,6 +44,48 @@ def wilson_interval(correct: ArrayLike, trials: ArrayLike, *, confidence: float 
     return (float(low), float(high)) if k.ndim == 0 else (low, high)
 
 
+def difference_of_proportions(
+    first_correct: int, first_trials: int, second_correct: int, second_trials: int, *, confidence: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """Difference of two independent proportions with Newcombe's interval, which is made of Wilson's intervals of both.
+
+    Parameters
+    ----------
+    first_correct, first_trials : int
+        Successes and trials of the first proportion, of which the second is subtracted.
+    second_correct, second_trials : int
+        Successes and trials of the second.
+    confidence : float
+        Coverage, between 0 and 1.
+
+    Returns
+    -------
+    difference : float
+        From -1 to 1.
+    interval : (float, float)
+        Its lower and upper end.
+
+    Raises
+    ------
+    InputError
+        If a count is impossible, or there are no trials.
+
+    References
+    ----------
+    Newcombe 1998, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17:
+    873-890, method 10.
+    """
+    if not first_trials or not second_trials:
+        raise InputError(f"trials are {first_trials} and {second_trials}; give at least one of each")
+    first, second = first_correct / first_trials, second_correct / second_trials
+    low, high = wilson_interval(first_correct, first_trials, confidence=confidence)
+    other_low, other_high = wilson_interval(second_correct, second_trials, confidence=confidence)
+    difference = first - second
+    below = float(np.hypot(first - low, other_high - second))
+    above = float(np.hypot(high - first, second - other_low))
+    return difference, (difference - below, difference + above)
+
+
 def accuracy_by_condition(condition: ArrayLike, correct: ArrayLike, *, confidence: float = 0.95) -> list[dict[str, Any]]:
     """Accuracy at each value of a condition, with Wilson's interval.
 

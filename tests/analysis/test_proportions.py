@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cordstasks.analysis import accuracy_by_condition, chance_p_value, spearman, wilson_interval
+from cordstasks.analysis.statistics import difference_of_proportions
 from cordstasks.errors import InputError
 
 
@@ -24,6 +25,19 @@ def test_wilson_interval_solves_the_score_equation():
     for end in wilson_interval(correct, trials, confidence=0.9):
         z = np.abs(correct / trials - end) / np.sqrt(end * (1 - end) / trials)
         np.testing.assert_allclose(z, 1.6448536269514722, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [((56, 70, 48, 80), 0.0524, 0.3339), ((9, 10, 3, 10), 0.1705, 0.8090), ((5, 56, 0, 29), -0.0381, 0.1926)],
+)
+def test_difference_of_proportions_has_the_published_intervals(counts, low, high):
+    """Newcombe 1998, table II, method 10."""
+    difference, interval = difference_of_proportions(*counts)
+    assert difference == pytest.approx(counts[0] / counts[1] - counts[2] / counts[3])
+    assert interval == pytest.approx((low, high), abs=5e-5)
+    opposite, other = difference_of_proportions(*counts[2:], *counts[:2])
+    assert (opposite, other) == (pytest.approx(-difference), pytest.approx((-interval[1], -interval[0])))
 
 
 def test_wilson_interval_at_the_edges():
@@ -76,6 +90,8 @@ def test_spearman_is_the_correlation_of_ranks_and_none_where_undefined():
     [
         (lambda: wilson_interval(5, 4), "correct is 5 of trials 4; give whole numbers"),
         (lambda: wilson_interval([1, 2.5], 4), r"correct is \[1, 2\.5\] of trials 4; give whole numbers"),
+        (lambda: difference_of_proportions(1, 4, 0, 0), "trials are 4 and 0; give at least one of each"),
+        (lambda: difference_of_proportions(5, 4, 1, 2), "correct is 5 of trials 4; give whole numbers"),
         (lambda: wilson_interval(1, 4, confidence=95), "confidence is 95; give a number between 0 and 1"),
         (lambda: chance_p_value(5, 4), "correct is 5 of trials 4"),
         (lambda: chance_p_value(3, 4, chance=1.0), "chance is 1.0"),

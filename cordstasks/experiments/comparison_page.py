@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cordstasks.errors import InputError
-from cordstasks.runs.page import MACHINE, REPORT, picture
-from cordstasks.utils.arguments import path_of
-from cordstasks.utils.files import read_json, write_bytes
+from cordstasks.runs.page import MACHINE, picture
 from cordstasks.utils.html import Code, Fold, Paragraph, Part, Section, page, tables_of
-from cordstasks.utils.states import restoring
+from cordstasks.utils.report_file import write_report_of
 
 __all__ = ["write_comparison_report"]
 
@@ -43,15 +40,14 @@ def write_comparison_report(folder: str | os.PathLike[str], out: str | os.PathLi
     InputError
         If there is no finished comparison, a file of it is damaged, or the report cannot be written.
     """
-    path = path_of("folder", folder)
-    target = path / REPORT if out is None else path_of("out", out)
-    if not (path / "summary.json").is_file():
-        raise InputError(f"folder={str(folder)!r}: holds no finished comparison (no summary.json); finish it first")
-    summary = read_json(path / "summary.json")
-    with restoring(path / "summary.json", "make the comparison again"):
-        content = _page(summary, path)
-    write_bytes(target, content.encode())
-    return target
+    return write_report_of(
+        folder,
+        out,
+        source="summary.json",
+        lacking="finished comparison (no summary.json); finish it first",
+        again="make the comparison again",
+        page_of=_page,
+    )
 
 
 def _page(summary: Mapping[str, Any], path: Path) -> str:

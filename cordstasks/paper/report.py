@@ -9,10 +9,8 @@ from typing import Any
 
 from cordstasks.errors import InputError
 from cordstasks.paper.findings import VERDICTS, Outcome
-from cordstasks.utils.arguments import path_of
-from cordstasks.utils.files import read_json, write_bytes
 from cordstasks.utils.html import Code, Paragraph, Part, Picture, Section, Table, page
-from cordstasks.utils.states import restoring
+from cordstasks.utils.report_file import write_report_of
 
 __all__ = ["write_paper_report"]
 
@@ -37,15 +35,14 @@ def write_paper_report(folder: str | os.PathLike[str], out: str | os.PathLike[st
     InputError
         If there is no ``paper.json``, a file is missing or damaged, or the report cannot be written.
     """
-    path = path_of("folder", folder)
-    target = path / "report.html" if out is None else path_of("out", out)
-    if not (path / "paper.json").is_file():
-        raise InputError(f"folder={str(folder)!r}: holds no parts of the paper (no paper.json); make them first")
-    results = read_json(path / "paper.json")
-    with restoring(path / "paper.json", "remove it and make the parts again"):
-        content = _page(results, path)
-    write_bytes(target, content.encode())
-    return target
+    return write_report_of(
+        folder,
+        out,
+        source="paper.json",
+        lacking="parts of the paper (no paper.json); make them first",
+        again="remove it and make the parts again",
+        page_of=_page,
+    )
 
 
 def _page(results: Mapping[str, Any], folder: Path) -> str:

@@ -17,13 +17,13 @@ from cordstasks.utils.arguments import path_of
 from cordstasks.utils.files import read_json, write_bytes
 from cordstasks.utils.folders import family_of
 from cordstasks.utils.html import Code, Fold, Picture, Section, described_in, page, tables_of
+from cordstasks.utils.report_file import REPORT
 from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.settings_flags import flags_of
 from cordstasks.utils.states import restoring
 
 __all__ = ["command_of", "picture", "write_report"]
 
-REPORT = "report.html"
 MACHINE = ("cordstasks", "python", "torch", "torchvision", "numpy", "platform", "device", "threads")
 CAPTIONS = {
     "psychometric": "Choices against signed coherence, and accuracy against coherence, each with its fit.",

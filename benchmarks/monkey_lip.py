@@ -12,76 +12,13 @@ Each unit's preferred direction is found on one half of the held-out trials, and
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from cordstasks import analysis, load_run
-from cordstasks.recordings import respond_run
-
-Courses = dict[tuple[str, float], tuple[np.ndarray, np.ndarray]]
-CHOICES = ("T1", "T2")  # into the response field, or for a unit its preferred direction, and away from it
-
-
-def monkey(path: Path, align: str) -> Courses:
-    """Mean rates of LIP by choice and coherence."""
-    with path.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["align"] == align]
-    found: Courses = {}
-    for choice in CHOICES:
-        for level in sorted({float(row["coherence"]) for row in rows}):
-            own = [row for row in rows if row["choice"] == choice and float(row["coherence"]) == level]
-            times, rates = (np.array([float(row[name]) for row in own]) for name in ("time", "firing_rate"))
-            found[choice, level / 100] = times, rates
-    return found
-
-
-def network(folder: Path, seed: int) -> tuple[Courses, dict[str, int]]:
-    """Mean responses of the network's tuned units, in standard deviations, by choice and coherence; correct trials only."""
-    run = load_run(folder, device="cpu")
-    batch = run.heldout()
-    seen = run.behaviour(batch)
-    rates = respond_run(run, batch).rates.astype(float)
-    coherence, direction = batch.conditions["coherence"], batch.conditions["direction"]
-    start, end = np.round(batch.periods["motion"][0] / batch.dt).astype(int)
-    late = rates[:, (start + end) // 2 : end].mean(axis=1)
-    half = np.random.default_rng(seed).permutation(len(batch)) < len(batch) // 2
-    first, second = np.unique(direction)[:2]
-    fit = half & (coherence == coherence.max())
-    deviation = rates[half].std(axis=(0, 1))
-    active = deviation > 1e-6
-    tuning = np.zeros(rates.shape[2])
-    difference = late[fit & (direction == first)].mean(axis=0) - late[fit & (direction == second)].mean(axis=0)
-    spread = late[fit].std(axis=0)
-    tuning[active] = difference[active] / np.maximum(spread[active], 1e-9)
-    tuned = active & (np.abs(tuning) > 0.5)
-    scaled = (rates[:, :, tuned] - rates[half][:, :start, tuned].mean(axis=(0, 1))) / deviation[tuned]
-    prefers = np.where(tuning[tuned] > 0, first, second)
-    times = (np.arange(start, end) + 0.5) * batch.dt - start * batch.dt
-    found: Courses = {}
-    for choice in CHOICES:
-        for level in np.unique(coherence):
-            trials = np.flatnonzero(~half & (coherence == level) & (seen.chosen > 0) & (seen.correct | (level == 0)))
-            chosen = np.where(seen.chosen[trials] == 1, *run.task.directions)
-            own = (chosen[:, None] == prefers[None]) == (choice == "T1")
-            window = scaled[trials, start:end]
-            weight = own[:, None].astype(float)
-            total = weight.sum()
-            if total:
-                found[choice, float(level)] = times, (window * weight).sum(axis=(0, 2)) / total
-    return found, {"units": int(tuned.sum()), "of": rates.shape[2], "trials": int((~half).sum())}
-
-
-def slopes(courses: Courses, low: float, high: float) -> dict[tuple[str, float], float]:
-    """Slope of each course between two times, per s."""
-    found = {}
-    for key, (times, values) in courses.items():
-        inside = (times >= low) & (times <= high)
-        if inside.sum() > 2:
-            found[key] = float(1000 * np.polyfit(times[inside], values[inside], 1)[0])
-    return found
+from cordstasks import analysis
+from cordstasks.experiments.monkey_lip import CHOICES, lip_courses, network_courses, slopes
 
 
 def main() -> None:
@@ -91,8 +28,8 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="a PNG file for the figure")
     arguments.add_argument("--seed", type=int, default=0, help="of the halves of trials")
     options = arguments.parse_args()
-    lip, saccade = monkey(options.file, "dots"), monkey(options.file, "sacc")
-    model, counts = network(options.run, options.seed)
+    lip, saccade = lip_courses(options.file, "dots"), lip_courses(options.file, "sacc")
+    model, counts = network_courses(options.run, options.seed)
     print(f"{counts['units']} of {counts['of']} units are tuned; ramps are of {counts['trials']} trials")
     found = {"LIP": slopes(lip, 200.0, 500.0), "network": slopes(model, 100.0, 400.0)}
     print("slope per s, by coherence (LIP: Hz/s from 200 to 500 ms; network: SD/s from 100 to 400 ms)")

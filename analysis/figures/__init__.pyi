@@ -1,4 +1,5 @@
 from .abstract import example_trials, learning_curves, shown_trials
+from .accuracies import accuracies
 from .behaviour import boundary, confusion, location_by_delay, performance
 from .beside import ramps, similarity_over_time
 from .comparison import aligned_trajectories, dendrogram, distance_matrix, embedding_map
@@ -16,6 +17,7 @@ from .trajectories import class_trajectories
 from .tuning import aligned_tuning, heat_map, peristimulus
 
 __all__ = [
+    "accuracies",
     "aligned_trajectories",
     "aligned_tuning",
     "boundary",

@@ -10,6 +10,8 @@ from cordstasks.errors import InputError
 from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
 from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
+DATA = ("images", "mnist", "recordings")  # folders of data that some parts need or take
+
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
@@ -24,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="small settings, to see the whole way")
     made.add_argument("--list", action="store_true", help="print what there is and how long it takes here, and stop")
     made.add_argument("--images", type=named_path, metavar="DIR", help="CIFAR-10 (train/CLASS/, test/CLASS/)")
+    made.add_argument("--mnist", type=named_path, metavar="DIR", help="MNIST, as torchvision reads it")
+    made.add_argument("--recordings", type=named_path, metavar="DIR", help="recordings, each with a folder of its pictures")
     made.add_argument("--bank", type=named_path, help="folder of the feature bank (default: in the cache)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     made.add_argument("--report", action="store_true", help="also write OUT/report.html")
@@ -35,10 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
     parts = chosen(options.figures)
-    if options.images is not None and not any("images" in part.needs for part in parts):
-        figures = ", ".join(part.figure for part in parts)
-        raise InputError(f"images={options.images}: has no effect on figures {figures}; leave it out")
-    workplace = Workplace(options.quick, options.device, options.bank, options.images)
+    for name in DATA:
+        value = getattr(options, name)
+        if value is not None and not any(name in (*part.needs, *part.takes) for part in parts):
+            figures = ", ".join(part.figure for part in parts)
+            raise InputError(f"{name}={value}: has no effect on figures {figures}; leave it out")
+    data = {name: getattr(options, name) for name in DATA}
+    workplace = Workplace(options.quick, options.device, options.bank, **data)
     print(_plan(parts, workplace), flush=True)
     if options.list:
         return 0

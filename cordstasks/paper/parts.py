@@ -27,15 +27,18 @@ class Workplace:
         As for `cordstasks.runs.train`.
     images : Path or None
         Folder of CIFAR-10 (``train/CLASS/`` and ``test/CLASS/``), which some parts need.
+    mnist : Path or None
+        Folder of MNIST, as torchvision reads it.
+    recordings : Path or None
+        Folder of recordings with their pictures.
     """
 
     quick: bool = False
     device: str = "auto"
     bank: Path | bool | None = None
     images: Path | None = None
-
-
-Maker = Callable[[Path, Workplace], Outcome]
+    mnist: Path | None = None
+    recordings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Part:
         Seconds on two cores of the processor described in `cordstasks.paper.speed`, with small and with full settings.
     needs : tuple of str
         Attributes of `Workplace` that must be given.
+    takes : tuple of str
+        Attributes of `Workplace` that add something if they are given.
+    given : tuple of str
+        What the function is given beside folder and workplace.
     """
 
     figure: str
@@ -61,18 +68,38 @@ class Part:
     function: str
     seconds: tuple[float, float]
     needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
-    def maker(self) -> Maker:
+    def maker(self) -> Callable[..., Outcome]:
         """The function that makes the part, imported."""
         module, _, name = self.function.partition(":")
-        made: Maker = getattr(importlib.import_module(module), name)
+        made: Callable[..., Outcome] = getattr(importlib.import_module(module), name)
         return made
+
+    def make(self, folder: Path, workplace: Workplace) -> Outcome:
+        """Make the part.
+
+        Parameters
+        ----------
+        folder : Path
+            Where its runs and figures go.
+        workplace : Workplace
+            How to make it.
+
+        Returns
+        -------
+        Outcome
+            What it found.
+        """
+        return self.maker()(folder, workplace, *self.given)
 
     def lacks(self, workplace: Workplace) -> list[str]:
         """Names of what it needs and the workplace does not have."""
         return [name for name in self.needs if getattr(workplace, name) is None]
 
 
+VISUAL = "cordstasks.paper.tasks:visual_task"
 PARTS: tuple[Part, ...] = (
     Part("1B", "Regimes of random networks", "cordstasks.paper.dynamics:regimes", (20, 180)),
     Part(
@@ -83,12 +110,18 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (60, 400)),
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (20, 20)),
+    Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),
-    Part("5A", "Random-dot motion", "cordstasks.paper.tasks:random_dots", (45, 600)),
-    Part("5B", "Numerosity", "cordstasks.paper.tasks:numerosity", (90, 2400)),
-    Part("5C", "Cats and dogs", "cordstasks.paper.tasks:cats_and_dogs", (90, 2000)),
-    Part("5D", "Memory-guided saccade", "cordstasks.paper.tasks:saccade", (90, 1800)),
+    Part("5A", "Random-dot motion", VISUAL, (45, 1000), given=("rdm",)),
+    Part("5B", "Numerosity", VISUAL, (90, 4000), given=("numerosity",)),
+    Part("5C", "Cats and dogs", VISUAL, (90, 3300), given=("catdog",)),
+    Part("5D", "Memory-guided saccade", VISUAL, (90, 3000), given=("saccade",)),
+    Part("6B", "Temporal predictivity where the answer is known", "cordstasks.paper.recordings:known", (60, 600)),
+    Part("6C", "Temporal predictivity of recordings", "cordstasks.paper.recordings:recorded", (300, 1800), ("recordings",)),
+    Part("B.2", "Dimension and autocorrelation of random networks", "cordstasks.paper.appendix:dimensions", (5, 5)),
+    Part("B.3", "The comparison of 1C, task by task", "cordstasks.paper.architectures:by_task", (10, 10)),
+    Part("B.4", "Fixed points of trained memories", "cordstasks.paper.appendix:stability", (5, 5)),
 )
 
 

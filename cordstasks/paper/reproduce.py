@@ -12,12 +12,12 @@ from tqdm import tqdm
 import cordstasks
 from cordstasks.errors import InputError
 from cordstasks.paper.findings import VERDICTS, Finding, Outcome
-from cordstasks.paper.parts import Part, Workplace
+from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
 from cordstasks.utils.files import read_json, writable_folder, write_json
 from cordstasks.utils.folders import locked
 from cordstasks.utils.interrupt import Interrupted
 
-__all__ = ["reproduce", "table"]
+__all__ = ["made_before", "reproduce", "table"]
 
 OUTCOME = "outcome.json"
 
@@ -37,7 +37,7 @@ def reproduce(parts: Sequence[Part], out: str | Path, workplace: Workplace) -> d
     Returns
     -------
     dict of str to object
-        What ``paper.json`` holds: by figure, the outcome and its seconds.
+        By figure, the outcome and its seconds. ``paper.json`` holds these, and what the folder held of other figures.
 
     Raises
     ------
@@ -52,13 +52,50 @@ def reproduce(parts: Sequence[Part], out: str | Path, workplace: Workplace) -> d
         try:
             for part in tqdm(parts, desc="paper", unit="part", leave=False):
                 results[part.figure] = _made(part, out / part.figure, workplace)
+                write_json(out / "paper.json", _with_others(results, out))
         except KeyboardInterrupt as stop:
             raise Interrupted(f"the same command, from {out}") from stop
-        write_json(out / "paper.json", results)
     problems = [result["problem"] for result in results.values() if "problem" in result]
     if problems and len(problems) == len(results):
         raise InputError(problems[0])
     return results
+
+
+def _with_others(results: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The results, and those that the folder holds of other figures, in the order of the paper."""
+    others = [part.figure for part in PARTS if part.figure not in results and (out / part.figure / OUTCOME).exists()]
+    found = {figure: read_json(out / figure / OUTCOME) for figure in others} | results
+    order = [part.figure for part in PARTS]
+    return dict(sorted(found.items(), key=lambda each: order.index(each[0]) if each[0] in order else len(order)))
+
+
+def made_before(figure: str, out: Path, workplace: Workplace) -> dict[str, Any]:
+    """A figure whose runs another figure needs: the one in the folder, or a new one.
+
+    Parameters
+    ----------
+    figure : str
+        Its number.
+    out : Path
+        Folder in which each part has a folder of its own.
+    workplace : Workplace
+        How to make it.
+
+    Returns
+    -------
+    dict of str to object
+        Its outcome.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made, or was made with other settings.
+    """
+    (part,) = chosen([figure])
+    found = _made(part, out / figure, workplace)
+    if "problem" in found:
+        raise InputError(found["problem"])
+    return found
 
 
 def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
@@ -77,7 +114,7 @@ def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
     before = read_json(folder / "seconds.json")["seconds"] if (folder / "seconds.json").exists() else 0.0
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        outcome = part.maker()(folder, workplace)
+        outcome = part.make(folder, workplace)
     except InputError as error:  # the other parts can still be made
         return {"title": part.title, "problem": str(error)}
     finally:

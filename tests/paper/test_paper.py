@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cordstasks.errors import InputError
 from cordstasks.paper import __main__ as command
-from cordstasks.paper import architectures, tasks
+from cordstasks.paper import appendix, architectures, parts, tasks
 from cordstasks.paper.findings import Drawing, Finding, Outcome, judge
 from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
-from cordstasks.paper.reproduce import reproduce, table
+from cordstasks.paper.reproduce import made_before, reproduce, table
 from cordstasks.paper.speed import REFERENCE, expected_seconds, machine_rate
 from cordstasks.utils.interrupt import Interrupted
 from helpers import printed_by, refused
@@ -78,9 +78,85 @@ class TestVerdicts:
             (["undecided", "undecided"], "cannot tell"),
         ],
     )
-    def test_architectures_over_tasks(self, verdicts: list[str], expected: str):
-        found = architectures._finding("CKA", "sparse", [{"verdict": verdict} for verdict in verdicts])
+    def test_architectures_over_distances(self, verdicts: list[str], expected: str):
+        row = {"other": "sparse", "difference": -0.1234, "interval": [-0.2, -0.05]}
+        other = {"other": "low-rank", "verdict": "farther"}
+        answers = {f"alpha {place}": [other, {**row, "verdict": verdict}] for place, verdict in enumerate(verdicts)}
+        found = architectures._finding("claim", "sparse", answers, "rule")
         assert found.verdict == expected
+        assert found.measured.startswith("difference by alpha 0 -0.123 (-0.200 to -0.050); alpha 1 -0.123")
+        assert architectures._finding("claim", "full", answers, "rule").verdict == "cannot tell"
+
+    def test_responses_fall_with_distance(self):
+        """The step from the preferred value to its neighbours on both sides, over all curves of all seeds."""
+
+        def curve(*means: float) -> dict[str, object]:
+            rows = [{"offset": -45.0, "mean": means[0]}, {"offset": 0.0, "mean": 0.0}, {"offset": 45.0, "mean": means[1]}]
+            rows += [{"offset": 90.0, "mean": means[2]}]
+            return {"by_offset": [{**row, "standard_error": 0.1} for row in rows]}
+
+        made = {0: {"tuning": {"aligned": curve(-0.5, -0.7, -2.0)}}, 1: {"tuning": {"aligned": curve(-0.3, -0.1, -3.0)}}}
+        finding = tasks._falls("location", made)
+        # the standard error of a mean of four values, each with 0.1
+        assert finding.measured.startswith("-0.40 standard deviations (-0.50 to -0.30) from the preferred location")
+        assert finding.measured.endswith("-2.50 to the farthest")
+        assert finding.verdict == "agrees"
+        numbers = {0: {"tuning": {"by_preferred_number": {"1": curve(0.5, 0.3, 1.0), "2": {"by_offset": []}}}}}
+        assert tasks._falls("number", numbers).verdict == "does not agree"
+        assert tasks._falls("number", {0: {"tuning": None}}).measured == "not measured: too few units are tuned"
+
+    def test_both_categories_are_preferred(self):
+        made = {seed: {"tuning": {"prefer_cats": 30, "prefer_dogs": 20}} for seed in (0, 1)}
+        finding = tasks._both_categories(made)
+        assert finding.measured.startswith("60 prefer cats and 40 dogs; the rarer 30.9 to 49.8 %")
+        assert finding.verdict == "agrees"
+        one = {0: {"tuning": {"prefer_cats": 200, "prefer_dogs": 1}}}
+        assert tasks._both_categories(one).verdict == "does not agree"
+        assert tasks._both_categories({0: {"tuning": None}}).verdict == "cannot tell"
+
+    def test_accuracy_at_the_weakest_and_strongest_motion(self):
+        def heldout(weak: float, strong: float) -> dict[str, object]:
+            rows = [{"coherence": 0.5, "trials": 50, "accuracy": strong}, {"coherence": 0.0, "trials": 50, "accuracy": weak}]
+            return {"heldout": {"by_condition": rows}}
+
+        finding = tasks._psychometric({0: heldout(0.4, 0.9), 1: heldout(0.6, 1.0)})
+        assert finding.measured.startswith("50 % at 0 %, 95 % at 50 % coherence; difference 45 % (34 to 55)")
+        assert finding.verdict == "agrees"
+        assert tasks._psychometric({0: heldout(0.5, 0.5)}).verdict == "cannot tell"
+
+    def test_measures_over_the_gain(self):
+        rows = [
+            {
+                "kind": kind,
+                "gain": gain,
+                "dimension": gain * 3 + seed if gain > 1 else None,
+                "autocorrelation_ms": 5.0 - gain,
+            }
+            for kind in ("convolutional", "fully connected")
+            for gain in (0.5, 1.5, 2.0, 3.0)
+            for seed in (0, 1)
+        ]
+        found = appendix._over_gain(rows, "dimension", "the dimension grows", "above")
+        assert found.verdict == "agrees"
+        assert found.measured.count("6 networks") == 2
+        assert appendix._over_gain(rows, "dimension", "the dimension falls", "below").verdict == "does not agree"
+        assert "convolutional: -1.00 (-1.00 to -1.00, 8 networks)" in (
+            appendix._over_gain(rows, "autocorrelation_ms", "time falls", "below").measured
+        )
+        few = appendix._over_gain(rows[:4], "dimension", "the dimension grows", "above")
+        assert (few.verdict, few.measured.count("too few gains")) == ("cannot tell", 2)
+
+    def test_fixed_points_of_memories(self):
+        row = {"slow_modes": 1, "fixed_points": 5, "stable": 2, "groups": 2, "slowest_ms": 900.0, "second_ms": None}
+        stable = appendix._each_group_stable
+        assert appendix._fixed_points("dms", [row], stable, discrete=True).verdict == "agrees"
+        assert appendix._fixed_points("dms", [row, {**row, "stable": 1}], stable, discrete=True).verdict == "cannot tell"
+        assert appendix._fixed_points("dms", [{**row, "groups": 1}], stable, discrete=True).verdict == "does not agree"
+        ring = appendix._fixed_points("memory-pro", [row, {**row, "slow_modes": 2}], appendix._one_slow, discrete=False)
+        assert ring.measured.startswith(
+            "1 of 2 networks that learned it (1 slow, 5 fixed points of which 2 stable, slowest 900 ms"
+        )
+        assert appendix._fixed_points("dms", [], stable, discrete=True).measured == "0 of 0 networks that learned it (none)"
 
     def test_trials_and_units_of_all_seeds_are_pooled(self):
         rows = [{"tuned": 30, "units": 100}, {"selective": 10, "units": 60}]
@@ -122,6 +198,32 @@ class TestReproduce:
         assert json.loads((tmp_path / "paper.json").read_text()) == json.loads(json.dumps(again))
         assert Outcome.from_dict(again["1X"]) == Outcome.from_dict(good(tmp_path, Workplace()).as_dict())
 
+    def test_what_the_folder_holds_of_other_figures_stays_in_the_table(self, tmp_path: Path):
+        outcome = {
+            "title": "Cost",
+            "quick": False,
+            "version": "0.1.0",
+            "seconds": 1.0,
+            **good(tmp_path, Workplace()).as_dict(),
+        }
+        (tmp_path / "2C").mkdir()
+        (tmp_path / "2C" / "outcome.json").write_text(json.dumps(outcome))
+        results = reproduce([part("1B", "good")], tmp_path, Workplace())
+        assert list(results) == ["1B"]
+        kept = json.loads((tmp_path / "paper.json").read_text())
+        assert list(kept) == ["1B", "2C"]
+        assert kept["2C"] == json.loads(json.dumps(outcome))
+
+    def test_a_part_on_which_another_one_builds_is_made_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(parts, "PARTS", (part("1X", "good"), part("1Y", "good", needs=("images",))))
+        found = [made_before("1X", tmp_path, Workplace()) for _ in range(2)]
+        assert json.loads(json.dumps(found[0])) == found[1]
+        assert [tmp_path / "1X"] == MADE
+        with pytest.raises(InputError, match="holds figure 1X with full settings"):
+            made_before("1X", tmp_path, Workplace(quick=True))
+        with pytest.raises(InputError, match="images=None: figure 1Y needs it"):
+            made_before("1Y", tmp_path, Workplace())
+
     def test_a_problem_of_one_part_leaves_the_others(self, tmp_path: Path):
         results = reproduce([part("1X", "failing"), part("2X", "good")], tmp_path, Workplace())
         text = table(results)
@@ -159,6 +261,10 @@ class TestCommand:
         (tmp_path / "file").touch()
         assert "--out" in refused(command.main, "--figures", "1C", "--quick", "--out", tmp_path / "file", begun=True)
 
+    def test_data_that_nothing_needs(self, tmp_path: Path):
+        message = refused(command.main, "--figures", "1B", "2C", "--recordings", tmp_path)
+        assert message.startswith(f"--recordings {tmp_path}: has no effect on figures 1B, 2C; leave it out")
+
     def test_help_is_quick(self):
         code = (
             "import sys, runpy\nsys.argv = ['paper', '--help']\n"
@@ -170,7 +276,7 @@ class TestCommand:
         assert "--figures" in ended.stdout
 
 
-def test_small_comparison_of_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_small_comparison_of_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     small = {
         "tasks": ["perceptual-dm"],
         "connectivities": ["full", "lowrank", "sparse", "conv"],
@@ -179,9 +285,23 @@ def test_small_comparison_of_architectures(tmp_path: Path, monkeypatch: pytest.M
         "seeds": 1,
         "settings": {"steps": 120, "goal": 0.6, "validation": 32, "heldout": 64, "learning_rate": 0.01},
     }
-    monkeypatch.setattr(architectures, "QUICK", small)
-    outcome = architectures.comparison(tmp_path, Workplace(quick=True, device="cpu"))
-    assert len(outcome.findings) == 8
-    assert (tmp_path / "table.txt").read_text().startswith("perceptual-dm: learned by ")
-    assert (tmp_path / outcome.drawings[0].file).exists()
-    assert np.all([finding.measured.endswith("of 1 tasks") for finding in outcome.findings])
+    designs = {"units": small, "parameters": {**small, "trained_parameters": [85], "activations": ["tanh"]}}
+    monkeypatch.setattr(architectures, "QUICK", designs)
+    workplace = Workplace(quick=True, device="cpu")
+    outcome = architectures.comparison(tmp_path / "1C", workplace)
+    assert [("units" in each.claim, "low-rank" in each.claim) for each in outcome.findings] == list(
+        product((True, False), (True, False))
+    )
+    assert (tmp_path / "1C" / "units" / "table.txt").read_text().startswith("perceptual-dm: learned by ")
+    assert (tmp_path / "1C" / outcome.drawings[0].file).exists()
+    assert all("difference by alpha 1 " in each.measured and "CKA" in each.measured for each in outcome.findings)
+    capsys.readouterr()
+    (tmp_path / "B.3").mkdir()
+    again = architectures.by_task(tmp_path / "B.3", workplace)
+    assert capsys.readouterr().out == ""  # nothing was trained again
+    assert len(again.findings) == 4
+    assert all("in perceptual-dm" in each.claim for each in again.findings)
+    # with one task, all tasks together are that task, but settings are drawn with other random numbers
+    differences = [[each.measured.split()[4] for each in found.findings] for found in (outcome, again)]
+    assert differences[0] == differences[1]
+    assert all((tmp_path / "B.3" / drawing.file).exists() for drawing in again.drawings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import sys
@@ -17,6 +16,7 @@ import torch
 
 from cordstasks.cordsnet import CordsNet, save
 from cordstasks.errors import InputError
+from cordstasks.experiments import table1
 from cordstasks.pretraining.pipeline import stage_seconds
 from cordstasks.pretraining.settings import PretrainSettings
 
@@ -88,9 +88,8 @@ class TestTable1:
         # the controls' images: as many as are learned from in the time of all stages up to annealing
         direct, dense = (json.loads((folder / way / "config.json").read_text()) for way in ("direct", "dense"))
         assert direct["direct_images"] == dense["dense_images"]
-        table1 = benchmark("table1")
         (folder / "direct" / "config.json").unlink()
-        monkeypatch.setattr(table1, "seconds_per_image", lambda settings, device: 0.01)
+        monkeypatch.setattr(table1, "_seconds_per_image", lambda settings, device: 0.01)
         assert table1.images_of_controls(folder, PretrainSettings(), "cpu") == dense["dense_images"]
         (folder / "dense" / "config.json").unlink()
         seconds = stage_seconds(folder / "staged")
@@ -100,14 +99,17 @@ class TestTable1:
     def test_conclusions_are_differences(self) -> None:
         table = {"mnist/r2": {"R": 90.0, "C": 95.0, "initialised": 94.0, "fine-tuned": 96.0, "CNN": 98.5}}
         table["cifar10/r2"] = {"C": 30.0, "initialised": 41.5, "fine-tuned": 50.0, "CNN": 60.0}
-        words = [line.split() for line in benchmark("table1").conclusions(table)]
-        found = [(line[0], line[1], line[3]) for line in words if len(line) == 4]
+        found = [
+            (network, difference, difference > conclusion.least)
+            for conclusion in table1.conclusions()
+            for network, difference in conclusion.differences(table)
+        ]
         assert found == [
-            ("mnist/r2", "-1.00", "no"),
-            ("cifar10/r2", "+11.50", "yes"),
-            ("mnist/r2", "+5.00", "yes"),
-            ("mnist/r2", "-2.50", "yes"),
-            ("cifar10/r2", "-10.00", "no"),
+            ("mnist/r2", -1.0, False),
+            ("cifar10/r2", 11.5, True),
+            ("mnist/r2", 5.0, True),
+            ("mnist/r2", -2.5, True),
+            ("cifar10/r2", -10.0, False),
         ]
 
     @pytest.mark.parametrize(
@@ -122,16 +124,14 @@ class TestTable1:
             call("table1", "--out", tmp_path, *more)
 
     def test_settings_of_a_cell_are_the_small_ones_and_those_given(self, tmp_path: Path) -> None:
-        table1 = benchmark("table1")
-        given = argparse.Namespace(small=True, finetune_images=7, seed=2)
-        own = PretrainSettings.of(table1.settings_of("fashion-mnist/r4", given, tmp_path))
+        given = {**table1.SMALL, "finetune_images": 7, "seed": 2}
+        own = PretrainSettings.of(table1.settings_of("fashion-mnist/r4", tmp_path, given))
         assert (own.dataset, own.depth, own.finetune_images, own.seed) == ("fashion-mnist", 4, 7, 2)
         assert (own.train_images, own.check_images, own.test_images) == (20000, 300, 300)
         (tmp_path / "train").mkdir()  # CIFAR-10 as folders of images
-        large = argparse.Namespace(small=False)
-        own = PretrainSettings.of(table1.settings_of("cifar10/r8", large, tmp_path))
+        own = PretrainSettings.of(table1.settings_of("cifar10/r8", tmp_path, {}))
         assert (own.dataset, own.augmentation, own.train_images) == ("folder", "cifar", None)
-        assert PretrainSettings.of(table1.settings_of("cifar10/r8", large, tmp_path / "none")).dataset == "cifar10"
+        assert PretrainSettings.of(table1.settings_of("cifar10/r8", tmp_path / "none", {})).dataset == "cifar10"
 
     def test_cells_without_images_are_left_out(self, tmp_path: Path, call: Callable[..., str]) -> None:
         text = call("table1", "--out", tmp_path)

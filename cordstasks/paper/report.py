@@ -72,7 +72,8 @@ def _quick(made: Mapping[str, Any]) -> bool:
 
 def _part(outcome: Outcome, folder: Path, result: Mapping[str, Any]) -> list[Part]:
     """What one part found."""
-    parts: list[Part] = [Table(["measured", "verdict"], [[each.measured, each.verdict] for each in outcome.findings])]
+    rows = [[each.claim, each.measured, each.verdict] for each in outcome.findings]
+    parts: list[Part] = [Table(["the paper's conclusion", "measured", "verdict"], rows)] if rows else []
     for drawing in outcome.drawings:
         try:
             content = (folder / drawing.file).read_bytes()

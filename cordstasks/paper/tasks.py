@@ -18,6 +18,7 @@ from cordstasks.paper.parts import Workplace
 __all__ = ["PANELS", "Panel", "visual_task"]
 
 SEEDS, QUICK_SEEDS = (0, 1, 2, 3, 4), (0,)
+QUICK: dict[str, Any] = {"quick": True}  # settings of small runs
 BY_CHANCE = 0.05  # false discovery rate of tests of tuning
 ABOVE_CHANCE = "agrees if the whole 95 % interval lies above chance; trials of all seeds together"
 TUNED = "agrees if the whole 95 % interval lies above the false discovery rate, 5 %; units of all seeds together"
@@ -72,7 +73,7 @@ def visual_task(folder: Path, workplace: Workplace, task: str) -> Outcome:
     for seed in QUICK_SEEDS if workplace.quick else SEEDS:
         out = folder / f"seed-{seed}"
         begun = (out / "config.json").exists()
-        given: dict[str, Any] = {} if begun else {"quick": workplace.quick, "seed": seed}
+        given: dict[str, Any] = {} if begun else {**(QUICK if workplace.quick else {}), "seed": seed}
         run = runs.train(
             None if begun else task, out=out, resume=begun, device=workplace.device, bank=workplace.bank, **given
         )

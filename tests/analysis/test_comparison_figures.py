@@ -3,7 +3,7 @@ import pytest
 from scipy.cluster.hierarchy import cophenet, leaves_list
 from scipy.spatial.distance import squareform
 
-from cordstasks.analysis import align, cluster, embed, figures
+from cordstasks.analysis import align, cluster, embed, figures, wilson_interval
 from cordstasks.errors import InputError
 
 LABELS = ["sparse", "full", "sparse", "full", "full", "low-rank", "sparse"]
@@ -116,3 +116,26 @@ class TestBadInput:
             figures.embedding_map(embed(distances), LABELS[:6])
         with pytest.raises(InputError, match="names has 2 entries for 7 networks"):
             figures.dendrogram(cluster(distances), LABELS, names=["a", "b"])
+
+
+ROWS = {"mnist/r2": {"ours": {"R": 80.0, "CNN": 95.0}, "paper": {"R": 97.45, "C": 98.07, "CNN": 98.56}}}
+
+
+class TestAccuracies:
+    def test_intervals_are_of_the_first_source(self):
+        (axis,) = figures.accuracies(ROWS, ["R", "C", "CNN"], images=200).axes
+        ours, paper = axis.lines
+        assert ours.get_xydata().tolist() == [[0, 80], [2, 95]]
+        assert paper.get_xydata().tolist() == [[0, 97.45], [1, 98.07], [2, 98.56]]
+        (bars,) = axis.collections
+        expected = [wilson_interval(160, 200), wilson_interval(190, 200)]
+        for segment, (low, high) in zip(bars.get_segments(), expected, strict=True):
+            assert segment[:, 1] == pytest.approx([100 * low, 100 * high])
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [({}, "rows or columns is empty"), ({"x": {"ours": {"R": 101.0}}}, r"rows\['x'\]\['ours'\] has .*101")],
+    )
+    def test_bad_input(self, rows, message: str):
+        with pytest.raises(InputError, match=message):
+            figures.accuracies(rows, ["R"], images=10)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.engines import Portable, Weights, engine_for
+from cordstasks.cordsnet.engines.portable import SMALLEST
 from cordstasks.cordsnet.network import BLANK_STEPS, IMAGE_STEPS, CordsNet
 from cordstasks.errors import InputError
 
@@ -132,6 +133,8 @@ class Simulator:
             elif area > 1:
                 drive = self._inp[area](self._skips[(area - 3) // 2](rates[area - 2], rates[area - 1]), drive)
             rates[area].lerp_(self._rec[area](rates[area], drive, relu=True), self.alpha)
+            if self.device.type == "cpu":
+                F.threshold_(rates[area], SMALLEST, 0.0)
         for total, area in zip(totals, self.areas, strict=False):
             total += rates[area]
 

@@ -128,6 +128,27 @@ class TestState:
         assert error(total, 1 + recorded[3][2:].sum(0)) < 1e-6
         assert error(rates[-1], recorded[3][-1]) < 1e-6
 
+    def test_activity_that_decays_ends_at_zero_and_never_becomes_subnormal(
+        self, random_network: Maker, engine: Portable
+    ) -> None:
+        # subnormal numbers, below 1.2e-38, make every product tens of times slower
+        simulator = Simulator(random_network(4, image_size=33), engine=engine)
+        rates, inhibited = simulator.zero_state(3), [r - 100 for r in simulator.zero_state(3)]
+        for rate in rates:
+            rate.fill_(1.0)
+        simulator.step(rates, inhibited, 300)
+        for rate in rates:
+            torch.testing.assert_close(rate, torch.full_like(rate, 0.8**300), rtol=1e-3, atol=0.0)
+        simulator.step(rates, inhibited, 12)
+        assert all(bool((rate == 0).all()) for rate in rates)
+
+    def test_what_is_not_a_number_is_not_taken_for_silence(self, random_network: Maker, engine: Portable) -> None:
+        simulator = Simulator(random_network(2, image_size=33), engine=engine)
+        rates = simulator.zero_state(2)
+        rates[1][1, 3, 4, 5] = torch.nan
+        simulator.step(rates, simulator.drives(images(2, 33)), 2)
+        assert bool(rates[1][1, 3, 4, 5].isnan())
+
     def test_the_spontaneous_state_is_kept_and_its_copies_are_independent(self, random_network: Maker) -> None:
         network = random_network(4)
         simulator = Simulator(network)

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+SMALLEST = 1e-30
+"""Activity that is smaller than this becomes zero on CPUs.
+
+Activity without input decays with the time constant, so that after a second or less it is below 1e-38, the smallest normal
+float32. Many processors are far slower with subnormal numbers than with others.
+"""
+
 
 class Convolution(Protocol):
     """A frozen convolution with padding k // 2: ``conv(x)``, ``conv(x) + add`` or ``relu(conv(x) + add)``."""

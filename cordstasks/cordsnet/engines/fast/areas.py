@@ -23,6 +23,7 @@ import numpy as np
 from numba import njit
 
 from cordstasks.cordsnet.engines.fast.vectors import FLOAT, add, copy, product, tile_in, tile_out
+from cordstasks.cordsnet.engines.portable import SMALLEST
 
 NOTHING, DIRECT, STRIDED, SKIPPED = range(4)  # what an area is sent at every step, see `Area.below`
 BORDER = 1  # of zeros around each map
@@ -265,7 +266,8 @@ def _digest():
     """Hash of the sources that are compiled: numba keys its cache by one function's file, not by those that it calls."""
     folder = Path(__file__).parent
     sources = (folder / f"{name}.py" for name in ("transforms", "vectors", "areas"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    constants = repr(SMALLEST).encode()
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources) + constants).hexdigest()
 
 
 def _made(digest, options):

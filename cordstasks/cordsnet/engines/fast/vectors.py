@@ -23,6 +23,7 @@ from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from cordstasks.cordsnet.engines.fast.transforms import FOUR, PAIR, SINGLE, TWO
+from cordstasks.cordsnet.engines.portable import SMALLEST
 
 FEATURES = (config.CPU_FEATURES or get_host_cpu_features()).split(",")  # of the processor that numba compiles for
 SUPPORTED = "+avx2" in FEATURES and "+fma" in FEATURES
@@ -57,6 +58,12 @@ class _Vector:
     def positive(self):
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
         return _Vector(self.builder, self.builder.select(self.builder.fcmp_ordered(">", self.value, zero), self.value, zero))
+
+    def at_least(self, smallest):
+        """Elements below `smallest` become zero; nan stays."""
+        bound, zero = (ir.Constant(_VECTOR, [number] * LANES) for number in (smallest, 0.0))
+        keep = self.builder.fcmp_unordered(">=", self.value, bound)
+        return _Vector(self.builder, self.builder.select(keep, self.value, zero))
 
 
 class _Code:
@@ -238,7 +245,7 @@ def _tile_in(algorithm):
 
 
 def _tile_out(algorithm):
-    """A function: the step of one tile, new = old + alpha (relu(A'MA + drive) - old).
+    """A function: the step of one tile, new = old + alpha (relu(A'MA + drive) - old), or 0 where that is below `SMALLEST`.
 
     The products M lie `apart` bytes from one another. Of the tile's outputs, `height` x `width` are on the map; old and new
     state have the same strides, the drive has its own.
@@ -253,7 +260,7 @@ def _tile_out(algorithm):
             seen = builder.add(offset, code.within(drive_row, y, drive_pixel, x))
             before = code.load(builder.add(old, at))
             target = (value + code.load(builder.add(drive, seen))).positive()
-            code.store(fraction * (target - before) + before, builder.add(new, at))
+            code.store((fraction * (target - before) + before).at_least(SMALLEST), builder.add(new, at))
 
         with code.counting(channels, LANES) as (channel, _):
             offset = code.bytes_of(channel)

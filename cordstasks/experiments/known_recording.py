@@ -122,7 +122,8 @@ def write_known_recording(settings: KnownRecording, folder: Path, *, device: str
     rates = clean + settings.noise * rng.normal(size=(settings.repeats, *clean.shape))
     if settings.shuffled:
         rates = rates[:, :, _moved(len(bins), rng)]
-    recording = Recording(rates.reshape(-1, *clean.shape[1:]), ids * settings.repeats, bins, name="recording")
+    shown = np.array(ids * settings.repeats)
+    recording = Recording(rates.reshape(-1, *clean.shape[1:]), shown, bins, name="recording")
     write(recording, folder / "recording.npz")
     return recording
 

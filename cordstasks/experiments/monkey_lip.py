@@ -20,6 +20,7 @@ __all__ = ["CHOICES", "Courses", "lip_courses", "network_courses", "slopes", "ti
 Courses = dict[tuple[str, float], tuple[NDArray[np.float64], NDArray[np.float64]]]
 CHOICES = ("T1", "T2")  # into the response field, or for a unit its preferred direction, and away from it
 WINDOW_MS = (100.0, 400.0)  # after the onset of the dots, in which a network ramps
+EQUAL = 1e-9  # correlations that differ by less do so by rounding
 LAG_MS = 100.0  # how much later LIP begins to ramp
 
 
@@ -105,11 +106,12 @@ def network_courses(run: TrainedRun | str | Path, seed: int = 0) -> tuple[Course
     times = (np.arange(start, end) + 0.5) * batch.dt - start * batch.dt
     if not tuned.any():
         raise InputError(f"run={run.path}: no unit is tuned to direction; train it for longer")
+    one, other = run.task.directions  # type: ignore[union-attr]
     found: Courses = {}
     for choice in CHOICES:
         for level in np.unique(coherence):
             trials = np.flatnonzero(~half & (coherence == level) & (seen.chosen > 0) & (seen.correct | (level == 0)))
-            chosen = np.where(seen.chosen[trials] == 1, *run.task.directions)
+            chosen = np.where(seen.chosen[trials] == 1, one, other)
             own = (chosen[:, None] == prefers[None]) == (choice == "T1")
             window = scaled[trials, start:end]
             weight = own[:, None].astype(float)
@@ -161,7 +163,7 @@ def time_matters(lip: Courses, model: Courses, *, permutations: int = 200, seed:
     -------
     dict of str to object
         ``conditions``; ``correlation``, its mean; ``difference`` from the mean of shuffled ones with its 95 % ``interval``;
-        ``t`` and ``p_t`` of the paired t-test over conditions.
+        ``t`` and ``p_t`` of the paired t-test over conditions, None where all differences are equal.
 
     Raises
     ------
@@ -185,14 +187,14 @@ def time_matters(lip: Courses, model: Courses, *, permutations: int = 200, seed:
     shuffled = np.mean([_correlations(responses, recorded[:, order]) for order in orders], axis=0)
     difference = real - shuffled
     drawn = difference[rng.integers(len(difference), size=(2000, len(difference)))].mean(axis=1)
-    tested = ttest_rel(real, shuffled)
+    tested = ttest_rel(real, shuffled) if np.ptp(difference) > EQUAL else None
     return {
         "conditions": len(real),
         "correlation": float(real.mean()),
         "difference": float(difference.mean()),
         "interval": [float(end) for end in np.quantile(drawn, [0.025, 0.975])],
-        "t": float(tested.statistic),
-        "p_t": float(tested.pvalue),
+        "t": None if tested is None else float(tested.statistic),
+        "p_t": None if tested is None else float(tested.pvalue),
     }
 
 

@@ -210,11 +210,11 @@ def _lip(file: Path, folder: Path, workplace: Workplace) -> Outcome:
     run = folder.parent / "5A" / "seed-0"
     model, counts = network_courses(run)
     found = time_matters(lip, model)
-    low, high = found["interval"]
+    (low, high), p = found["interval"], found["p_t"]
     finding = Finding(
         "The time course of LIP's rates is followed better than the same rates with their time bins shuffled.",
-        f"correlation {found['correlation']:.2f}, {found['difference']:+.2f} ({low:+.2f} to {high:+.2f}) above shuffled; "
-        f"paired t-test over {found['conditions']} choices and coherences: p = {found['p_t']:.2g}",
+        f"correlation {found['correlation']:.2f}, {found['difference']:+.2f} ({low:+.2f} to {high:+.2f}) above shuffled, "
+        f"over {found['conditions']} choices and coherences" + ("" if p is None else f"; paired t-test: p = {p:.2g}"),
         judge((low, high), above=0.0),
         "agrees if the whole 95 % interval (bootstrap over choices and coherences) lies above 0; the network from 100 to "
         "400 ms after the onset of the dots, LIP 100 ms later; means over neurons, of one network",

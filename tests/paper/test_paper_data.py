@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cordstasks.analysis import rsa
 from cordstasks.errors import InputError
 from cordstasks.experiments.known_recording import KnownRecording, write_known_recording
+from cordstasks.experiments.monkey_it import HUMAN, MACAQUE, Similarity
 from cordstasks.paper import accuracy, recordings
 from cordstasks.paper.parts import Workplace
 
@@ -92,3 +94,59 @@ def test_recordings_of_a_user(tmp_path: Path):
 def test_a_folder_without_recordings(tmp_path: Path):
     with pytest.raises(InputError, match=r"holds no recordings; give a folder with files that end in \.npz"):
         recordings.recorded(tmp_path, Workplace(recordings=tmp_path))
+
+
+def test_rates_of_lip_beside_the_networks_of_figure_5a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    times = np.arange(-100.0, 700.0, 20.0)
+    ramps = {
+        (choice, level): (times, sign * (0.2 + level) * np.clip(times - 200, 0, 300))
+        for sign, choice in ((1, "T1"), (-1, "T2"))
+        for level in (0.0, 0.128, 0.512)
+    }
+    rows = [
+        f"{align},{choice},{time:g},{100 * level:g},{rate}"
+        for align in ("dots", "sacc")
+        for (choice, level), course in ramps.items()
+        for time, rate in zip(*course, strict=True)
+    ]
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "roitman_lip_rates.csv").write_text("\n".join(["align,choice,time,coherence,firing_rate", *rows]))
+    earlier = {key: (times - 100, values) for key, (times, values) in ramps.items()}
+    made = []
+    monkeypatch.setattr(recordings, "made_before", lambda figure, out, workplace: made.append((figure, out)))
+    counts = {"units": 7, "of": 9, "trials": 5}
+    monkeypatch.setattr(
+        recordings, "network_courses", lambda run: (earlier, counts) if run == tmp_path / "5A/seed-0" else None
+    )
+    (tmp_path / "6C").mkdir()
+    outcome = recordings.recorded(tmp_path / "6C", Workplace(recordings=given))
+    assert made == [("5A", tmp_path)]
+    (finding,) = outcome.findings
+    assert finding.verdict == "agrees"
+    assert finding.measured.startswith("correlation 1.00, +")
+    assert finding.measured.endswith(", over 6 choices and coherences")  # all alike, so that there is no t-test
+    assert outcome.notes == ["LIP: 7 of the network's 9 units are tuned; ramps are of 5 trials"]
+    assert (tmp_path / "6C" / outcome.drawings[0].file).exists()
+
+
+def test_similarity_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two areas: the last one above pixels in all resamples, and early and late alike."""
+    rng = np.random.default_rng(0)
+    values = np.array([0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.15, 0.16, 0.1])
+    samples = values + 0.01 * rng.standard_normal((50, 9))
+    found = Similarity(np.full((2, 4), 0.2), np.array([2, 2]), rsa.RsaComparison(values, samples, "spearman", 0.95))
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "kriegeskorte2008_92images.mat").touch()
+    asked = []
+    monkeypatch.setattr(
+        recordings, "compare_with_it", lambda file, **more: asked.append(more) or dict.fromkeys((MACAQUE, HUMAN), found)
+    )
+    (tmp_path / "6C").mkdir()
+    outcome = recordings.recorded(tmp_path / "6C", Workplace(quick=True, recordings=given))
+    assert asked == [{"resamples": 200, "device": "cpu"}]
+    assert [finding.verdict for finding in outcome.findings] == ["agrees", "cannot tell"]
+    assert "0.300 against 0.100: +0.200 (" in outcome.findings[0].measured
+    assert "0.300 against 0.300: +0.000 (" in outcome.findings[1].measured
+    assert (tmp_path / "6C" / "it.png").exists()

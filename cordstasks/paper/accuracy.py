@@ -40,6 +40,10 @@ RULE = (
     "agrees if the whole 95 % interval of the difference on the same {images} test images lies above {least:g} points; "
     "Newcombe's interval; one network of each kind, so that it says nothing about other seeds"
 )
+CAPTION = (
+    "Test accuracies beside those of the paper's table 1. R: dense network, C: direct training, initialised and fine-tuned: "
+    "in stages, CNN: the feed-forward network that the stages begin with"
+)
 SMALLER = (
     "two areas at {size} px, {train:,} training images, {finetune:,} images of fine-tuning through time; the paper trains "
     "on all images for hundreds of epochs"
@@ -88,7 +92,7 @@ def table1(folder: Path, workplace: Workplace) -> Outcome:
     note = SMALLER.format(size=chosen.image_size, train=chosen.train_images or 0, finetune=chosen.finetune_images or 0)
     return Outcome(
         findings,
-        [Drawing("table1.png", "Test accuracies beside those of the paper's table 1", f"Test accuracies. {listed}.")],
+        [Drawing("table1.png", CAPTION, f"Test accuracies. {listed}.")],
         commands,
         [chosen.seed],
         [note, listed],

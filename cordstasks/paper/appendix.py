@@ -159,7 +159,7 @@ def _fixed_points(
     verdict = CANNOT_TELL if not rows or 0 < right < len(rows) else AGREES if right else DISAGREES
     listed = "; ".join(
         f"{row['slow_modes']} slow, {row['fixed_points']} fixed points of which {row['stable']} stable, slowest "
-        f"{row['slowest_ms']:g} ms and {row['second_ms'] or 0:g} ms"
+        f"{row['slowest_ms']:.0f} ms" + ("" if row["second_ms"] is None else f" and {row['second_ms']:.0f} ms")
         for row in rows
     )
     measured = f"{right} of {len(rows)} networks that learned it ({listed or 'none'})"

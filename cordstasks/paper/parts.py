@@ -101,14 +101,14 @@ class Part:
 
 VISUAL = "cordstasks.paper.tasks:visual_task"
 PARTS: tuple[Part, ...] = (
-    Part("1B", "Regimes of random networks", "cordstasks.paper.dynamics:regimes", (20, 180)),
+    Part("1B", "Regimes of random networks", "cordstasks.paper.dynamics:regimes", (10, 180)),
     Part(
         "1C",
         "Are convolutional networks closest to fully connected ones?",
         "cordstasks.paper.architectures:comparison",
         (150, 4500),
     ),
-    Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (60, 400)),
+    Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (20, 400)),
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (20, 20)),
     Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
@@ -119,9 +119,9 @@ PARTS: tuple[Part, ...] = (
     Part("5D", "Memory-guided saccade", VISUAL, (90, 3000), given=("saccade",)),
     Part("6B", "Temporal predictivity where the answer is known", "cordstasks.paper.recordings:known", (60, 600)),
     Part("6C", "Temporal predictivity of recordings", "cordstasks.paper.recordings:recorded", (300, 1800), ("recordings",)),
-    Part("B.2", "Dimension and autocorrelation of random networks", "cordstasks.paper.appendix:dimensions", (5, 5)),
+    Part("B.2", "Dimension and autocorrelation of random networks", "cordstasks.paper.appendix:dimensions", (1, 1)),
     Part("B.3", "The comparison of 1C, task by task", "cordstasks.paper.architectures:by_task", (10, 10)),
-    Part("B.4", "Fixed points of trained memories", "cordstasks.paper.appendix:stability", (5, 5)),
+    Part("B.4", "Fixed points of trained memories", "cordstasks.paper.appendix:stability", (1, 1)),
 )
 
 

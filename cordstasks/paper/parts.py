@@ -109,7 +109,7 @@ PARTS: tuple[Part, ...] = (
         (150, 4500),
     ),
     Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (20, 400)),
-    Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (20, 20)),
+    Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (35, 35)),
     Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),

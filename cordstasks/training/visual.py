@@ -68,17 +68,10 @@ def train(
         After Ctrl-C, with the checkpoint written.
     """
     device = trials.targets.device
-    mixing = None
-    if settings.mix:
-        answers = trials.answers if teacher is None else None
-        mixing = TrialMixing.of(
-            trials.inputs.take(slice(None)), trials.timing, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
-        )
-    classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
-    heads = AuxiliaryHeads(model.rnn.output_weights.shape[1], classes, trials.soft_targets).to(device)
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
+    mixing = _mixing(trials, settings, teacher)
+    heads = AuxiliaryHeads(model.rnn.output_weights.shape[1], _classes(trials, settings), trials.soft_targets).to(device)
+    optimiser = _optimiser([*model.parameters(), *heads.parameters()], settings)
+    averaged = _averaged(model, settings)
     judged = model if averaged is None else averaged.module
     assert isinstance(judged, MultiAreaModel)
     generator = torch.Generator(device).manual_seed(settings.seed)
@@ -155,6 +148,29 @@ def train(
     }
 
 
+def _mixing(trials: TrialSet, settings: VisualSettings, teacher: Teacher | None) -> TrialMixing | None:
+    if not settings.mix:
+        return None
+    answers = trials.answers if teacher is None else None
+    return TrialMixing.of(
+        trials.inputs.take(slice(None)), trials.timing, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
+    )
+
+
+def _classes(trials: TrialSet, settings: VisualSettings) -> dict[str, int]:
+    """The number of classes of each auxiliary target."""
+    return {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
+
+
+def _optimiser(parameters: list[nn.Parameter], settings: VisualSettings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _averaged(model: MultiAreaModel, settings: VisualSettings) -> AveragedModel | None:
+    """The running average of the weights, if there is to be one."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
+
+
 def _learning_rate(step: int, settings: VisualSettings) -> float:
     along = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     return settings.learning_rate * (0.05 + 0.95 * along)
@@ -187,9 +203,8 @@ def _step(
                 pick, trials.recombination.partners(pick, generator), trials.targets, trials.mask, trials.auxiliary
             )
         inputs = trials.inputs.take(source)
-        inputs = inputs + settings.input_noise * torch.randn(
-            inputs.shape, generator=generator, device=device, dtype=inputs.dtype
-        )
+        drawn = torch.randn(inputs.shape, generator=generator, device=device, dtype=inputs.dtype)
+        inputs = inputs.add_(drawn, alpha=settings.input_noise)
     logits, rates = model(inputs, generator=generator)
     if teacher is None:
         loss = masked_cross_entropy(logits, targets, mask)

@@ -5,8 +5,8 @@
 Trials, network and settings are those of ``python -m cordstasks.train``; the inputs are random numbers in the place of
 features, so no front-end is needed. Each batch has everything that training has: mixed trials or noisy inputs, forward with
 private noise, the losses of the actions, of the teacher and of the auxiliary targets, backward, clipping, AdamW and the
-running average of the weights. The two ways take turns within a run, in another order in every round, from the same weights
-and random numbers; the medians are printed. Then comes an evaluation on the
+running average of the weights. The two ways are processes that take turns, in another order in every round, from the same
+weights and random numbers; the medians are printed. Then comes an evaluation on the
 validation trials.
 
 OMP_NUM_THREADS sets the number of CPU threads. On a machine that is busy with other programs, ``OMP_NUM_THREADS=1`` and
@@ -16,9 +16,11 @@ OMP_NUM_THREADS sets the number of CPU threads. On a machine that is busy with o
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cordstasks.utils.command_line import run_command
@@ -48,34 +50,55 @@ def main() -> int:
 def run(options: argparse.Namespace) -> None:
     import torch
 
-    from cordstasks.training.evaluation import run_model
     from cordstasks.training.settings import VisualSettings
 
-    clock = CLOCKS[options.clock]
+    clock = options.clock
     print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {options.clock} time")
     for name in options.tasks:
         settings = VisualSettings.new(name, units=options.units, connectivity=options.connectivity)
         settings = settings.with_inputs(10**6, chosen=False)
-        seen, unseen = trials_of(settings)
-        learners = {way: learner(settings, seen, way) for way in (AUTOGRAD, WRITTEN)}
-        losses = {way: learners[way]() for way in learners}  # the first batch touches memory
-        seconds: dict[str, list[float]] = {way: [] for way in learners}
+        context = multiprocessing.get_context("spawn")
+        workers = {}
+        for way in (AUTOGRAD, WRITTEN):
+            ours, theirs = context.Pipe()
+            context.Process(target=work, args=(settings, way, clock, theirs), daemon=True).start()
+            workers[way] = ours
+            described = ours.recv()
+        seconds: dict[str, list[float]] = {way: [] for way in workers}
+        losses = dict.fromkeys(workers, 0.0)
         for number in range(options.rounds):
-            for way in sorted(learners, reverse=bool(number % 2)):
-                began = clock()
-                losses[way] = learners[way]()
-                seconds[way].append(clock() - began)
+            for way in sorted(workers, reverse=bool(number % 2)):
+                workers[way].send(True)
+                losses[way], passed = workers[way].recv()
+                seconds[way].append(passed)
         medians = {way: statistics.median(values) for way, values in seconds.items()}
-        print(
-            f"{name}: {settings.units} units, {options.connectivity}, batch {settings.batch}, {seen.inputs.steps} steps of "
-            f"{settings.inputs} inputs, {len(seen)} trials"
-        )
+        print(f"{name}: {settings.units} units, {options.connectivity}, batch {settings.batch}, {described}")
         for way, median in medians.items():
-            print(f"  {way:12}{median * 1000:9.1f} ms per batch, loss {losses[way]:.6f} after {options.rounds + 1}")
+            print(f"  {way:12}{median * 1000:9.1f} ms per batch; loss of the last batch {losses[way]:.6f}")
         print(f"  ratio {medians[AUTOGRAD] / medians[WRITTEN]:.2f}")
-        began = clock()
-        run_model(model_of(settings, WRITTEN), unseen.inputs)
-        print(f"  an evaluation on {len(unseen)} trials, every {settings.evaluate_every} batches: {clock() - began:.3f} s")
+        for worker in workers.values():
+            worker.send(False)
+        print(f"  an evaluation, every {settings.evaluate_every} batches: {workers[WRITTEN].recv():.3f} s", flush=True)
+
+
+def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:
+    """Learn from a batch whenever that is ordered, in a process of its own, since how memory is kept holds for a process."""
+    from cordstasks.training.evaluation import run_model
+    from cordstasks.utils.memory import kept_memory
+
+    seen, unseen = trials_of(settings)
+    learn = learner(settings, seen, way)
+    orders.send(f"{seen.inputs.steps} steps of {settings.inputs} inputs, {len(seen)} trials")
+    with nullcontext() if way == AUTOGRAD else kept_memory():
+        learn()  # the first batch touches memory, and compiles
+        while orders.recv():
+            began = CLOCKS[clock]()
+            loss = learn()
+            orders.send((loss, CLOCKS[clock]() - began))
+        model = model_of(settings, way)
+        began = CLOCKS[clock]()
+        run_model(model, unseen.inputs)
+        orders.send(CLOCKS[clock]() - began)
 
 
 def trials_of(settings: VisualSettings) -> tuple[TrialSet, TrialSet]:

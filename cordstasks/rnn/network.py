@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.rnn.connectivity import KINDS, SIGNS, Connections, Connectivity, Full, LowRank, balanced
+from cordstasks.rnn.noise import normal as standard_normal
 from cordstasks.rnn.recurrence import Dynamics, run
 from cordstasks.utils.arguments import number, plain, whole
 
@@ -325,11 +326,12 @@ class RNN(nn.Module):
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})")
-        drives = F.linear(inputs.transpose(0, 1).contiguous(), self.input_weights, self.bias)
+        # one matrix, since autograd copies what is added in place to a view
+        rows = F.linear(inputs.transpose(0, 1).flatten(0, 1), self.input_weights, self.bias)
         if generator is not None and self.noise:
-            drawn = torch.randn(drives.shape, generator=generator, device=drives.device, dtype=drives.dtype)
-            scale = self.noise_per_step
-            drives = drives.add_(drawn, alpha=scale) if isinstance(scale, float) else drives.addcmul_(drawn, scale)
+            drawn, scale = standard_normal(rows.shape, generator, rows.dtype), self.noise_per_step
+            rows = rows.add_(drawn, alpha=scale) if isinstance(scale, float) else rows.addcmul_(drawn, scale)
+        drives = rows.unflatten(0, (inputs.shape[1], len(inputs)))
         if current is not None:
             drives = drives + current.to(drives).transpose(0, 1)
         state = self._start(inputs) if initial is None else torch.as_tensor(initial).to(inputs)
@@ -344,7 +346,7 @@ class RNN(nn.Module):
     def _run(self, drives: Tensor, state: Tensor) -> Tensor:
         """Rates (time, trial, unit), all steps at once; `drives` (time, trial, unit) are overwritten."""
         dynamics = Dynamics(self.form, self.activation, self.alpha)
-        return run(dynamics, drives[None], self.kind.matrix(self.recurrent())[None], state[None])[0]
+        return run(dynamics, drives[None], self.kind.matrix(self.recurrent())[None], state[None]).squeeze(0)
 
     def _step_by_step(self, drives: Tensor, state: Tensor, change: Callable[[int, Tensor], Tensor] | None) -> Tensor:
         """Rates (time, trial, unit) for drives (time, trial, unit)."""

@@ -118,6 +118,19 @@ def _room(drive: Tensor, initial: Tensor) -> Tensor:
     return drive.new_empty(len(drive), drive.shape[1] + 1, *initial.shape[1:])
 
 
+def _contiguous(drive: Tensor, initial: Tensor) -> Tensor | None:
+    """Room for the products of a step, which a batch of them writes side by side; one can take the place of the drive."""
+    return None if len(drive) == 1 else drive.new_empty(initial.shape)
+
+
+def _added(drive: Tensor, rates: Tensor, across: Tensor, room: Tensor | None) -> Tensor:
+    """The drive of a step plus the recurrent input, in the room, or else in the place of the drive."""
+    if room is None:
+        torch.addmm(drive[0], rates[0], across[0], out=drive[0])
+        return drive
+    return torch.baddbmm(drive, rates, across, out=room)
+
+
 def _fraction(alpha: float | Tensor, like: Tensor) -> float | Tensor:
     """Alpha as `torch.lerp` takes it."""
     return alpha if isinstance(alpha, float) else alpha.expand(like.shape)
@@ -142,11 +155,10 @@ class _Rate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
         activate, fraction = ACTIVATIONS[dynamics.activation].apply, _fraction(dynamics.alpha, initial)
-        rates, across = _room(drive, initial), recurrent.mT
+        rates, across, room = _room(drive, initial), recurrent.mT.contiguous(), _contiguous(drive, initial)
         rates[:, 0] = initial
-        total = drive.new_empty(initial.shape)
         for before, d, after in zip(rates[:, :-1].unbind(1), drive.unbind(1), rates[:, 1:].unbind(1), strict=True):
-            torch.baddbmm(d, before, across, out=total)
+            total = _added(d, before, across, room)
             activate(total, d)  # in the place of the drive, for the way back
             torch.lerp(before, d, fraction, out=after)
         ctx.dynamics = dynamics
@@ -184,11 +196,11 @@ class _Current(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
         activate, fraction = ACTIVATIONS[dynamics.activation].apply, _fraction(dynamics.alpha, initial)
-        rates, across = _room(drive, initial), recurrent.mT
+        rates, across, room = _room(drive, initial), recurrent.mT.contiguous(), _contiguous(drive, initial)
         activate(initial, rates[:, 0])
-        state, total = initial.clone(memory_format=torch.contiguous_format), drive.new_empty(initial.shape)
+        state = initial.clone(memory_format=torch.contiguous_format)
         for before, d, after in zip(rates[:, :-1].unbind(1), drive.unbind(1), rates[:, 1:].unbind(1), strict=True):
-            torch.baddbmm(d, before, across, out=total)
+            total = _added(d, before, across, room)
             torch.lerp(state, total, fraction, out=state)
             activate(state, after)
         ctx.dynamics = dynamics

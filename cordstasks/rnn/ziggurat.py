@@ -26,6 +26,7 @@ from numba import njit
 from numba.np.random._constants import fi_float, ki_float, wi_float, ziggurat_nor_inv_r_f, ziggurat_nor_r_f
 
 BLOCK = 1024  # words made at once; with their results, they stay in the innermost cache
+RUN = 8  # results that are copied at once if the word of each is enough, which is so in 11 of 12 cases
 ONE, THREE, ELEVEN, LEFT, RIGHT, HALF = (np.uint64(number) for number in (1, 3, 11, 24, 40, 32))
 LAYER, POSITION = np.uint32(0xFF), np.uint32(0x7FFFFF)
 UNIT = np.float32(1 / 2**24)
@@ -85,20 +86,21 @@ def _decide(word, state, words, place, end):
 
 
 @njit(nogil=True)
-def _results(words, results, enough):
-    """The result of each word if it is the first of a number, and whether it is enough."""
+def _results(words, results, doubtful):
+    """The result of each word if it is the first of a number, and 1 if that needs another word to decide, else 0."""
     for place in range(len(words)):
         word = words[place]
         k, position = word & LAYER, np.int32((word >> np.uint32(9)) & POSITION)
         x = np.float32(position) * wi_float[k]
         results[place] = -x if (word >> np.uint32(8)) & np.uint32(1) else x
-        enough[place] = position < np.int32(ki_float[k])
+        doubtful[place] = np.uint8(position >= np.int32(ki_float[k]))
 
 
 def _fill(state, out):
     """Fill out with normal numbers; state: the generator's four words, whether half a number is left, and that half."""
     made = np.empty(BLOCK // 2, np.uint64)
-    words, results, enough = made.view(np.uint32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.bool_)
+    words, results, doubtful = made.view(np.uint32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
+    runs = doubtful.view(np.uint64)
     done = 0
     while done < len(out):
         # every word of a block is used, since each number takes one at least
@@ -107,10 +109,15 @@ def _fill(state, out):
             words[0], end = _next(state, words, 0, 0)[0], 1
         else:
             _words(state, made[: end // 2])
-        _results(words[:end], results, enough)
+        _results(words[:end], results, doubtful)
         place = 0
         while place < end:
-            word, x, accepted = words[place], results[place], enough[place]
+            if place % RUN == 0 and place + RUN <= end and runs[place // RUN] == 0:
+                for k in range(RUN):
+                    out[done + k] = results[place + k]
+                done, place = done + RUN, place + RUN
+                continue
+            word, x, accepted = words[place], results[place], doubtful[place] == 0
             place += 1
             if not accepted:
                 x, accepted, place = _decide(word, state, words, place, end)

@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"  ratio {medians[AUTOGRAD] / medians[WRITTEN]:.2f}")
         for worker in workers.values():
             worker.send(False)
-        print(f"  an evaluation, every {settings.evaluate_every} batches: {workers[WRITTEN].recv():.3f} s", flush=True)
+        evaluations = {way: worker.recv() for way, worker in workers.items()}
+        print(f"  an evaluation, every {settings.evaluate_every} batches: {evaluations[WRITTEN]:.3f} s", flush=True)
 
 
 def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:

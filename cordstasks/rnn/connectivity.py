@@ -159,6 +159,7 @@ class LowRank(Connectivity):
 
     rank: int = 2
     name = "lowrank"
+    dense_up_to: ClassVar[float] = 200  # beyond, products with the factors and autograd take less time
 
     def check(self, units: int) -> None:
         """The rank must be from 1 to the number of units."""
@@ -246,6 +247,7 @@ class Convolutional(Connectivity):
     height: int = 5
     width: int = 5
     name = "conv"
+    dense_up_to: ClassVar[float] = 512  # beyond, convolutions and autograd take less time
 
     def check(self, units: int) -> None:
         """The maps must hold the units."""

@@ -447,6 +447,20 @@ class VisualSettings(NetworkSettings):
     inter_trial: float = setting(
         not_negative(), "time in ms between trials, for the reward rate", default=1000.0, group=REACTING, added=True
     )
+    time_out: float = setting(
+        not_negative(),
+        "time in ms by which an error, or a trial without a decision, delays the next trial, for the reward rate",
+        default=1000.0,
+        group=REACTING,
+        added=True,
+    )
+    reward_from: float = setting(
+        not_negative(),
+        "time in ms from when an answer is allowed, before which a right answer is not rewarded, for the reward rate",
+        default=1000.0,
+        group=REACTING,
+        added=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import Floats, numbers
@@ -128,6 +129,9 @@ def _trade_off(axis: Axes, curve: Rows, bound: float, chance: float) -> None:
     other = axis.twinx()
     lines += other.plot(heights, [row["mean_rt"] for row in decided], color=ORANGE, label="mean reaction time")
     axis.set_ylim(0, 1.03)
+    axis.set_xscale("log")  # bounds are tried in equal ratios
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     dress(axis, "Speed against accuracy", "bound (log odds)", "fraction of trials")
     other.set_ylabel("reaction time (ms)", fontsize=TEXT)
     other.tick_params(labelsize=TEXT)

@@ -185,7 +185,7 @@ class VisualSettings(NetworkSettings):
     bound_trials: int = setting(
         whole(),
         "trials, neither trained on nor tested on, by which the bound is chosen",
-        default=120,
+        default=240,
         group=REACTING,
         added=True,
     )

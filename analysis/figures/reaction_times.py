@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import Floats, numbers
@@ -115,6 +115,7 @@ def _distributions(axis: Axes, right: Floats, wrong: Floats) -> None:
         for times, colour, label in ((right, BLUE, "right answers"), (wrong, ORANGE, "errors")):
             axis.hist(times, edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(times)})")
         axis.legend(fontsize=TEXT - 1, frameon=False)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     dress(axis, "Distributions", "reaction time (ms)", "trials")
 
 

@@ -164,11 +164,11 @@ class TestPerturbation:
     @pytest.mark.parametrize(
         ("timed", "moved", "panels"), [(True, True, 4), (False, True, 3), (True, False, 3), (False, False, 2)]
     )
-    def test_a_panel_for_all_that_was_measured(self, timed: bool, moved: bool, panels: int):
+    def test_a_panel_for_all_that_was_measured(self, timed: bool, moved: bool, panels: int, monkeypatch: pytest.MonkeyPatch):
         effect = self.effect(timed=timed, moved=moved)
         figure = figures.perturbation(effect, [effect, effect], title="silence")
         assert len(figure.axes) == panels
-        assert_texts_are_readable(figure)
+        assert_texts_are_readable(figure, monkeypatch)
 
     def test_reaction_times_of_choices_that_were_made(self):
         effect = self.effect(timed=True, beyond=True)

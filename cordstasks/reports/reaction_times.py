@@ -153,7 +153,7 @@ def _speed_accuracy(material: Material, seen: Behaviour, batch: TrialBatch) -> l
     return analysis.psychophysics.speed_accuracy(evidence, answer, **timing, **_durations(material.settings))
 
 
-def _durations(settings: VisualSettings) -> dict[str, float]:
+def _durations(settings: VisualSettings) -> dict[str, Any]:
     """What the reward rate depends on beside the decisions, in ms."""
     return {name: getattr(settings, name) for name in ("non_decision", "inter_trial", "time_out", "reward_from")}
 

@@ -352,7 +352,10 @@ class TestCommand:
         [
             ([], "none of them: give one of --silence, --lesion"),
             (["--silence", "tuned", "--clamp", "tuned"], "--silence and --clamp: give one of"),
-            (["--silence", "tunned"], "--silence 'tunned': is no rule; give tuned, prefer=VALUE, random, units=1,2,3, channels"),
+            (
+                ["--silence", "tunned"],
+                "--silence 'tunned': is no rule; give tuned, prefer=VALUE, random, units=1,2,3, channels",
+            ),
             (["--silence", "random", "--window", "dellay"], "window 'dellay' is unknown (known: "),
             (["--silence", "random", "--window", "5000:6000"], "--window 5000:6000: trials last from 0 to"),
             (["--silence", "random", "--window", "a:b"], "--window a:b: write START:END in ms"),

@@ -7,7 +7,7 @@ from .differences import closer_to_reference
 from .direction import direction_population
 from .dynamics import memory_states, regimes, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
-from .kernels import kernel
+from .kernels import kernel, kernels_to_decision
 from .perturbation import perturbation
 from .predictivity import predictivity_by_area, predictivity_map, predictivity_over_time
 from .reaction_times import reaction_time_observers, reaction_times
@@ -32,6 +32,7 @@ __all__ = [
     "example_trials",
     "heat_map",
     "kernel",
+    "kernels_to_decision",
     "learning_curve",
     "learning_curves",
     "location_by_delay",

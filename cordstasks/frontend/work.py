@@ -55,7 +55,13 @@ class Piece:
     used: list[str] = field(default_factory=list)  # parts in the bank
 
     def name(self, number: int) -> str:
-        """The key of what one batch of the round has given: of all that determines it."""
+        """The key of what one batch of the round has given: of all that determines it.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
         stretches = [asdict(stretch) for stretch in self.histories.stretches(number)]
         return sha256(repr((KEPT, self.key, self.round, number, stretches)).encode()).hexdigest()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.images < 32:
         raise InputError(f"--images {options.images}: give at least 32, which are one batch")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler says on every machine without a GPU that there is none
     print(machine_line(), flush=True)
     print(f"R{options.depth} at {options.image_size} px, {options.images} images once in each stage")
     with tempfile.TemporaryDirectory() as temporary:

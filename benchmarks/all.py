@@ -33,7 +33,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "startup": ("", "--rounds 1"),
     "engines": ("", "--cases 64:16 64:1 --movies 0 --rounds 2"),
     "frontend": ("--image-size 64", "--image-size 64 --batches 1 --rounds 2"),
-    "bank": ("--trials 2000 --pictures 5", "--trials 100 --pictures 1 --areas 0"),
+    "bank": ("--trials 2000 --pictures 5", "--trials 100 --pictures 2 --areas 0"),
     "rnn": ("", "--rounds 2 --networks 4 --batch 16"),
     "pretraining": ("", "--images 64"),
     "gradients": ("--depths 2 8 --image-size 32", "--depths 2 --image-size 32 --images 2"),

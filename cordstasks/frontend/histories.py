@@ -334,10 +334,11 @@ class Histories:
             for node, end in zip(path, ends, strict=True):
                 first, last = node.start // self.bin_steps, end // self.bin_steps
                 index[trial, first:last] = node.resolved().rows[: last - first]
-        used, numbers = np.unique(index, return_inverse=True)  # the last row of a settled state may not be needed
-        numbers = numbers.reshape(index.shape).astype(np.int32)
+        used, places = np.unique(index, return_inverse=True)  # the last row of a settled state may not be needed
+        numbers: NDArray[np.int32] = places.reshape(index.shape).astype(np.int32)
         if used[0] < 0:
-            used, numbers = used[1:], numbers - 1
+            used = used[1:]
+            numbers -= np.int32(1)
         return torch.stack([self._rows[row] for row in used]), numbers
 
     def _whole_state(self, job: _Job) -> Tensor:

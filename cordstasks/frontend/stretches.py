@@ -204,6 +204,10 @@ class Stepper:
     warmup_steps: int
     tolerance: float
 
+    def __post_init__(self) -> None:
+        self._rates: list[Tensor] = []
+        self._totals: list[Tensor] = []
+
     @torch.no_grad()
     def simulate(self, batch: Batch, progress: Callable[[int], None] = lambda steps: None) -> Result:
         """Simulate a batch.

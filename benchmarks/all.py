@@ -35,7 +35,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "frontend": ("--image-size 64", "--image-size 64 --batches 1 --rounds 2"),
     "bank": ("--trials 2000 --pictures 5", "--trials 100 --pictures 2 --areas 0"),
     "rnn": ("", "--rounds 2 --networks 4 --batch 16"),
-    "pretraining": ("", "--images 64"),
+    "pretraining": ("", "--images 32 --depth 2 --last cnn"),
     "gradients": ("--depths 2 8 --image-size 32", "--depths 2 --image-size 32 --images 2"),
     "dynamics": ("", "--only shipped --vectors 120"),
     "metrics": ("", "--networks 10 --samples 500"),
@@ -120,8 +120,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| benchmark | what | value | ratio | processor |", "| --- | --- | ---: | --- | --- |"]
     for row in rows:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f} x {row['beside']}"
+        value = f"{row['value']:,.0f}" if abs(row["value"]) >= 1000 else f"{row['value']:.4g}"
         where = f"{row['capability']}, {row['threads']} threads"
-        lines.append(f"| {row['benchmark']} | {row['what']} | {row['value']:,.4g} {row['unit']} | {ratio} | {where} |")
+        lines.append(f"| {row['benchmark']} | {row['what']} | {value} {row['unit']} | {ratio} | {where} |")
     return "\n".join(lines)
 
 

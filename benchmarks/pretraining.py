@@ -1,6 +1,6 @@
 """What an epoch of pre-training costs, stage by stage, and what it spends its time in, by PyTorch's profiler.
 
-    python benchmarks/pretraining.py [--images 256] [--depth 8] [--image-size 32]
+    python benchmarks/pretraining.py [--images 256] [--depth 8] [--image-size 32] [--last cnn]
 
 The images are noise in MNIST's format, so nothing needs to be downloaded; what is learned does not matter here. The stages
 cnn, anneal and finetune each see all images once, in batches of 32, after the stages that they need. Their seconds are
@@ -41,6 +41,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=256, help="training images (default 256)")
     parser.add_argument("--depth", type=int, default=8, help="areas: 2, 4, 6 or 8 (default 8)")
     parser.add_argument("--image-size", type=int, default=32, help="side of the images in px (default 32)")
+    parser.add_argument(
+        "--last", choices=STAGES, default=STAGES[-1], help=f"the last stage to measure (default {STAGES[-1]})"
+    )
     options = parser.parse_args()
     if options.images < 32:
         raise InputError(f"--images {options.images}: give at least 32, which are one batch")
@@ -50,7 +53,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_images(folder / "digits", options.images)
-        for stage in STAGES:
+        for stage in STAGES[: STAGES.index(options.last) + 1]:
             for each in BEFORE[stage]:
                 seconds_of(each, folder, "timed", options)
             report(stage, seconds_of(stage, folder, "timed", options), profile(stage, folder, options), options.images)

@@ -20,6 +20,7 @@ from cordstasks import analysis
 from cordstasks.analysis import rsa
 from cordstasks.cordsnet import CordsNet, load
 from cordstasks.recordings import respond
+from cordstasks.utils.measured import machine_line
 
 WIDTH, SHOWN = 10.0, 200.0  # ms
 
@@ -46,6 +47,7 @@ def main() -> None:
     arguments.add_argument("--resamples", type=int, default=1000, help="bootstrapped sets of stimuli (default 1000)")
     arguments.add_argument("--seed", type=int, default=0, help="of the random network and the bootstrap")
     options = arguments.parse_args()
+    print(machine_line(), flush=True)
     content = loadmat(options.file, squeeze_me=True, struct_as_record=False)
     images = [np.asarray(each.image) for each in content["stimuli_92objs"]]
     references = {"macaque IT": content["RDMs_mIT_hIT_fig1"][0].RDM, "human IT": content["RDMs_mIT_hIT_fig1"][1].RDM}

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from cordstasks import analysis, load_run
 from cordstasks.recordings import respond_run
+from cordstasks.utils.measured import machine_line
 
 Courses = dict[tuple[str, float], tuple[np.ndarray, np.ndarray]]
 CHOICES = ("T1", "T2")  # into the response field, or for a unit its preferred direction, and away from it
@@ -91,6 +92,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="a PNG file for the figure")
     arguments.add_argument("--seed", type=int, default=0, help="of the halves of trials")
     options = arguments.parse_args()
+    print(machine_line(), flush=True)
     lip, saccade = monkey(options.file, "dots"), monkey(options.file, "sacc")
     model, counts = network(options.run, options.seed)
     print(f"{counts['units']} of {counts['of']} units are tuned; ramps are of {counts['trials']} trials")

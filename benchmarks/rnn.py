@@ -22,6 +22,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     from cordstasks.rnn.stack import TOGETHER, RNNStack
     from cordstasks.training.abstract import masked_error, side_by_side, untrained
     from cordstasks.training.settings import AbstractSettings
-    from cordstasks.utils.memory import kept_memory
+    from cordstasks.utils.allocation import kept_memory
 
     settings = AbstractSettings(
         options.task,
@@ -150,11 +151,13 @@ def run(options: argparse.Namespace) -> None:
         f"{options.task}, {inputs.shape[2]} steps, {options.connectivity}, {options.units} units, batch {options.batch}, ",
         end="",
     )
-    print(f"{torch.get_num_threads()} threads, {options.clock} time, {torch.backends.cpu.get_cpu_capability()}")
+    print(f"{torch.get_num_threads()} threads, {options.clock} time\n{machine_line()}")
     print(f"{'':<13} {'networks':>8} {'trials x steps x networks a second':>35} {'against the plain loop':>23}")
     for name, (count, _) in contenders.items():
         rate = statistics.median(rates[name])
         print(f"{name:<13} {count:>8} {rate:>35,.0f} {rate / base:>22.1f}x")
+        what = f"{name}: {count} networks of {options.units} units"
+        note_number(what, rate, "trials x steps x networks per s", ratio=rate / base, beside=PLAIN)
 
 
 def plain_loop(network: Any, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -24,6 +24,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
     from cordstasks.training.settings import VisualSettings
@@ -48,12 +49,10 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    import torch
-
     from cordstasks.training.settings import VisualSettings
 
     clock = options.clock
-    print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {options.clock} time")
+    print(f"{options.clock} time\n{machine_line()}")
     for name in options.tasks:
         settings = VisualSettings.new(name, units=options.units, connectivity=options.connectivity)
         settings = settings.with_inputs(10**6, chosen=False)
@@ -75,7 +74,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"{name}: {settings.units} units, {options.connectivity}, batch {settings.batch}, {described}")
         for way, median in medians.items():
             print(f"  {way:12}{median * 1000:9.1f} ms per batch; loss of the last batch {losses[way]:.6f}")
-        print(f"  ratio {medians[AUTOGRAD] / medians[WRITTEN]:.2f}")
+        ratio = medians[AUTOGRAD] / medians[WRITTEN]
+        print(f"  ratio {ratio:.2f}")
+        note_number(f"{name}: a batch of training", 1e3 * medians[WRITTEN], "ms", ratio=ratio, beside=AUTOGRAD)
         for worker in workers.values():
             worker.send(False)
         evaluations = {way: worker.recv() for way, worker in workers.items()}
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
 def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:
     """Learn from a batch whenever that is ordered, in a process of its own, since how memory is kept holds for a process."""
     from cordstasks.training.evaluation import run_model
-    from cordstasks.utils.memory import kept_memory
+    from cordstasks.utils.allocation import kept_memory
 
     seen, unseen = trials_of(settings)
     learn = learner(settings, seen, way)

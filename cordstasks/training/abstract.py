@@ -17,7 +17,7 @@ from cordstasks.rnn.stack import RNNStack
 from cordstasks.tasks import AbstractBatch, AbstractTask
 from cordstasks.training.networks import initial_network
 from cordstasks.training.settings import AbstractSettings
-from cordstasks.utils.memory import kept_memory
+from cordstasks.utils.allocation import kept_memory
 from cordstasks.utils.states import check_moments
 
 __all__ = ["Trainer", "evaluate", "untrained"]

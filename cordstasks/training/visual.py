@@ -22,7 +22,7 @@ from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet
 from cordstasks.utils.interrupt import stop_between_steps
-from cordstasks.utils.memory import kept_memory
+from cordstasks.utils.allocation import kept_memory
 from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.states import restore_optimiser, restoring
 

@@ -1,46 +1,75 @@
-"""Memory that stays with the process while work of the same kind is repeated."""
+"""How much memory a process has taken."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import platform
-from collections.abc import Iterator
+import sys
+from pathlib import Path
+from typing import Any
 
-__all__ = ["kept_memory"]
+__all__ = ["memory", "memory_text", "peak_megabytes"]
 
-# parameters of glibc's mallopt, see `man mallopt`
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
-_NEVER, _LARGEST, _USUAL_MAPS = -1, 1 << 25, 1 << 16
+STATUS = Path("/proc/self/status")
+WHAT = "largest resident set of the process since it was started, in MB (10^6 bytes)"
 
 
-@contextlib.contextmanager
-def kept_memory() -> Iterator[None]:
-    """While open, memory that is freed is not given back to the system, but used for what is allocated next.
+def peak_megabytes() -> float | None:
+    """The largest resident set (memory that is really in use) of this process so far.
 
-    A batch of training allocates and frees hundreds of MB. By default, glibc gives these back at once, and with every new
-    batch the system clears and maps each page again, which takes longer than the arithmetic on it. At the end, what
-    is free is given back. The process takes no more than it does at its peak anyway. With other C libraries (macOS, Windows,
-    musl), nothing is changed.
+    Returns
+    -------
+    float or None
+        In MB of 10^6 bytes; None on systems that do not say, such as Windows.
     """
-    library = _glibc()
-    if library is None:
-        yield
-        return
-    library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, _NEVER)
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # on Linux, where the number below also counts what the process was before it became this program
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
     try:
-        yield
-    finally:
-        # glibc raises its thresholds by itself to at most these, but no longer does once they have been set
-        library.mallopt(_MMAP_MAX, _USUAL_MAPS)
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST)
-        library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
-        library.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    if platform.libc_ver()[0] != "glibc":
+        import resource
+    except ImportError:
         return None
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux and other systems
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def memory(device: Any = None) -> dict[str, Any]:
+    """What a run's summary says of memory.
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        Where the run was carried out.
+
+    Returns
+    -------
+    dict of str to object
+        ``"peak_mb"`` (see `peak_megabytes`), ``"what"`` in words, and on CUDA ``"peak_cuda_mb"``: the most that PyTorch has
+        held on the device at once.
+    """
+    found: dict[str, Any] = {"peak_mb": peak_megabytes(), "what": WHAT}
+    if device is not None and device.type == "cuda":
+        import torch
+
+        found["peak_cuda_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return found
+
+
+def memory_text(found: Any) -> str | None:
+    """The line about memory that a command prints.
+
+    Parameters
+    ----------
+    found : mapping or None
+        From `memory`; a summary of an older version has none.
+
+    Returns
+    -------
+    str or None
+        None if nothing is known.
+    """
+    if not isinstance(found, dict) or found.get("peak_mb") is None:
+        return None
+    device = f", {found['peak_cuda_mb']:.0f} MB on the GPU" if "peak_cuda_mb" in found else ""
+    return f"peak memory: {found['peak_mb']:.0f} MB (largest resident set of the process){device}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import platform
 import warnings
 from collections.abc import Iterator, Mapping
@@ -138,18 +139,25 @@ class RunFolder:
 def environment(device: torch.device) -> dict[str, Any]:
     """What results may depend on in addition to the settings."""
     import numpy
-    import torchvision
 
     return {
         "cordstasks": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": _version("torchvision"),
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def _version(package: str) -> str | None:
+    """The version of a package that need not be loaded, which would take longer than all the rest for torchvision."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def note_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -21,8 +21,8 @@ from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, tau
 from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet
-from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.allocation import kept_memory
+from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.states import restore_optimiser, restoring
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from cordstasks import runs
 from cordstasks.experiments.attractors import attractors_of_run, write_attractors
+from cordstasks.experiments.dynamics_settings import EarlyLateSettings
 from cordstasks.experiments.early_late import run_early_late
 from cordstasks.experiments.regimes import Regimes, write_regimes
 from cordstasks.experiments.spectra import run_spectra
@@ -18,7 +19,7 @@ __all__ = ["attractors", "early_and_late", "regimes", "spectra", "trajectories"]
 
 MEMORIES = {"memory-pro": "ring", "parametric-wm": "line", "dms": "discrete"}  # tasks, and what the paper shows
 GAINS = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
-EARLY_LATE: dict[str, Any] = {"depth": 2, "image_size": 32, "batches": 100, "seeds": 3}
+EARLY_LATE: dict[str, Any] = {"depth": 2, "image_size": 32, "batches": 100, "batch": 16, "seeds": 3}
 EARLY_LATE_QUICK: dict[str, Any] = {**EARLY_LATE, "batches": 4, "seeds": 2, "count": 10, "eigenvalues": 20, "jacobians": 1}
 CLASSES = ("cat", "dog")  # of CIFAR-10: the most similar ones
 
@@ -204,9 +205,10 @@ def early_and_late(folder: Path, workplace: Workplace) -> Outcome:
     )
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
     size = f"{given['depth']} areas at {given['image_size']} px"
+    training = f"{given['batches']} batches of {given.get('batch', EarlyLateSettings().batch)} images"
     note = (
-        f"networks of {size}, trained through all steps from random weights for {given['batches']} batches; in their window "
-        f"they are right about {100 * right:.0f} % of test images of CIFAR-10 (mean). The paper's are trained to convergence"
+        f"networks of {size}, trained through all steps from random weights for {training}; in their window they are right "
+        f"about {100 * right:.0f} % of test images of CIFAR-10 (mean). The paper's are trained to convergence"
     )
     return Outcome(
         findings,

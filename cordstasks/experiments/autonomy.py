@@ -104,7 +104,9 @@ class Autonomy:
         onset = sum(period.duration for period in sequence[:first])
         end = onset + sequence[first].duration
         shown = np.flatnonzero((self.times_ms > onset + 1e-6) & (self.times_ms < end + 1e-6))
-        right = self.correct[sequence[first].image, shown]  # type: ignore[index]
+        image = sequence[first].image
+        assert image is not None
+        right = self.correct[image, shown]
         times, accuracy = (self.times_ms[shown] - onset).tolist(), right.mean(axis=1).tolist()
         low, high = analysis.wilson_interval(right.sum(axis=1), np.full(len(right), right.shape[1]))
         intervals = [[float(a), float(b)] for a, b in zip(low, high, strict=True)]

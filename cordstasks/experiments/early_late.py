@@ -209,7 +209,8 @@ def _kept_all(
     paths: dict[tuple[int, str], Path], source: Path, settings: EarlyLateSettings
 ) -> dict[tuple[int, str], Responses]:
     """What all networks do; images are read only if a network was not measured before."""
-    found, data = dict[tuple[int, str], Responses](), None
+    found: dict[tuple[int, str], Responses] = {}
+    data: Images | None = None
     for key, path in tqdm(paths.items(), desc="measuring", unit="network", leave=False):
         network = load(path)
         kept = _read(path.parent / "responses.npz", network)
@@ -299,7 +300,8 @@ def measure(
     units = sum(bias.numel() for bias in network.conv_bias)
     batch = max(1, STORED // (units * steps))
     chosen = np.unique(np.linspace(0, len(images) - 1, min(jacobians, len(images))).round().astype(int))
-    course, peaks, right, ends = [], [], [], dict[int, list[Tensor]]()
+    course, peaks, right = list[Floats](), list[Floats](), list[Floats]()
+    ends: dict[int, list[Tensor]] = {}
     for first in range(0, len(images), batch):
         x = network.preprocess(images[first : first + batch])
         rest = simulator.spontaneous(len(x))

@@ -183,8 +183,8 @@ class _Followed:
 
     def _save(self) -> None:
         content, done = io.BytesIO(), self._done
-        kept = {"weights": self._digest, "done": done, "distances": self.distances[:done], "ends": self.ends[:done]}
-        np.savez(content, **kept, **self.components.state())
+        kept: dict[str, Any] = {"weights": self._digest, "done": done, **self.components.state()}
+        np.savez(content, distances=self.distances[:done], ends=self.ends[:done], **kept)
         write_bytes(self._progress, content.getvalue())
 
     def relative(self) -> Floats:

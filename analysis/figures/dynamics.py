@@ -277,8 +277,8 @@ def early_and_late(
     dress(plane, "leading eigenvalues under an image", "real part", "imaginary part")
     short = [kind.split()[0] for kind in courses]
     for panel, (name, (first, second)) in zip(measures, pairs.items(), strict=True):
-        for values in zip(first, second, strict=True):
-            panel.plot([0, 1], values, color=GREY, marker="o", markersize=4, linewidth=1)
+        for both in zip(first, second, strict=True):
+            panel.plot([0, 1], both, color=GREY, marker="o", markersize=4, linewidth=1)
         panel.plot([0, 1], [np.mean(first), np.mean(second)], color=BLACK, linewidth=2.5)
         panel.set_xticks([0, 1], short)
         panel.set_xlim(-0.4, 1.4)

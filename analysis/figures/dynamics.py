@@ -274,7 +274,7 @@ def early_and_late(
     over_time.legend(frameon=False, fontsize=TEXT, loc="lower right")
     dress(over_time, "response of the last area", "time after image onset (ms)", "along its final direction")
     plane.axvline(0, color=GREY, linewidth=0.8)
-    dress(plane, "leading eigenvalues under an image", "real part", "imaginary part")
+    dress(plane, "eigenvalues under an image", "real part", "imaginary part")
     short = [kind.split()[0] for kind in courses]
     for panel, (name, (first, second)) in zip(measures, pairs.items(), strict=True):
         for both in zip(first, second, strict=True):

@@ -194,6 +194,7 @@ def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int,
         depth=settings.depth,
         image_size=settings.image_size,
         train_images=settings.train_images,
+        test_images=settings.count,
         seed=seed,
         gradients=settings.gradients,
         image_steps=image_steps,
@@ -322,7 +323,7 @@ def measure(
     spectra = [_spectrum(area_operator(network, area), eigenvalues) for area in range(network.depth)]
     states = [_jacobian_spectrum(network, images[row].numpy(), ends[int(row)], eigenvalues) for row in chosen]
     return Responses(
-        times_ms=network.dt * np.arange(1.0, steps + 1),
+        times_ms=np.asarray(network.dt * np.arange(1.0, steps + 1), np.float64),
         response=np.concatenate(course).mean(axis=0),
         overshoot=np.concatenate(peaks),
         correct=np.concatenate(right),

@@ -21,7 +21,7 @@ from cordstasks.experiments.attractors import attractors_of_run, memory_of
 from cordstasks.experiments.regimes import RandomNetwork, Regimes, random_network, regimes_over_gain, write_regimes
 from cordstasks.rnn import RNN
 from cordstasks.utils.interrupt import Interrupted
-from helpers import SHORT, contents, printed_by, refused, settling_cordsnet
+from helpers import SHORT, assert_texts_are_readable, contents, printed_by, refused, settling_cordsnet
 
 
 def latch(form: str) -> RNN:
@@ -129,7 +129,8 @@ class TestFigures:
         sizes = [len(collection.get_offsets()) for collection in figure.axes[0].collections]
         assert sizes == [5, 6, 6, 3, 1]
 
-    def test_spectra_of_areas(self):
+    def test_spectra_of_areas(self, monkeypatch: pytest.MonkeyPatch):
+        assert_texts_are_readable(figures.spectra_of_areas({f"area {area}": [-0.5 + 1j] for area in range(7)}), monkeypatch)
         values = {"area 0": [-0.5 + 0.5j, -0.5 - 0.5j], "area 1": [-0.9]}
         figure = figures.spectra_of_areas(values)
         drawn = [panel.collections[0].get_offsets() for panel in figure.axes]
@@ -138,11 +139,13 @@ class TestFigures:
         with pytest.raises(InputError, match="spectra: give one or more"):
             figures.spectra_of_areas({"area 0": []})
 
-    def test_early_and_late(self):
+    def test_early_and_late(self, monkeypatch: pytest.MonkeyPatch):
         rng = np.random.default_rng(0)
         responses = {"early (1 ms)": rng.random((2, 5)), "late (2 ms)": rng.random((2, 5))}
         spectra = dict.fromkeys(responses, np.array([[0.5 + 1j], [-1.0]]))
         given: tuple[Any, ...] = (np.arange(5), responses, spectra)
+        both = {"overshoot": [[1, 2], [3, 5]], "imaginary parts": [[1, 2], [3, 5]]}
+        assert_texts_are_readable(figures.early_and_late(*given, both), monkeypatch)
         over_time, plane, pairs = figures.early_and_late(*given, {"overshoot": [[1, 2], [3, 5]]}).axes
         means = [line.get_ydata() for line in over_time.lines if line.get_label() in responses]
         np.testing.assert_allclose(means, [course.mean(axis=0) for course in responses.values()])

@@ -437,8 +437,8 @@ def in_words(found: dict[str, Any]) -> str:
     """
     begin, end = (" to ".join(f"{ms:g}" for ms in found["windows"][name]) for name in WINDOWS)
     lines = [
-        f"accuracy from {begin} ms and from {end} ms; overshoot of the last area; mean modulus of the imaginary parts of "
-        "the leading eigenvalues of the Jacobian under an image and of W_rec - I; 95 % intervals over images",
+        f"accuracy from {begin} ms and from {end} ms; overshoot of the last area; mean modulus of the imaginary parts",
+        "of leading eigenvalues of the Jacobian under an image and of W_rec - I; 95 % intervals over images",
         "seed  trained  accuracy early, late   overshoot                   Jacobian                    W_rec - I",
     ]
     for row in found["networks"]:

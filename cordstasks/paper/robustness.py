@@ -75,7 +75,7 @@ def autonomy(folder: Path, workplace: Workplace) -> Outcome:
         when the recurrent CNN is right.
     """
     assert workplace.images is not None
-    count, beside = (20, 20) if workplace.quick else (60, 200)
+    count, beside = (20, 20) if workplace.quick else (40, 150)
     shipped = run_robustness(workplace.images / "test", folder / "shipped", count=count)
     networks = _controls(folder, workplace)
     found = run_robustness(workplace.images / "test", folder / "controls", count=beside, **networks)
@@ -116,7 +116,7 @@ def autonomy(folder: Path, workplace: Workplace) -> Outcome:
 
 def _sizes(quick: bool) -> dict[str, dict[str, Any]]:
     """Settings of the two trainings: the CordsNet with its CNN, and the recurrent CNN."""
-    images, epochs = (640, (1, 1, 1)) if quick else (25600, (4, 1, 2))
+    images, epochs = (640, (1, 1, 1)) if quick else (16000, (4, 1, 2))
     cordsnet = {"cnn_epochs": epochs[0], "match": "nonlinear", "match_images": images // 2, "equilibrium_epochs": epochs[1]}
     return {
         "all": {"train_images": images, **cordsnet, "check_images": 100 if quick else 1000},

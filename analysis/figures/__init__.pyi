@@ -5,7 +5,7 @@ from .comparison import aligned_trajectories, dendrogram, distance_matrix, embed
 from .description import describe
 from .differences import closer_to_reference
 from .direction import direction_population
-from .dynamics import memory_states, regimes, spectrum
+from .dynamics import early_and_late, memory_states, regimes, spectra_of_areas, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
 from .kernels import kernel, kernels_to_decision
 from .perturbation import perturbation
@@ -28,6 +28,7 @@ __all__ = [
     "describe",
     "direction_population",
     "distance_matrix",
+    "early_and_late",
     "embedding_map",
     "example_trials",
     "heat_map",
@@ -54,5 +55,6 @@ __all__ = [
     "save",
     "shown_trials",
     "similarity_over_time",
+    "spectra_of_areas",
     "spectrum",
 ]

@@ -85,6 +85,8 @@ PARTS: tuple[Part, ...] = (
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (20, 20)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),
+    Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 1500), ("images",)),
+    Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (20, 90)),
     Part("5A", "Random-dot motion", "cordstasks.paper.tasks:random_dots", (45, 600)),
     Part("5B", "Numerosity", "cordstasks.paper.tasks:numerosity", (90, 2400)),
     Part("5C", "Cats and dogs", "cordstasks.paper.tasks:cats_and_dogs", (90, 2000)),

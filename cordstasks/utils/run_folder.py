@@ -106,6 +106,33 @@ class RunFolder:
         writable_folder(self.path, "path")
         write_json(self.path / "config.json", {"family": settings.FAMILY, **settings.as_dict(), **more})
 
+    def begin(self, settings: Settings, **more: Any) -> None:
+        """Start a run, or check that the folder holds one with the same settings, which is then continued.
+
+        Parameters
+        ----------
+        settings : Settings
+            Everything that determines the run.
+        **more
+            What else config.json is to hold. All of it but the ``environment`` must be the same when a run is continued.
+
+        Raises
+        ------
+        InputError
+            If the folder holds another run, or one with other settings, or cannot be written.
+        """
+        if not self.begun:
+            self.start(settings, **more)
+            return
+        config = self.config()
+        if config.get("family") != settings.FAMILY:
+            raise InputError(f"path={self.path}: holds another run; choose another folder")
+        settings.from_dict(config, str(self.path / "config.json")).agree(settings.as_dict(), self.path)
+        for name, value in more.items():
+            if name != "environment" and config.get(name) != value:
+                raise InputError(f"{name}={value}: the run in {self.path} has {config.get(name)}; use another folder")
+        self.tidy()
+
     def config(self) -> dict[str, Any]:
         """The settings of the run in the folder."""
         if not (self.path / "config.json").exists():

@@ -37,8 +37,9 @@ def parser(action: str | None = None) -> argparse.ArgumentParser:
     made.add_argument("--bank", type=named_path, metavar="DIR", help="the bank's folder (default: in the user's cache)")
     if not build:
         return made
-    from cordstasks.training.settings import VisualSettings  # late, since listing needs no NumPy
-    from cordstasks.utils.settings import add_flags
+    with loading():  # late, since listing needs no NumPy
+        from cordstasks.training.settings import VisualSettings
+        from cordstasks.utils.settings import add_flags
 
     made.add_argument("--task", help="the task: rdm, numerosity, catdog, saccade, or a file my_task.py that registers one")
     made.add_argument("--jobs", type=int, help="processes at once, -1 for one per core (default: this process alone)")
@@ -102,8 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     """Compute the features of a run."""
-    from cordstasks.training.settings import VisualSettings
-    from cordstasks.utils.settings import assignments, given_by_flags
+    with loading():
+        from cordstasks.training.settings import VisualSettings
+        from cordstasks.utils.settings import assignments, given_by_flags
 
     if options.task is None:
         raise InputError("--task is missing; name one, such as --task rdm")

@@ -22,6 +22,7 @@ from cordstasks.errors import InputError
 from cordstasks.pretraining.pipeline import pretrain, stage_seconds
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.measured import machine_line
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 SHARED = ("cnn", "fold", "match")
@@ -61,6 +62,7 @@ def main() -> int:
         raise InputError(f"seed={options.seed}: give the seeds of all runs by --seeds")
     given = {"dataset": "mnist", "depth": 2, **given_by_flags(options, PretrainSettings)}
     settings = PretrainSettings.of(given)
+    print(machine_line(), flush=True)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*VARIANTS, "no stages")}
     for seed in options.seeds:
         own = {**given, "seed": seed}

@@ -18,7 +18,9 @@ def main() -> None:
     import numpy as np
 
     from cordstasks import tasks
+    from cordstasks.utils.measured import machine_line, note_number
 
+    print(machine_line())
     print(f"{'task':<16}  {'steps':>5}  {'trials/s':>11}  {'median':>11}  {'million steps/s':>15}")
     for name in tasks.abstract_names():
         task, rates = tasks.get(name), []
@@ -30,6 +32,7 @@ def main() -> None:
         steps = task.steps(20.0)
         best, median = max(rates), float(np.median(rates))
         print(f"{name:<16}  {steps:>5}  {best:>11,.0f}  {median:>11,.0f}  {best * steps / 1e6:>15.1f}")
+        note_number(f"{name}: sampling", median, "trials per s")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from cordstasks import tasks
 from cordstasks.training.settings import CONNECTIVITIES, AbstractSettings, seeds_of_text
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--units", type=int, default=100)
     parser.add_argument("--out", type=Path, help="keep the run folders here; those of finished runs are not trained again")
     options = parser.parse_args()
+    print(machine_line(), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         run(options, options.out or Path(temporary))
     return 0

@@ -11,6 +11,7 @@ import time
 
 from cordstasks import tasks
 from cordstasks.frontend import FrontEnd
+from cordstasks.utils.measured import machine_line, note_number
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     batch = task.sample(options.trials, seed=options.seed)
     pictures = len(task.numbers) * len(task.controls) * options.pictures  # type: ignore[attr-defined]
     frontend = FrontEnd(areas=options.areas, side=options.side, bank=False)
+    print(machine_line())
     print(f"reads {frontend.describe()}; a step takes {frontend.step_fraction:.0%} of the whole network's arithmetic")
     began = time.monotonic()
     cost = frontend.features(batch.movies, label=f"{options.trials} trials").cost
@@ -38,6 +40,9 @@ def main() -> None:
         f"({cost.requested / cost.simulated:.0f} times fewer)"
     )
     step = 1e3 * seconds / cost.simulated
+    what = f"steps for {options.trials} trials of {pictures} pictures"
+    note_number(what, cost.simulated, "steps", ratio=cost.requested / cost.simulated, beside="every trial by itself")
+    note_number(what, step, "ms per step of one history")
     print(f"error of copied states at most {cost.bound:.1e} of each area's activity; {step:.2f} ms a step")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of random weights, image and start vector (default 0)")
     options = parser.parse_args()
     made = {"shipped": (area, 100), "random": (random_area, 100), "whole": (whole, 50)}
+    print(machine_line())
     print(f"{'operator':44s} {'method':23s} {'k':>4s} {'CPU s':>6s} {'products':>8s} {'below 1e-4':>10s} {'largest':>8s}")
     for name, (operator_of, k) in made.items():
         if options.only in (None, name):
@@ -86,12 +88,17 @@ def compare(label: str, operator: LinearOperator, k: int, options: argparse.Name
         "eigenvalues": ours,
         f"direct Arnoldi, m = {options.vectors}": lambda: direct(operator, k, options.vectors, options.seed),
     }
+    taken: dict[str, float] = {}
     for method, run in methods.items():
         start = time.process_time()
         products, residuals = run()
         seconds = time.process_time() - start
+        taken[method] = seconds
         below = int(np.sum(residuals < LIMIT))
         print(f"{label:44s} {method:23s} {k:4d} {seconds:6.1f} {products:8d} {below:10d} {residuals.max():8.1e}", flush=True)
+    ours_name, direct_name = methods
+    ratio = taken[direct_name] / taken[ours_name]
+    note_number(f"{k} eigenvalues: {label}", taken[ours_name], "CPU s", ratio=ratio, beside=direct_name)
 
 
 def direct(operator: LinearOperator, k: int, vectors: int, seed: int) -> tuple[int, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cordstasks.errors import InputError
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError("numba is not installed, so there is nothing to compare; pip install 'cordstasks[fast]'")
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
-    print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {options.clock} time")
+    print(f"{machine_line()}; {options.clock} time")
     networks: dict[int, CordsNet] = {64: load("cordsnet-r8")}
     clock = CLOCKS[options.clock]
     began = clock()
@@ -139,6 +140,7 @@ def report(what: str, seconds: dict[str, list[float]], scale: float, unit: str, 
         f"{what:24}" + "".join(f"{f'{median:.2f} {unit}':>12}" for median in medians) + f"{ratio:8.2f}{error:10.1e}",
         flush=True,
     )
+    note_number(f"{FAST}: {what}", medians[1], unit, ratio=ratio, beside=PACKED)
 
 
 if __name__ == "__main__":

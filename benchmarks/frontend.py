@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         for bias in network.conv_bias:
             bias.uniform_(0, 0.1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}, {torch.get_num_threads()} threads"
+    print(machine_line())
     print(f"CordsNet-R{options.depth} at {options.image_size} px, simulator in {precision}, on {name}")
     began = time.perf_counter()
     for number, batch in enumerate(options.batches):
@@ -266,6 +268,8 @@ def report_steps(network: CordsNet, batch: int, seconds: dict[str, float], peak:
             f"{name:17}{1e3 * value:10.2f}{batch / value:18,.1f}{batch * products[name] / 1e9:24.3f}"
             f"{rate / 1e9:10,.1f}{rate / peak:9.0%}"
         )
+        what = f"{name}: {side} px, batch {batch}, {network.device.type}"
+        note_number(what, 1e3 * value, "ms per step", ratio=seconds[DIRECT] / value, beside=DIRECT)
     print(f"peak: products of {size} x {size} matrices, {peak / 1e9:,.1f} GFLOP/s; convolutions counted as direct ones")
 
 

@@ -35,6 +35,7 @@ from cordstasks.pretraining.promises import protocol_accuracy
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.pretraining.unrolled import Unrolled
 from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.measured import machine_line, note_number
 from cordstasks.utils.run_folder import RunFolder
 
 KINDS = ("full", "truncated", "equilibrium")
@@ -78,6 +79,7 @@ def table(options: argparse.Namespace) -> None:
     """Print memory, time and agreement for each depth."""
     device = torch.device(options.device)
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(machine_line())
     print(
         f"{where}, load {os.getloadavg()[0]:.1f}; {options.image_size} px, {options.images} images a batch, 100 steps each"
     )
@@ -102,6 +104,11 @@ def table(options: argparse.Namespace) -> None:
             assert exact is not None
             cosine = float(torch.nn.functional.cosine_similarity(found["gradient"], exact, dim=0))
             print(f"R{network.depth:<7} {kind:<12}{found['seconds']:8.3f}{found['peak']:10.1f}{cosine:16.4f}", flush=True)
+            if kind == "full":
+                whole = found
+            what = f"R{network.depth} at {options.image_size} px, gradient {kind}"
+            note_number(what, found["seconds"], "s per image", ratio=whole["seconds"] / found["seconds"], beside="full")
+            note_number(what, found["peak"], "MB per image", ratio=whole["peak"] / found["peak"], beside="full")
         if options.weights is not None:
             break
 

@@ -35,6 +35,7 @@ from cordstasks.runs.visual import heldout_trials, task_of, training_trials
 from cordstasks.tasks import TrialBatch
 from cordstasks.training.settings import VisualSettings
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line
 
 BATCH = 64  # movies
 
@@ -66,6 +67,7 @@ def main() -> int:
     shared.add_argument("--learning-rate", type=float, default=3e-3, help="Adam's, falling along a cosine (default 0.003)")
     shared.add_argument("--weight-decay", type=float, default=1e-3, help="decoupled (default 0.001)")
     options = parser.parse_args()
+    print(machine_line(), flush=True)
     if any(movies < 2 or movies % 2 for movies in options.movies):
         parser.error("--movies: give even numbers, since movies come in pairs")
     if options.kernel % 2 == 0:

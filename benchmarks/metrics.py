@@ -25,6 +25,7 @@ def main() -> None:
     import numpy as np
 
     from cordstasks.analysis import canonical_correlations, pairwise_distances, shape_distance
+    from cordstasks.utils.measured import machine_line
 
     rng = np.random.default_rng(0)
     shape = (arguments.samples, arguments.units)
@@ -36,6 +37,7 @@ def main() -> None:
     conditions = np.arange(arguments.samples) * 50 // arguments.samples
     options = {"workers": arguments.workers}
 
+    print(machine_line())
     print(f"{arguments.networks} networks of {arguments.units} units, {arguments.samples} samples")
     print(f"{'':<58}  {'processor s':>11}  {'wall s':>7}")
     timed("all pairs, alpha 1", lambda: pairwise_distances(activities, **options))
@@ -51,9 +53,13 @@ def main() -> None:
 
 
 def timed(what: str, function: Callable[[], object]) -> None:
+    from cordstasks.utils.measured import note_number
+
     processor, wall = time.process_time(), time.perf_counter()
     function()
-    print(f"{what:<58}  {time.process_time() - processor:>11.3f}  {time.perf_counter() - wall:>7.3f}", flush=True)
+    seconds, passed = time.process_time() - processor, time.perf_counter() - wall
+    print(f"{what:<58}  {seconds:>11.3f}  {passed:>7.3f}", flush=True)
+    note_number(what, passed, "s")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 from cordstasks import analysis
 from cordstasks.analysis import rsa
 from cordstasks.experiments.monkey_it import BIN_MS, HUMAN, MACAQUE, compare_with_it, read_92_images, similarity_figure
+from cordstasks.utils.measured import machine_line
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
     arguments.add_argument("--resamples", type=int, default=1000, help="bootstrapped sets of stimuli (default 1000)")
     arguments.add_argument("--seed", type=int, default=0, help="of the random network and the bootstrap")
     options = arguments.parse_args()
+    print(machine_line(), flush=True)
     similarities = compare_with_it(options.file, resamples=options.resamples, seed=options.seed)
     for name, found in similarities.items():
         compared = found.compared

@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 
 from cordstasks import analysis
 from cordstasks.experiments.monkey_lip import CHOICES, lip_courses, network_courses, slopes
+from cordstasks.utils.measured import machine_line
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="a PNG file for the figure")
     arguments.add_argument("--seed", type=int, default=0, help="of the halves of trials")
     options = arguments.parse_args()
+    print(machine_line(), flush=True)
     lip, saccade = lip_courses(options.file, "dots"), lip_courses(options.file, "sacc")
     model, counts = network_courses(options.run, options.seed)
     print(f"{counts['units']} of {counts['of']} units are tuned; ramps are of {counts['trials']} trials")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line
 
 # the defaults before areas could be chosen
 LAST_AREA = {
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON", help="settings of cordstasks.runs.train")
     parser.add_argument("--timing", action="store_true", help="time the default beside the last area's reading")
     options = parser.parse_args()
+    print(machine_line(), flush=True)
     if options.timing:
         print_timing(options)
     else:

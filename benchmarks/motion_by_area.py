@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line
 
 
 def main() -> int:
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("motion-by-area"), help="folder of the results")
     parser.add_argument("--bank", type=Path, help="folder of the feature bank")
     options = parser.parse_args()
+    print(machine_line(), flush=True)
     from cordstasks import analysis
     from cordstasks.utils.files import write_json
 

@@ -23,6 +23,7 @@ from typing import Any
 from cordstasks.errors import InputError
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.command_line import Parser, run_command
+from cordstasks.utils.measured import machine_line
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 IMAGENET = {"images": 1_281_167, "classes": 1000}
@@ -137,6 +138,7 @@ def main() -> int:
         raise InputError("--gpus and --bandwidth: give numbers above 0")
     given: dict[str, Any] = {"dataset": "imagenet", "depth": 8, **given_by_flags(options, PretrainSettings)}
     settings = PretrainSettings.of(given, options.recipe)
+    print(machine_line(), flush=True)
     project(options, replace(settings, accumulate=1))
     return 0
 

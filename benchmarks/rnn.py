@@ -4,7 +4,11 @@ With cordstasks installed: ``python benchmarks/rnn.py``. From the root of a chec
 ``PYTHONPATH=. python benchmarks/rnn.py``. OMP_NUM_THREADS sets the number of CPU threads.
 
 All contenders take turns within a run, and medians over the rounds are printed: a busy machine slows them alike. Each does
-the same: forward with private noise, backward, and a step of Adam, on trials that are drawn beforehand.
+the same: forward with private noise, backward, and a step of Adam, on trials that are drawn beforehand. Then come, for
+as many networks as are batched, the products with the recurrent weights alone (forward, backward, and the gradient of the
+weights), and the noise alone: what no arrangement of the rest could be faster than.
+
+On a machine that is busy with other programs, ``OMP_NUM_THREADS=1`` and ``--clock cpu`` compare processor time.
 """
 
 from __future__ import annotations
@@ -13,14 +17,19 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
     import torch
 
 BATCHED, ALONE, MODULE, PLAIN = "batched", "one alone", "RNN.forward", "plain loop"
+PRODUCTS, NOISE = "products only", "noise only"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> int:
@@ -35,6 +44,7 @@ def main() -> int:
     parser.add_argument("--networks", type=int, default=32, help="of the batched contender")
     parser.add_argument("--loop-networks", type=int, default=2, help="that the plain loop goes through in each round")
     parser.add_argument("--rounds", type=int, default=7, help="timings of each, of which the median is printed")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="wall time, or processor time of all threads")
     run(parser.parse_args())
     return 0
 
@@ -43,9 +53,11 @@ def run(options: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from cordstasks.rnn.stack import RNNStack
+    from cordstasks.rnn.noise import fill_normal
+    from cordstasks.rnn.stack import TOGETHER, RNNStack
     from cordstasks.training.abstract import masked_error, side_by_side, untrained
     from cordstasks.training.settings import AbstractSettings
+    from cordstasks.utils.allocation import kept_memory
 
     settings = AbstractSettings(
         options.task,
@@ -95,29 +107,57 @@ def run(options: argparse.Namespace) -> None:
 
         return learn
 
+    trials, steps, units = options.batch, inputs.shape[2], options.units
+    values = [torch.randn(options.networks, *shape) for shape in ((steps, trials, units), (units, units))]
+    parts = list(zip(*(value.split(TOGETHER) for value in values), strict=True))
+
+    def products() -> None:
+        for rates, weights in parts:
+            result = torch.empty(len(rates), trials, units)
+            for matrix in (weights.mT, weights):
+                for step in range(steps):
+                    torch.bmm(rates[:, step], matrix, out=result)
+            torch.bmm(rates.flatten(1, 2).mT, rates.flatten(1, 2))
+
+    own = [np.random.Generator(np.random.SFC64(seed)) for seed in settings.seeds]
+    drawn = np.empty((options.networks, steps, trials, units), np.float32)
+
+    def noise() -> None:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(fill_normal, own, drawn))
+
     contenders = {
         BATCHED: (options.networks, stacked(options.networks)),
         ALONE: (1, stacked(1)),
         MODULE: (options.loop_networks, by(lambda network, u: network(u, generator=generator))),
         PLAIN: (options.loop_networks, by(lambda network, u: plain_loop(network, u, generator))),
+        PRODUCTS: (options.networks, products),
+        NOISE: (options.networks, noise),
     }
+    clock = CLOCKS[options.clock]
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(options.rounds + 1):
         for name, (count, learn) in contenders.items():
-            began = time.perf_counter()
-            learn()
+            # as in training; a plain loop gives its memory back
+            with nullcontext() if name == PLAIN else kept_memory():
+                learn()
+                began = clock()
+                learn()
+                seconds = clock() - began
             if round_:  # the first warms up
-                rates[name].append(count * options.batch * inputs.shape[2] / (time.perf_counter() - began))
+                rates[name].append(count * options.batch * inputs.shape[2] / seconds)
     base = statistics.median(rates[PLAIN])
     print(
         f"{options.task}, {inputs.shape[2]} steps, {options.connectivity}, {options.units} units, batch {options.batch}, ",
         end="",
     )
-    print(f"{torch.get_num_threads()} threads")
-    print(f"{'':<12} {'networks':>8} {'trials x steps x networks a second':>35} {'against the plain loop':>23}")
+    print(f"{torch.get_num_threads()} threads, {options.clock} time\n{machine_line()}")
+    print(f"{'':<13} {'networks':>8} {'trials x steps x networks a second':>35} {'against the plain loop':>23}")
     for name, (count, _) in contenders.items():
         rate = statistics.median(rates[name])
-        print(f"{name:<12} {count:>8} {rate:>35,.0f} {rate / base:>22.1f}x")
+        print(f"{name:<13} {count:>8} {rate:>35,.0f} {rate / base:>22.1f}x")
+        what = f"{name}: {count} networks of {options.units} units"
+        note_number(what, rate, "trials x steps x networks per s", ratio=rate / base, beside=PLAIN)
 
 
 def plain_loop(network: Any, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -20,9 +20,11 @@ def main() -> None:
     import numpy as np
 
     from cordstasks.stimuli import Display, RandomDots, random_dots
+    from cordstasks.utils.measured import machine_line, note_number
 
     dots = RandomDots(coherence=0.256, direction=30.0)
     generators = np.random.default_rng(0).spawn(arguments.movies)
+    print(machine_line())
     print(f"{'pixels':>6}  {'frames':>6}  {'frames/s':>9}  {'median':>9}")
     for pixels in arguments.pixels:
         display = Display(pixels)
@@ -35,6 +37,7 @@ def main() -> None:
             )
             rates.append(frames / (time.process_time() - start))
         print(f"{pixels:>6}  {frames:>6}  {max(rates):>9,.0f}  {np.median(rates):>9,.0f}")
+        note_number(f"random dots at {pixels} px", float(np.median(rates)), "frames per s")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from cordstasks.experiments.table1 import (
 from cordstasks.pretraining.pipeline import stage_seconds
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.command_line import Parser, named_path, run_command
+from cordstasks.utils.measured import machine_line
 from cordstasks.utils.settings import add_flags, given_by_flags
 
 OF_CELLS = ("dataset", "depth", "check_images")  # settings that are no choice
@@ -84,6 +85,7 @@ def main() -> int:
     chosen = [cell for cell in cells() if cell.startswith(tuple(options.cells))]
     if not chosen and options.cells:
         raise InputError(f"--cells {' '.join(options.cells)}: no cell begins so; there are {', '.join(cells())}")
+    print(machine_line(), flush=True)
     for number, cell in enumerate(chosen, 1):
         network, way = cell.rsplit("/", 1)
         if finished(options.out / network, way):

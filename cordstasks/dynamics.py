@@ -1,13 +1,18 @@
-"""``python -m cordstasks.dynamics``: attractors of a run's memory, and regimes of random networks."""
+"""``python -m cordstasks.dynamics``: attractors of a run's memory, regimes of random networks, spectra, early and late."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from cordstasks.errors import InputError
+from cordstasks.errors import InputError, naming
+from cordstasks.experiments.dynamics_settings import EarlyLateSettings, Regimes, SpectraSettings
 from cordstasks.utils.command_line import Parser, loading, named_path, run_command
+from cordstasks.utils.settings import Settings, add_flags, given_by_flags
+
+SETTINGS: dict[str, type[Settings]] = {"regimes": Regimes, "spectra": SpectraSettings, "early-late": EarlyLateSettings}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,33 +39,72 @@ def parser() -> argparse.ArgumentParser:
         help="rest and chaos of random networks over the gain",
         description="Simulate random tanh networks, convolutional as one area of a CordsNet and fully connected, over the "
         "gain of their weights. Writes leading Lyapunov exponents, dimensions and autocorrelation times as a table and a "
-        "figure.",
+        "figure. Run the same command again to continue one that was stopped.",
     )
-    random.add_argument("--gains", type=float, nargs="+", metavar="GAIN", help="default: 0.6 to 2.0")
-    for name, what in (
-        ("channels", "maps of the convolutional network (default 8)"),
-        ("side", "height and width of a map (default 8)"),
-        ("seeds", "networks for each gain and kind (default 2)"),
-        ("seed", "of the first (default 0)"),
-        ("steps", "steps of 2 ms over which to measure (default 3000)"),
-        ("transient", "steps before that (default 1500)"),
-    ):
-        random.add_argument(f"--{name}", type=int, help=what)
-    random.add_argument("--out", type=named_path, default=Path("regimes"), metavar="DIR", help="default: regimes")
+    spectra = actions.add_parser(
+        "spectra",
+        help="leading eigenvalues of the recurrent weights of each area of a CordsNet",
+        description="Compute the leading eigenvalues of W_rec - I of each area, as in Soo et al. (2024), figure 4C, without "
+        "forming a matrix. Prints residuals, and writes numbers and a figure. Run the same command again to continue one "
+        "that was stopped.",
+    )
+    pairs = actions.add_parser(
+        "early-late",
+        help="overshoot and spectra of networks that are trained to answer early and late",
+        description="Train pairs of CordsNets from the same random weights with the same images, one to answer early after "
+        "image onset and one late, as in Soo et al. (2024), figure 4B, and compare the overshoot of their responses and "
+        "their leading eigenvalues. Run the same command again to continue one that was stopped.",
+    )
+    pairs.add_argument(
+        "--images",
+        type=named_path,
+        required=True,
+        metavar="DIR",
+        help="folder with train/CLASS and test/CLASS, or that of --dataset's files",
+    )
+    for action, name in ((random, "regimes"), (spectra, "spectra"), (pairs, "early-late")):
+        action.add_argument("--out", type=named_path, default=Path(name), metavar="DIR", help=f"default: {name}")
+        add_flags(action, SETTINGS[name])
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
+    if options.action == "attractors":
+        return _attractors(options)
+    given = given_by_flags(options, SETTINGS[options.action])
+    SETTINGS[options.action](**given)  # mistakes need not wait for NumPy and torch
+    with naming({"path=": "--out "}):
+        return _run(options, given)
+
+
+def _run(options: argparse.Namespace, given: dict[str, Any]) -> int:
+    """One of the actions that have settings."""
     if options.action == "regimes":
         with loading():
-            from cordstasks.experiments.regimes import Regimes, write_regimes  # late: --help needs no NumPy
+            from cordstasks.experiments.regimes import write_regimes
 
-        names = ("gains", "channels", "side", "seeds", "seed", "steps", "transient")
-        given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
         write_regimes(Regimes(**given), options.out)
         return 0
+    if options.action == "spectra":
+        with loading():
+            from cordstasks.experiments import spectra
+
+        found = spectra.run_spectra(options.out, **given)
+        print(spectra.in_words(found))
+        print(f"{found['seconds']:.0f} s; {options.out}/: summary.json, area-*.json, spectra.png")
+        return 0
+    with loading():
+        from cordstasks.experiments import early_late
+
+    found = early_late.run_early_late(options.images, options.out, **given)
+    print(early_late.in_words(found))
+    print(f"{found['seconds']:.0f} s; {options.out}/: summary.json, early_late.png, and a folder of each network")
+    return 0
+
+
+def _attractors(options: argparse.Namespace) -> int:
     if not options.run.is_dir():
         raise InputError(f"{options.run}: there is no such folder; give that of a run of cordstasks.train")
     with loading():

@@ -15,7 +15,8 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="python -m cordstasks.kernel",
         description="Show a trained model dots that move with a coherence of 0, and correlate its choices with their motion "
-        "energy in time, beside shuffled choices.",
+        "energy in time, beside shuffled choices. Of a run with reaction times, choices are those at its bound, and motion "
+        "before each decision counts.",
     )
     made.add_argument("run", type=named_path, help="the folder of a finished run of random-dot motion")
     made.add_argument("--trials", type=int, default=400, help="trials with a coherence of 0 (default %(default)s)")

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         description="Silence, lesion, clamp or stimulate units of a trained model, chosen by a rule, and measure in "
         "held-out trials what changes, beside random sets of as many units. The rules: tuned (the most selective), "
         "prefer=VALUE (those that respond most to a value, such as prefer=90), random, units=1,2,3 and, of an area, "
-        "channels=1,2,3.",
+        "channels=1,2,3 or locations=1,2,3. Random sets beside are of the same kind.",
     )
     made.add_argument("run", type=named_path, help="the folder of a finished run of a visual task")
     what = made.add_argument_group("one of these, with a rule")

@@ -11,6 +11,7 @@ from .spectra import Spectrum, eigenvalues
 from .trajectories import (
     DiscriminantAxis,
     PrincipalTrajectories,
+    RunningComponents,
     discriminant_axis,
     distance_from_rest,
     principal_trajectories,
@@ -25,6 +26,7 @@ __all__ = [
     "LyapunovExponents",
     "PointSet",
     "PrincipalTrajectories",
+    "RunningComponents",
     "Spectrum",
     "System",
     "autocorrelation",

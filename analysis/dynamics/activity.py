@@ -12,6 +12,8 @@ from cordstasks.utils.arguments import number
 
 __all__ = ["autocorrelation", "autocorrelation_time", "participation_ratio", "power_spectrum"]
 
+UNITS = 512  # that are transformed at once
+
 
 def participation_ratio(activity: ArrayLike) -> float:
     """The number of dimensions in which activity varies, ``(sum v)^2 / sum v^2`` of the variances v along its components.
@@ -72,9 +74,11 @@ def autocorrelation(activity: ArrayLike, lags: int | None = None) -> Floats:
     kept = max(2, steps // 2) if lags is None else int(lags)
     if not 1 <= kept <= steps:
         raise InputError(f"lags={lags}: give a number from 1 to the {steps} steps of the activity")
-    centred = trials - trials.mean(1, keepdims=True)
-    transformed = np.fft.rfft(centred, 2 * steps, axis=1)
-    covariance = np.fft.irfft(np.sum(np.abs(transformed) ** 2, axis=(0, 2)), 2 * steps)[:kept] / (steps - np.arange(kept))
+    power: Floats = np.zeros(steps + 1)
+    for first in range(0, trials.shape[2], UNITS):  # the transformation of all units at once would take several copies
+        part = trials[:, :, first : first + UNITS]
+        power += np.sum(np.abs(np.fft.rfft(part - part.mean(1, keepdims=True), 2 * steps, axis=1)) ** 2, axis=(0, 2))
+    covariance = np.fft.irfft(power, 2 * steps)[:kept] / (steps - np.arange(kept))
     return np.asarray(covariance / covariance[0])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from cordstasks.errors import InputError
 __all__ = [
     "DiscriminantAxis",
     "PrincipalTrajectories",
+    "RunningComponents",
     "discriminant_axis",
     "distance_from_rest",
     "principal_trajectories",
@@ -115,25 +116,142 @@ def principal_trajectories(blocks: Iterable[ArrayLike], components: int = 3) -> 
     Ross, Lim, Lin & Yang 2008, "Incremental learning for robust visual tracking", International Journal of Computer Vision
     77:125.
     """
-    wanted = count("components", components, 1)
-    running: _Running | None = None
-    for rows in _checked(blocks):
-        running = _Running(rows, wanted + MORE) if running is None else running
-        running.add(rows)
-    samples = 0 if running is None else len(running.scores)
-    if running is None or samples < 2:
-        raise InputError(f"blocks hold {samples} samples; give at least 2")
-    if not len(running.sizes):
-        raise InputError("blocks hold samples that are all the same; there are no components")
-    kept = slice(min(wanted, len(running.sizes)))
-    variance = running.sizes[kept] ** 2 / (samples - 1)
-    return PrincipalTrajectories(
-        mean=running.mean,
-        components=running.components[kept].astype(np.float64),
-        variance=variance,
-        variance_ratio=variance * (samples - 1) / running.squares,
-        scores=running.scores[:, kept],
-    )
+    running = RunningComponents(components)
+    for block in blocks:
+        running.add(block)
+    return running.result()
+
+
+class RunningComponents:
+    """Principal components of samples that come in blocks of which none is kept, at any time; see `principal_trajectories`.
+
+    What has been computed so far can be stored with `state` and continued with `from_state`, so that a long recording need
+    not begin again when it is stopped.
+
+    Parameters
+    ----------
+    components : int
+        How many are wanted.
+
+    Raises
+    ------
+    InputError
+        If this is no whole number of at least 1.
+    """
+
+    def __init__(self, components: int = 3) -> None:
+        self.components = count("components", components, 1)
+        self._running: _Running | None = None
+        self._blocks = 0
+
+    def add(self, block: ArrayLike) -> None:
+        """Merge a block.
+
+        Parameters
+        ----------
+        block : (sample, unit)
+            Finite numbers. If the first block is of float32, all are merged in float32. Not modified.
+
+        Raises
+        ------
+        InputError
+            If it has another number of units than the blocks before, or values that are not finite.
+        """
+        array, number, running = array_of(block), self._blocks, self._running
+        if array.dtype.kind not in "fiub" or array.ndim != 2 or not array.shape[1]:
+            raise InputError(f"block {number} has shape {array.shape} and type {array.dtype}; give numbers (sample, unit)")
+        if running is not None and array.shape[1] != len(running.mean):
+            raise InputError(
+                f"block {number} has {array.shape[1]} units but the first has {len(running.mean)}; give the same units"
+            )
+        if not np.isfinite(array).all():
+            raise InputError(f"block {number} holds {(~np.isfinite(array)).sum()} values that are not finite")
+        if running is None:
+            kind = np.float32 if array.dtype == np.float32 else np.float64
+            running = self._running = _Running(array.shape[1], kind, self.components + MORE)
+        self._blocks += 1
+        if len(array):
+            running.add(array.astype(running.components.dtype, copy=False))
+
+    def result(self) -> PrincipalTrajectories:
+        """Components and scores of the samples so far.
+
+        Returns
+        -------
+        PrincipalTrajectories
+            With fewer components where the samples vary along fewer directions.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than two samples, or all are the same.
+        """
+        running = self._running
+        samples = 0 if running is None else len(running.scores)
+        if running is None or samples < 2:
+            raise InputError(f"blocks hold {samples} samples; give at least 2")
+        if not len(running.sizes):
+            raise InputError("blocks hold samples that are all the same; there are no components")
+        kept = slice(min(self.components, len(running.sizes)))
+        variance = running.sizes[kept] ** 2 / (samples - 1)
+        return PrincipalTrajectories(
+            mean=running.mean,
+            components=running.components[kept].astype(np.float64),
+            variance=variance,
+            variance_ratio=variance * (samples - 1) / running.squares,
+            scores=running.scores[:, kept],
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What has been computed so far, for `from_state`.
+
+        Returns
+        -------
+        dict of str to array
+            As large as the components and the scores.
+
+        Raises
+        ------
+        InputError
+            If there are no samples yet.
+        """
+        running = self._running
+        if running is None:
+            raise InputError("state: there are no samples yet; add a block first")
+        names = ("mean", "components", "sizes", "scores")
+        numbers = {"wanted": self.components, "blocks": self._blocks, "squares": running.squares}
+        return {**{name: getattr(running, name) for name in names}, **{name: np.array(n) for name, n in numbers.items()}}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, ArrayLike]) -> RunningComponents:
+        """Components that continue those of a state.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            What `state` returned; may hold more.
+
+        Returns
+        -------
+        RunningComponents
+            Which gives the same numbers as if it had not been stopped.
+
+        Raises
+        ------
+        InputError
+            If the state lacks something.
+        """
+        found = {}
+        for name in ("mean", "components", "sizes", "scores", "wanted", "blocks", "squares"):
+            if name not in state:
+                raise InputError(f"state: lacks {name!r}; give what `state` returned")
+            found[name] = np.array(state[name])
+        made = cls(int(found["wanted"]))
+        made._blocks = int(found["blocks"])
+        running = made._running = _Running(len(found["mean"]), found["components"].dtype, made.components + MORE)
+        running.mean, running.components = found["mean"], found["components"]
+        running.sizes, running.scores, running.squares = found["sizes"], found["scores"], float(found["squares"])
+        return made
 
 
 class _Running:
@@ -141,17 +259,18 @@ class _Running:
 
     Parameters
     ----------
-    like : (sample, unit)
-        Whose units and type the components have.
+    units : int
+        Of each sample.
+    kind : type
+        Of the components.
     most : int
         Components that are followed.
     """
 
-    def __init__(self, like: NDArray[Any], most: int) -> None:
-        units = like.shape[1]
+    def __init__(self, units: int, kind: Any, most: int) -> None:
         self.most = most
         self.mean: Floats = np.zeros(units)
-        self.components: NDArray[Any] = np.empty((0, units), like.dtype)
+        self.components: NDArray[Any] = np.empty((0, units), kind)
         self.sizes: Floats = np.empty(0)  # singular values
         self.scores: Floats = np.empty((0, 0))
         self.squares = 0.0  # sum of squared distances from the mean, over all units
@@ -187,24 +306,6 @@ class _Running:
             fresh += (rows[:, part] - mean[part]) @ own.T
         self.scores = np.concatenate([self.scores @ carried + shift if before else np.empty((0, len(order))), fresh])
         self.mean, self.components, self.sizes = mean, components, sizes
-
-
-def _checked(blocks: Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
-    """Blocks (sample, unit) of finite numbers with the same units, in the floating-point type of the first."""
-    kind: Any = None
-    units = 0
-    for number, block in enumerate(blocks):
-        array = array_of(block)
-        if array.dtype.kind not in "fiub" or array.ndim != 2 or not array.shape[1]:
-            raise InputError(f"block {number} has shape {array.shape} and type {array.dtype}; give numbers (sample, unit)")
-        if kind is None:
-            kind, units = (np.float32 if array.dtype == np.float32 else np.float64), array.shape[1]
-        if array.shape[1] != units:
-            raise InputError(f"block {number} has {array.shape[1]} units but the first has {units}; give the same units")
-        if not np.isfinite(array).all():
-            raise InputError(f"block {number} holds {(~np.isfinite(array)).sum()} values that are not finite")
-        if len(array):
-            yield array.astype(kind, copy=False)
 
 
 @dataclass(frozen=True, eq=False)

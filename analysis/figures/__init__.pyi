@@ -6,9 +6,9 @@ from .comparison import aligned_trajectories, dendrogram, distance_matrix, embed
 from .description import describe
 from .differences import closer_to_reference
 from .direction import direction_population
-from .dynamics import memory_states, regimes, spectrum
+from .dynamics import early_and_late, memory_states, regimes, spectra_of_areas, spectrum
 from .general import contact_sheet, learning_curve, observers, psychometric, save
-from .kernels import kernel
+from .kernels import kernel, kernels_to_decision
 from .perturbation import perturbation
 from .predictivity import predictivity_by_area, predictivity_map, predictivity_over_time
 from .reaction_times import reaction_time_observers, reaction_times
@@ -30,10 +30,12 @@ __all__ = [
     "describe",
     "direction_population",
     "distance_matrix",
+    "early_and_late",
     "embedding_map",
     "example_trials",
     "heat_map",
     "kernel",
+    "kernels_to_decision",
     "learning_curve",
     "learning_curves",
     "location_by_delay",
@@ -55,5 +57,6 @@ __all__ = [
     "save",
     "shown_trials",
     "similarity_over_time",
+    "spectra_of_areas",
     "spectrum",
 ]

@@ -13,7 +13,9 @@ from cordstasks.analysis._checks import Floats, real_array
 from cordstasks.analysis.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT, dress, new_figure
 from cordstasks.errors import InputError
 
-__all__ = ["memory_states", "regimes", "spectrum"]
+__all__ = ["early_and_late", "memory_states", "regimes", "spectra_of_areas", "spectrum"]
+
+COLUMNS = 4  # panels in a row
 
 
 def memory_states(
@@ -184,4 +186,101 @@ def spectrum(values: ArrayLike, *, title: str, theory: ArrayLike | None = None) 
     axis.set_aspect("equal", "datalim")
     dress(axis, title, "real part", "imaginary part")
     axis.legend(frameon=False, fontsize=TEXT)
+    return figure
+
+
+def spectra_of_areas(spectra: Mapping[str, ArrayLike]) -> Figure:
+    """Draw the leading eigenvalues of W_rec - I of several areas, a panel for each, with the circle of radius 1 around -1.
+
+    Parameters
+    ----------
+    spectra : mapping of str to array of complex (value,)
+        By the title of their panel.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there are no spectra, or one has no values.
+    """
+    shown = {title: np.asarray(values, np.complex128).ravel() for title, values in spectra.items()}
+    if not shown or not all(len(values) for values in shown.values()):
+        raise InputError("spectra: give one or more, each with a value or more")
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = new_figure(3.2 * columns, 3.2 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    angle = np.linspace(0, 2 * np.pi, 200)
+    for number, (panel, (title, values)) in enumerate(zip(panels, shown.items(), strict=False)):
+        panel.axvline(0, color=GREY, linewidth=0.8)
+        panel.plot(np.cos(angle) - 1, np.sin(angle), color=BLACK, linewidth=1, linestyle=":")
+        panel.scatter(values.real, values.imag, s=10, color=BLUE, linewidth=0)
+        panel.set_aspect("equal", "box")
+        lowest = number + columns >= len(shown)
+        dress(panel, title, "real part" if lowest else "", "imaginary part" if number % columns == 0 else "")
+        panel.tick_params(labelbottom=lowest)
+    for panel in panels[len(shown) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def early_and_late(
+    times_ms: ArrayLike,
+    responses: Mapping[str, ArrayLike],
+    spectra: Mapping[str, ArrayLike],
+    pairs: Mapping[str, Sequence[Sequence[float]]],
+) -> Figure:
+    """Draw responses over time of two kinds of networks, their eigenvalues, and measures of pairs of them.
+
+    Parameters
+    ----------
+    times_ms : array (time,)
+        After image onset.
+    responses : mapping of str to array (network, time)
+        Along the final direction, by kind: 0 at rest, 1 at the end.
+    spectra : mapping of str to array of complex (value,)
+        Eigenvalues, by the same kinds.
+    pairs : mapping of str to (values, values)
+        Values of the pairs of networks of the first and of the second kind, by the name of the measure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there are not two kinds, or times or pairs do not fit.
+    """
+    times = real_array("times_ms", times_ms, ("time",))
+    courses = {kind: real_array("responses", course, ("network", "time")) for kind, course in responses.items()}
+    if len(courses) != 2 or set(spectra) != set(courses):
+        raise InputError(f"responses of {len(courses)} kinds, spectra of {len(spectra)}; give the same two of both")
+    if any(course.shape[1] != len(times) for course in courses.values()):
+        raise InputError(f"responses and times_ms differ in their times ({len(times)}); give the same ones")
+    if any(len(values) != 2 or len(values[0]) != len(values[1]) for values in pairs.values()):
+        raise InputError("pairs: give for each measure as many values of the first kind as of the second")
+    figure = new_figure(9.0 + 2.2 * len(pairs), 3.6)
+    over_time, plane, *measures = figure.subplots(1, 2 + len(pairs), width_ratios=[2.0, 1.6, *[1.0] * len(pairs)])
+    for (kind, course), colour in zip(courses.items(), (BLUE, ORANGE), strict=True):
+        over_time.plot(times, course.T, color=colour, alpha=0.3, linewidth=0.8)
+        over_time.plot(times, course.mean(axis=0), color=colour, linewidth=2, label=kind)
+        values = np.asarray(spectra[kind], np.complex128).ravel()
+        plane.scatter(values.real, values.imag, s=6, color=colour, alpha=0.5, linewidth=0, label=kind)
+    over_time.axhline(1, color=GREY, linewidth=0.8)
+    over_time.legend(frameon=False, fontsize=TEXT, loc="lower right")
+    dress(over_time, "response of the last area", "time after image onset (ms)", "along its final direction")
+    plane.axvline(0, color=GREY, linewidth=0.8)
+    dress(plane, "eigenvalues under an image", "real part", "imaginary part")
+    short = [kind.split()[0] for kind in courses]
+    for panel, (name, (first, second)) in zip(measures, pairs.items(), strict=True):
+        for both in zip(first, second, strict=True):
+            panel.plot([0, 1], both, color=GREY, marker="o", markersize=4, linewidth=1)
+        panel.plot([0, 1], [np.mean(first), np.mean(second)], color=BLACK, linewidth=2.5)
+        panel.set_xticks([0, 1], short)
+        panel.set_xlim(-0.4, 1.4)
+        dress(panel, name, "trained to answer", "")
     return figure

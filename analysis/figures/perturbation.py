@@ -18,13 +18,13 @@ Effect = Mapping[str, Any]
 
 
 def perturbation(effect: Effect, others: Sequence[Effect], *, title: str = "", condition: str = "condition") -> Figure:
-    """Draw the change of accuracy by condition, and of the psychometric function where there is one.
+    """Draw the change of accuracy by condition, and of reaction times and the psychometric function where there are such.
 
     Parameters
     ----------
     effect : dict
-        Of the chosen units: "accuracy", "choices_changed", "choices_changed_interval", "by_value" and "shift", as
-        `cordstasks.experiments.effects.effect_of` gives them.
+        Of the chosen units: "accuracy", "choices_changed", "choices_changed_interval", "by_value", "shift" and perhaps
+        "reaction_times", as `cordstasks.experiments.effects.effect_of` gives them.
     others : sequence of dict
         The same of random sets.
     title : str
@@ -43,14 +43,22 @@ def perturbation(effect: Effect, others: Sequence[Effect], *, title: str = "", c
     """
     if not len(others):
         raise InputError("others is empty; give the effects of one or more random sets")
-    moved = effect["shift"] is not None
-    figure = new_figure(14.5 if moved else 10.0, 4.8)
-    panels = figure.subplots(1, 3 if moved else 2, width_ratios=(1, 2.2, 2.6) if moved else (1, 3))
+    timed, moved = effect.get("reaction_times") is not None, effect["shift"] is not None
+    names = ["overall", "by_value", *["times"] * timed, *["shift"] * moved]
+    if len(names) == 4:  # in a row they would be too small to read
+        figure = new_figure(11.5, 9.4)
+        axes = figure.subplots(2, 2, width_ratios=(1, 1.4)).ravel()
+    else:
+        figure = new_figure(14.5 if len(names) == 3 else 10.0, 4.8)
+        axes = figure.subplots(1, len(names), width_ratios=(1, 2.2, 2.6) if len(names) == 3 else (1, 3))
+    panels = dict(zip(names, axes, strict=True))
     figure.suptitle(title, fontsize=TITLE, x=0.01, ha="left")
-    _overall(panels[0], effect, others)
-    _by_value(panels[1], effect["by_value"], [other["by_value"] for other in others], condition)
-    if moved:
-        _psychometric(panels[2], effect["shift"], [other["shift"] for other in others])
+    _overall(panels["overall"], effect, others)
+    _by_value(panels["by_value"], effect["by_value"], [other["by_value"] for other in others], condition)
+    if "times" in panels:
+        _times(panels["times"], effect["reaction_times"], [other["reaction_times"] for other in others])
+    if "shift" in panels:
+        _psychometric(panels["shift"], effect["shift"], [other["shift"] for other in others if other["shift"] is not None])
     return figure
 
 
@@ -88,6 +96,20 @@ def _by_value(axis: Axes, rows: Sequence[Effect], others: Sequence[Sequence[Effe
         axis.legend(fontsize=TEXT - 1, frameon=False)
 
 
+def _times(axis: Axes, times: Effect, others: Sequence[Effect]) -> None:
+    """Change of the reaction time in all trials and by choice."""
+    axis.axhline(0, color=GREY, linewidth=1)
+    rows = [(times, others)]
+    rows += [(row, [other["by_choice"][place] for other in others]) for place, row in enumerate(times["by_choice"])]
+    for place, (row, same) in enumerate(rows):
+        known = [each["change"] for each in same if each["change"] is not None]
+        if row["change"] is not None:
+            _points(axis, place, row["change"], row["interval"], known, first=False)
+    axis.set_xticks(np.arange(len(rows)), ["all", *(str(row["choice"]) for row in times["by_choice"])])
+    axis.set_xlim(-0.6, len(rows) - 0.4)
+    dress(axis, "Reaction time, 95 % interval", "choice", "change of reaction time (ms)")
+
+
 def _psychometric(axis: Axes, shift: Effect, others: Sequence[Effect]) -> None:
     """Choices against signed coherence without and with the perturbation."""
     x = np.arange(len(shift["by_coherence"]))
@@ -98,7 +120,8 @@ def _psychometric(axis: Axes, shift: Effect, others: Sequence[Effect]) -> None:
     said = "chosen units"
     if shift["shift"] is not None:
         ends = "" if shift["interval"] is None else f" [{percent(shift['interval'][0])}, {percent(shift['interval'][1])}]"
-        said += f": shift {percent(shift['shift'])} % coherence{ends}"
+        size = f"{percent(shift['shift'])} % coherence"
+        said += f": shift beyond {size}" if shift["beyond"] else f": shift {size}{ends}"
     axis.plot(x, [row["after"] for row in shift["by_coherence"]], "s-", color=BLUE, label=said)
     axis.axhline(0.5, color=GREY, linestyle=":")
     axis.set_xticks(x, [percent(row["coherence"]) for row in shift["by_coherence"]])

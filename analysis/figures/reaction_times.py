@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from cordstasks.analysis._checks import Floats, numbers
@@ -114,6 +115,7 @@ def _distributions(axis: Axes, right: Floats, wrong: Floats) -> None:
         for times, colour, label in ((right, BLUE, "right answers"), (wrong, ORANGE, "errors")):
             axis.hist(times, edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(times)})")
         axis.legend(fontsize=TEXT - 1, frameon=False)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     dress(axis, "Distributions", "reaction time (ms)", "trials")
 
 
@@ -128,6 +130,9 @@ def _trade_off(axis: Axes, curve: Rows, bound: float, chance: float) -> None:
     other = axis.twinx()
     lines += other.plot(heights, [row["mean_rt"] for row in decided], color=ORANGE, label="mean reaction time")
     axis.set_ylim(0, 1.03)
+    axis.set_xscale("log")  # bounds are tried in equal ratios
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     dress(axis, "Speed against accuracy", "bound (log odds)", "fraction of trials")
     other.set_ylabel("reaction time (ms)", fontsize=TEXT)
     other.tick_params(labelsize=TEXT)

@@ -15,7 +15,7 @@ from cordstasks.errors import InputError
 
 __all__ = ["Decisions", "best_bound", "decide", "log_odds", "reward_rate", "speed_accuracy"]
 
-_BOUNDS = 40  # heights that are tried, from near 0 to the largest evidence
+_BOUNDS, _LOWEST = 40, 0.01  # heights that are tried, and the lowest as a fraction of the largest evidence
 _ROUNDING = 1e-6  # ms, by which times of steps may differ
 
 
@@ -129,7 +129,15 @@ def decide(
     return Decisions(option.astype(np.int64), np.where(decided, time, np.nan), last - first)
 
 
-def reward_rate(decisions: Decisions, answer: ArrayLike, *, non_decision: float, inter_trial: float) -> float:
+def reward_rate(
+    decisions: Decisions,
+    answer: ArrayLike,
+    *,
+    non_decision: float,
+    inter_trial: float,
+    time_out: float = 0.0,
+    reward_from: float = 0.0,
+) -> float:
     """Rewards per second, of one for each right answer.
 
     A trial lasts as long as the decision and the non-decision time; without a decision it lasts as if there were one at its
@@ -142,6 +150,10 @@ def reward_rate(decisions: Decisions, answer: ArrayLike, *, non_decision: float,
         Index of the right answer.
     non_decision, inter_trial : float
         In ms.
+    time_out : float
+        In ms, by which an error, or a trial without a decision, delays the next trial.
+    reward_from : float
+        In ms from when an answer is allowed: an earlier right answer is rewarded only then.
 
     Returns
     -------
@@ -154,7 +166,8 @@ def reward_rate(decisions: Decisions, answer: ArrayLike, *, non_decision: float,
         If there is not one answer for each trial, one is not finite, or all trials together last 0 ms.
     """
     right = _right(decisions, answer)
-    lasted = np.where(decisions.decided, decisions.time, decisions.available) + non_decision + inter_trial
+    lasted = np.where(decisions.decided, decisions.time, decisions.available) + non_decision
+    lasted = np.where(right, np.maximum(lasted, reward_from), lasted + time_out) + inter_trial
     if not lasted.sum() > 0:
         raise InputError(
             f"inter_trial={inter_trial:g}: trials that are decided at once, one after the other, have no rate; give a time "
@@ -173,6 +186,8 @@ def speed_accuracy(
     silent: tuple[int, ...] = (),
     non_decision: float = 0.0,
     inter_trial: float = 1000.0,
+    time_out: float = 0.0,
+    reward_from: float = 0.0,
     bounds: ArrayLike | None = None,
 ) -> list[dict[str, Any]]:
     """Accuracy, reaction time and reward rate at each height of the bound.
@@ -183,10 +198,10 @@ def speed_accuracy(
         As for `decide`.
     answer : (trial,) int
         Index of the right answer among the options.
-    non_decision, inter_trial : float
+    non_decision, inter_trial, time_out, reward_from : float
         In ms, see `reward_rate`.
     bounds : (bound,), optional
-        Heights to try; by default 40 equal steps up to the largest evidence of any trial.
+        Heights to try; by default 40 of equal ratio, from a hundredth of the largest evidence of any trial up to it.
 
     Returns
     -------
@@ -204,7 +219,7 @@ def speed_accuracy(
         counted = np.delete(values, list(silent), axis=2)
         if not counted.size or counted.max() <= 0:
             raise InputError("evidence: none is above 0 for any answer; train the network for longer")
-        heights = np.linspace(0, float(counted.max()), _BOUNDS + 1)[1:]
+        heights = np.geomspace(_LOWEST, 1, _BOUNDS) * float(counted.max())
     else:
         heights = real_array("bounds", bounds, ("bound",))
     rows = []
@@ -212,7 +227,14 @@ def speed_accuracy(
         found = decide(values, bound, times=times, start=start, end=end, silent=silent)
         right, decided = int(_right(found, answer).sum()), int(found.decided.sum())
         low, high = wilson_interval(right, decided)
-        rate = reward_rate(found, answer, non_decision=non_decision, inter_trial=inter_trial)
+        rate = reward_rate(
+            found,
+            answer,
+            non_decision=non_decision,
+            inter_trial=inter_trial,
+            time_out=time_out,
+            reward_from=reward_from,
+        )
         rows.append(
             {
                 "bound": bound,

@@ -73,6 +73,7 @@ def psychophysical_kernel(
     chose_first: ArrayLike,
     *,
     rng: np.random.Generator,
+    counted: ArrayLike | None = None,
     shuffles: int = 1000,
     confidence: float = 0.95,
 ) -> PsychophysicalKernel:
@@ -86,6 +87,9 @@ def psychophysical_kernel(
         Whether it was chosen.
     rng : numpy.random.Generator
         Draws the shuffles.
+    counted : (trial, time) bool, optional
+        Which evidence counts, such as that before each decision; by default all of it. At each time, the trials that count
+        are compared with each other.
     shuffles : int
         How often choices are shuffled over trials.
     confidence : float
@@ -102,7 +106,7 @@ def psychophysical_kernel(
 
     Notes
     -----
-    Times at which evidence does not vary have a kernel of 0.
+    Times at which evidence does not vary, or at which no trial of one of the choices counts, have a kernel of 0.
 
     References
     ----------
@@ -113,14 +117,16 @@ def psychophysical_kernel(
     rounds, coverage = count("shuffles", shuffles, 1), open_fraction("confidence", confidence)
     if first.all() or not first.any() or len(first) < 4:
         raise InputError(f"chose_first: {int(first.sum())} of {len(first)} trials; give both choices, and four trials")
-    deviation = values.std(0)
+    weight = np.ones(values.shape) if counted is None else _counted(counted, values.shape).astype(np.float64)
+    number = np.maximum(weight.sum(0), 1)
+    centred = (values - (weight * values).sum(0) / number) * weight
+    deviation = np.sqrt((centred**2).sum(0) / number)
     varies = deviation > 1e-12 * np.abs(values).max(initial=0)
-    standard = np.where(varies, (values - values.mean(0)) / np.where(varies, deviation, 1), 0.0)
-    weight = np.where(first, 1 / first.sum(), -1 / (~first).sum())
-    found = weight @ standard
+    standard = np.where(varies, centred / np.where(varies, deviation, 1), 0.0)
+    found = _difference(first[None], standard, weight)[0]
     null = np.concatenate(
         [
-            rng.permuted(np.tile(weight, (min(_CHUNK, rounds - start), 1)), axis=1) @ standard
+            _difference(rng.permuted(np.tile(first, (min(_CHUNK, rounds - start), 1)), axis=1), standard, weight)
             for start in range(0, rounds, _CHUNK)
         ]
     )
@@ -129,3 +135,18 @@ def psychophysical_kernel(
     return PsychophysicalKernel(
         found, low, high, float(found.mean()), (1 + extreme) / (1 + rounds), len(values), float(coverage)
     )
+
+
+def _counted(counted: ArrayLike, shape: tuple[int, ...]) -> Booleans:
+    mask = np.asarray(counted)
+    if mask.dtype != bool or mask.shape != shape:
+        raise InputError(f"counted: has shape {mask.shape} and holds {mask.dtype}; give booleans of shape {shape}")
+    return mask
+
+
+def _difference(first: Booleans, standard: Floats, weight: Floats) -> Floats:
+    """Mean (sample, time) before the first choice minus that before the other, by choices (sample, trial)."""
+    chosen = first.astype(np.float64)
+    trials = chosen @ weight, (1 - chosen) @ weight
+    means = [part @ standard / np.maximum(n, 1) for part, n in zip((chosen, 1 - chosen), trials, strict=True)]
+    return np.where((trials[0] > 0) & (trials[1] > 0), means[0] - means[1], 0.0)

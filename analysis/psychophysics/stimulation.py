@@ -26,14 +26,17 @@ class ChoiceShift:
     ----------
     shift : float
         The coherence (a fraction) that would change choices as the stimulation does, positive towards the choice that is
-        counted; NaN where choices do not follow the motion.
+        counted; NaN where choices do not follow the motion. It is never beyond the tested coherences, see `beyond`.
     interval : (low, high)
-        Percentile bootstrap over trials; NaN where it cannot be estimated.
+        Percentile bootstrap over trials, within the tested coherences; NaN where it cannot be estimated.
     slope : float
         Log odds per unit of signed coherence, common to both conditions.
     log_odds : float
         Change of the log odds of the choice by stimulation, at any coherence.
     trials : int
+    beyond : bool
+        Whether the shift is larger than any tested coherence, so that nothing shows how large. `shift` is then that
+        coherence, with its sign: a lower bound of its size.
     """
 
     shift: float
@@ -41,6 +44,7 @@ class ChoiceShift:
     slope: float
     log_odds: float
     trials: int
+    beyond: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the shift ready for JSON, None for what could not be estimated.
@@ -56,6 +60,7 @@ class ChoiceShift:
             "slope": self.slope,
             "log_odds": self.log_odds,
             "trials": self.trials,
+            "beyond": self.beyond,
         }
 
 
@@ -100,6 +105,7 @@ def choice_shift(
     second = flags("stimulated", stimulated, len(signed), "signed_coherence")
     resamples, coverage = count("bootstrap", bootstrap, 0), open_fraction("confidence", confidence)
     levels, level = distinct(signed)
+    most = float(np.abs(levels).max(initial=0))
     slope, effect = _fitted(levels, level, first, second)
     if not slope > 0:
         return ChoiceShift(np.nan, (np.nan, np.nan), slope, effect, len(signed))
@@ -110,8 +116,12 @@ def choice_shift(
         if each > 0:
             drawn.append(change / each)
     known = resamples > 0 and len(drawn) >= 0.9 * resamples
-    low, high = np.quantile(drawn, [0.5 - coverage / 2, 0.5 + coverage / 2]) if known else (np.nan, np.nan)
-    return ChoiceShift(effect / slope, (float(low), float(high)), slope, effect, len(signed))
+    ends = np.quantile(drawn, [0.5 - coverage / 2, 0.5 + coverage / 2]) if known else (np.nan, np.nan)
+    low, high = np.clip(ends, -most, most).tolist()
+    shift = effect / slope
+    return ChoiceShift(
+        float(np.clip(shift, -most, most)), (low, high), slope, effect, len(signed), beyond=bool(abs(shift) > most)
+    )
 
 
 def _fitted(levels: Floats, level: Any, control: Any, stimulated: Any) -> tuple[float, float]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
+from safetensors.torch import load as from_safetensors_bytes
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from cordstasks.cordsnet import pretrained as registry
@@ -81,6 +82,49 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {str(name): value.float() for name, value in state.items()}, {}
 
 
+def to_bytes(network: CordsNet, *, half: bool = False) -> bytes:
+    """What `save` writes into a ``.safetensors`` file.
+
+    Returns
+    -------
+    bytes
+    """
+    card = {
+        **network.card,
+        "depth": network.depth,
+        "image_size": network.image_size,
+        "dt": network.dt,
+        "tau": network.tau,
+        "alpha": network.alpha,
+        "mean": network.preprocessing.mean,
+        "std": network.preprocessing.std,
+        "resize": network.preprocessing.resize,
+    }
+    return safetensors_bytes(_state(network, half=half), metadata={CARD: json.dumps(card)})
+
+
+def from_bytes(content: bytes) -> CordsNet:
+    """The network, in evaluation mode on the CPU, of what `to_bytes` gave.
+
+    Returns
+    -------
+    CordsNet
+
+    Raises
+    ------
+    InputError
+        If it is not a network.
+    """
+    try:
+        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        tensors, card = from_safetensors_bytes(content), json.loads(head["__metadata__"][CARD])
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"content: {len(content)} bytes that are no CordsNet ({error}); give what to_bytes gave") from error
+    network = _build({name: value.float() for name, value in tensors.items()}, card, Path("content"))
+    network.card = card
+    return network.eval()
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
@@ -134,26 +178,17 @@ def save(network: CordsNet, path: str | os.PathLike[str], *, half: bool = False)
         If the name has another ending, or the file cannot be written.
     """
     path = Path(path)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    if half:
-        state = _halved(state)
     if path.suffix == ".safetensors":
-        card = {
-            **network.card,
-            "depth": network.depth,
-            "image_size": network.image_size,
-            "dt": network.dt,
-            "tau": network.tau,
-            "alpha": network.alpha,
-            "mean": network.preprocessing.mean,
-            "std": network.preprocessing.std,
-            "resize": network.preprocessing.resize,
-        }
-        write_bytes(path, to_bytes(state, metadata={CARD: json.dumps(card)}))
+        write_bytes(path, to_bytes(network, half=half))
     elif path.suffix in {".pth", ".pt"}:
-        save_state(path, state)
+        save_state(path, _state(network, half=half))
     else:
         raise InputError(f"path {path}: choose a name that ends in .safetensors, .pth or .pt")
+
+
+def _state(network: CordsNet, *, half: bool) -> dict[str, Tensor]:
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return _halved(state) if half else state
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -134,7 +134,7 @@ class Simulator:
                 drive = self._inp[area](self._skips[(area - 3) // 2](rates[area - 2], rates[area - 1]), drive)
             rates[area].lerp_(self._rec[area](rates[area], drive, relu=True), self.alpha)
             if self.device.type == "cpu":
-                F.threshold_(rates[area], SMALLEST, 0.0)
+                torch.threshold_(rates[area], SMALLEST, 0.0)
         for total, area in zip(totals, self.areas, strict=False):
             total += rates[area]
 

@@ -85,6 +85,36 @@ class Autonomy:
             rows.append(row)
         return rows
 
+    def answers(self, sequence: Sequence[Period]) -> dict[str, Any]:
+        """When the network is right about the first image, while this is shown.
+
+        Parameters
+        ----------
+        sequence : sequence of Period
+            As it was shown.
+
+        Returns
+        -------
+        dict
+            ``"after_ms"`` (times after its onset), ``"accuracy"`` and ``"interval"`` (Wilson) at each of these times, and
+            ``"best"`` and ``"end"``, the same three at the time of the largest accuracy and at the last one. The best of
+            many times is somewhat too good, as it was chosen by the same trials.
+        """
+        first = next(row for row, period in enumerate(sequence) if period.image is not None)
+        onset = sum(period.duration for period in sequence[:first])
+        end = onset + sequence[first].duration
+        shown = np.flatnonzero((self.times_ms > onset + 1e-6) & (self.times_ms < end + 1e-6))
+        image = sequence[first].image
+        assert image is not None
+        right = self.correct[image, shown]
+        times, accuracy = (self.times_ms[shown] - onset).tolist(), right.mean(axis=1).tolist()
+        low, high = analysis.wilson_interval(right.sum(axis=1), np.full(len(right), right.shape[1]))
+        intervals = [[float(a), float(b)] for a, b in zip(low, high, strict=True)]
+        found: dict[str, Any] = {"after_ms": times, "accuracy": accuracy, "interval": intervals}
+        for name, row in (("best", int(np.argmax(accuracy))), ("end", len(times) - 1)):
+            found[name] = {"after_ms": times[row], "accuracy": accuracy[row], "interval": intervals[row]}
+        return found
+
     def _scale(self, sequence: Sequence[Period]) -> float:
         """Mean distance from rest at the end of the first image."""
         first = next(place for place, period in enumerate(sequence) if period.image is not None)

@@ -1,14 +1,18 @@
-"""What a perturbation changes: accuracy, choices, their psychometric function, and what is special to preferred values."""
+"""What a perturbation changes: accuracy, choices and their times, the psychometric function, what is special to a value."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cordstasks import analysis
+from cordstasks.analysis.psychophysics.decisions import Decisions
 from cordstasks.experiments.perturbation_settings import PerturbationSettings
+from cordstasks.reports import reaction_times
 from cordstasks.reports.common import FEW
 from cordstasks.runs.loading import TrainedRun
 from cordstasks.tasks import TrialBatch
@@ -28,6 +32,8 @@ def effect_of(
     preferred: Any,
     settings: PerturbationSettings,
     rng: np.random.Generator,
+    *,
+    bound: float | None = None,
 ) -> dict[str, Any]:
     """Compare a model's behaviour in the same trials without and with a perturbation.
 
@@ -45,6 +51,9 @@ def effect_of(
     settings : PerturbationSettings
     rng : numpy.random.Generator
         Draws the resamples for the intervals.
+    bound : float, optional
+        Log odds at which the model decides. Choices are then those at the bound, and a trial that does not reach it has
+        none and is not right. By default they are the choices in the response window.
 
     Returns
     -------
@@ -53,8 +62,15 @@ def effect_of(
         ``"choices_changed_interval"``, ``"choices"`` (fraction of each action before and after), ``"by_value"`` of the
         condition, for trials of two directions of motion ``"shift"`` towards the preferred or else the first one (see
         `cordstasks.analysis.psychophysics.choice_shift`), and ``"contrast"``: the change of accuracy at the preferred value
-        minus that at the opposite one, where there is one.
+        minus that at the opposite one, where there is one. With a bound also ``"reaction_times"``: trials that did not reach
+        it, without and with the perturbation, as ``"undecided"``, and the change of the reaction time in ms in trials that
+        reached it both times, in all, as ``"by_value"`` of the condition, and as ``"by_choice"`` with the perturbation.
     """
+    times = None
+    if bound is not None:
+        decided = [reaction_times.decisions(seen, batch, bound) for seen in (control, after)]
+        control, after = (_at_bound(seen, batch, each) for seen, each in zip((control, after), decided, strict=True))
+        times = (decided[0], decided[1])
     changed = control.chosen != after.chosen
     values = batch.conditions.get(condition, np.array(run.task.actions)[batch.answers])
     change = analysis.psychophysics.paired_change
@@ -76,7 +92,49 @@ def effect_of(
     }
     if preferred is not None and condition in CIRCULAR:
         result["contrast"] = _contrast(values, preferred, control, after, rng, settings.bootstrap)
+    if times is not None and bound is not None:
+        result["reaction_times"] = {"bound": bound, **_reaction_times(run, batch, times, values, settings.bootstrap, rng)}
     return result
+
+
+def _at_bound(seen: Behaviour, batch: TrialBatch, found: Decisions) -> Behaviour:
+    """The same behaviour, with choices at a bound; -1 without a decision."""
+    chosen = np.where(found.decided, np.array(batch.options)[found.option], -1)
+    return replace(seen, chosen=chosen, correct=chosen == batch.answers)
+
+
+def _reaction_times(
+    run: TrainedRun,
+    batch: TrialBatch,
+    found: tuple[Decisions, Decisions],
+    values: NDArray[Any],
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Changes of reaction times, in trials that reached the bound without and with the perturbation."""
+    before, after = (each.time + run.settings.non_decision for each in found)
+    both = found[0].decided & found[1].decided
+
+    def change(own: NDArray[np.bool_]) -> dict[str, Any]:
+        kept = own & both
+        row: dict[str, Any] = dict.fromkeys(("before", "after", "change", "interval")) | {"trials": int(kept.sum())}
+        if kept.any():
+            difference = (after - before)[kept]
+            row |= {"before": float(before[kept].mean()), "after": float(after[kept].mean())}
+            row["change"] = float(difference.mean())
+        if kept.sum() > 1:
+            drawn = [rng.choice(difference, len(difference)).mean() for _ in range(max(resamples, 1))]
+            row["interval"] = np.quantile(drawn, [0.025, 0.975]).tolist()
+        return row
+
+    levels = np.unique(values)
+    options = [run.task.actions[action] for action in batch.options]
+    return {
+        "undecided": [int((~each.decided).sum()) for each in found],
+        **change(np.ones(len(batch), np.bool_)),
+        "by_value": [{"value": value.item(), **change(values == value)} for value in (levels if len(levels) <= FEW else ())],
+        "by_choice": [{"choice": name, **change(found[1].option == index)} for index, name in enumerate(options)],
+    }
 
 
 def _shift(
@@ -89,25 +147,27 @@ def _shift(
 ) -> dict[str, Any] | None:
     """The shift of choices towards the preferred direction, or else the first, in units of coherence.
 
-    None if there are not two directions in these trials.
+    Of the trials with a choice both times; None if there are not two directions in these trials.
     """
     if not {"coherence", "direction"} <= set(batch.conditions) or len(batch.options) != 2:
         return None
     direction = batch.conditions["direction"]
     if len(np.unique(direction)) < 2 or (preferred is not None and not (direction == float(preferred)).any()):
         return None
+    decided = (control.chosen >= 0) & (after.chosen >= 0)
+    if not decided.any():
+        return None
     towards = float(direction[batch.answers == batch.options[0]][0]) if preferred is None else float(preferred)
     action = int(batch.answers[direction == towards][0])
-    signed = batch.conditions["coherence"] * np.where(direction == towards, 1, -1)
-    found = analysis.psychophysics.choice_shift(
-        signed, control.chosen == action, after.chosen == action, rng=rng, bootstrap=settings.bootstrap
-    )
+    signed = (batch.conditions["coherence"] * np.where(direction == towards, 1, -1))[decided]
+    before, since = ((seen.chosen == action)[decided] for seen in (control, after))
+    found = analysis.psychophysics.choice_shift(signed, before, since, rng=rng, bootstrap=settings.bootstrap)
     table = [
         {
             "coherence": level.item(),
             "trials": int((signed == level).sum()),
-            "before": float((control.chosen == action)[signed == level].mean()),
-            "after": float((after.chosen == action)[signed == level].mean()),
+            "before": float(before[signed == level].mean()),
+            "after": float(since[signed == level].mean()),
         }
         for level in np.unique(signed)
     ]
@@ -146,8 +206,10 @@ def lines_of(summary: dict[str, Any]) -> list[str]:
     liked = members["preferred"]
     shown = liked if isinstance(liked, str) else f"{summary['condition']} {liked:g}" if liked is not None else ""
     prefer = f" that prefer {shown}" if shown else ""
+    kind = members.get("kind", "units")
+    alike = "of as many" if kind == "units" else f"of as many {kind}"
     lines = [
-        f"{len(members['units'])} of {members['of']} units{prefer}, beside {len(others)} random sets of as many",
+        f"{len(members['units'])} of {members['of']} units{prefer}, beside {len(others)} random sets {alike}",
         "",
         f"{'':34s} {'these units':>28s}   random sets: mean (smallest to largest)",
         _line(
@@ -165,12 +227,10 @@ def lines_of(summary: dict[str, Any]) -> list[str]:
         ),
     ]
     shift = effect["shift"]
-    if shift is not None and shift["shift"] is not None:
-        known = [other["shift"]["shift"] for other in others if other["shift"]["shift"] is not None]
-        name = f"shift of choices to {shift['towards']:g} deg (coherence)"
-        lines.append(_line(name, shift["shift"], shift["interval"], known, digits=3, percent=False))
-    elif shift is not None:
-        lines.append("shift of choices: choices do not follow the motion, so it has no size")
+    if shift is not None:
+        lines.append(_shift_line(shift, [other["shift"] for other in others]))
+    if "reaction_times" in effect:
+        lines += _time_lines(effect["reaction_times"], [other["reaction_times"] for other in others])
     for row, *same in zip(effect["by_value"], *(other["by_value"] for other in others), strict=True):
         value = row["value"] if isinstance(row["value"], str) else f"{row['value']:g}"
         name = f"accuracy, {summary['condition']} {value} ({row['trials']})"
@@ -179,9 +239,70 @@ def lines_of(summary: dict[str, Any]) -> list[str]:
     if contrast is not None:
         known = [other["contrast"]["difference"] for other in others]
         lines.append(_line("preferred minus opposite", contrast["difference"], contrast["interval"], known))
-    lines.append(
-        f"(changes; without a perturbation {summary['control']['accuracy']:.1%} of {summary['control']['trials']} right)"
+    control = summary["control"]
+    lines.append(f"(changes; without a perturbation {control['accuracy']:.1%} of {control['trials']} right)")
+    if "reaction_times" in effect:
+        without, with_it = effect["reaction_times"]["undecided"]
+        lines.append(
+            f"(choices {summary['choices']}; {without} trials did not reach it without the perturbation, {with_it} with it: "
+            "they count as not right, and have no time)"
+        )
+    return lines
+
+
+def _shift_line(shift: dict[str, Any], others: Sequence[dict[str, Any] | None]) -> str:
+    """The shift of choices, or why it has no size."""
+    if shift["shift"] is None:
+        return "shift of choices: choices do not follow the motion, so it has no size"
+    known = [other for other in others if other is not None and other["shift"] is not None]
+    line = _line(
+        f"shift of choices to {shift['towards']:g} deg (coherence)",
+        shift["shift"],
+        shift["interval"],
+        [other["shift"] for other in known],
+        digits=3,
+        percent=False,
+        said=shift_words(shift),
     )
+    far = sum(other["beyond"] for other in known)
+    return line + (f"; {far} beyond the tested coherences" if far else "")
+
+
+def shift_words(shift: Mapping[str, Any], digits: int = 3) -> str:
+    """A shift with its interval, in words where it is larger than the tested coherences or has no interval.
+
+    Parameters
+    ----------
+    shift : mapping
+        From `cordstasks.analysis.psychophysics.ChoiceShift.as_dict`, with a shift that is not None.
+    digits : int
+        After the decimal point.
+
+    Returns
+    -------
+    str
+    """
+    size, ends = shift["shift"], shift["interval"]
+    if shift["beyond"]:
+        least = "" if ends is None else f" (at least {ends[0 if size > 0 else 1]:+.{digits}f})"
+        return f"beyond the tested {size:+.{digits}f}{least}"
+    if ends is None:
+        return f"{size:+.{digits}f} (no interval: resampled choices do not follow the motion)"
+    return f"{size:+.{digits}f} ({ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
+
+
+def _time_lines(times: dict[str, Any], others: Sequence[dict[str, Any]]) -> list[str]:
+    """Changes of reaction times, in all and by choice."""
+    rows = [("reaction time (ms)", times, others)]
+    for place, row in enumerate(times["by_choice"]):
+        rows.append((f"reaction time of {row['choice']} (ms)", row, [other["by_choice"][place] for other in others]))
+    lines = []
+    for name, row, same in rows:
+        if row["change"] is None:
+            lines.append(f"{name:34s} {'no trial with a decision both times':>28s}")
+            continue
+        known = [each["change"] for each in same if each["change"] is not None]
+        lines.append(_line(name, row["change"], row["interval"], known, digits=0, percent=False))
     return lines
 
 
@@ -194,6 +315,7 @@ def _line(
     digits: int = 1,
     percent: bool = True,
     sign: str = "+",
+    said: str | None = None,
 ) -> str:
     form = f"{{:{sign}.{digits}{'%' if percent else 'f'}}}"
     ends = "" if interval is None else f" ({form.format(interval[0])} to {form.format(interval[1])})"
@@ -202,4 +324,4 @@ def _line(
         if not others
         else f"{form.format(np.mean(others))} ({form.format(min(others))} to {form.format(max(others))})"
     )
-    return f"{name:34s} {form.format(value) + ends:>28s}   {beside}"
+    return f"{name:34s} {said or form.format(value) + ends:>28s}   {beside}"

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cordstasks import analysis
 from cordstasks.analysis.psychophysics.motion_energy import motion_energy
 from cordstasks.errors import InputError
+from cordstasks.reports import reaction_times
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.stimuli import Display, Movie
 from cordstasks.tasks.visual.random_dots import RandomDotsTask
@@ -21,6 +23,7 @@ from cordstasks.utils.folders import results_folder
 
 __all__ = ["motion_kernel"]
 
+FEWEST = 4  # decisions that can be compared
 STREAM = 7  # of the seed, so that the trials are none of those that a run of the same seed has
 
 
@@ -34,6 +37,9 @@ def motion_kernel(
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Correlate a model's choices with the motion energy of dots that move with a coherence of 0.
+
+    The choices of a run with reaction times are those at its bound. Then motion before each decision is all that counts,
+    once from the onset of motion on, and once up to the decision. Trials without a decision are counted and left out.
 
     Parameters
     ----------
@@ -54,17 +60,21 @@ def motion_kernel(
     -------
     dict
         What ``summary.json`` holds: ``"times"`` in ms from the onset of motion, and what
-        `cordstasks.analysis.psychophysics.PsychophysicalKernel` has.
+        `cordstasks.analysis.psychophysics.PsychophysicalKernel` has. Of a run with reaction times also ``"bound"``,
+        ``"undecided"`` (trials), ``"median_decision"`` in ms, and as ``"to_decision"`` the same up to the decision, with
+        ``"times"`` in ms from it.
 
     Raises
     ------
     InputError
-        If there is no such run, it is of another task, or the model makes the same choice in all trials.
+        If there is no such run, it is of another task, the model makes the same choice in all trials, or decides in fewer
+        than four.
 
     Notes
     -----
     The motion energy comes from the pixels, see `cordstasks.analysis.psychophysics.motion_energy`. Its filters answer with
-    a delay of about 50 ms. If motion lasts differently long, only the time that all trials share is used.
+    a delay of about 50 ms. If motion lasts differently long, only the time that all trials share is used. Of decisions at a
+    bound, it is the time that at least half of the trials with a decision have: up to the median of the decision times.
     """
     trials, seed, shuffles = whole("trials", trials, least=4), seed_of(seed), whole("shuffles", shuffles)
     run = load_run(folder) if isinstance(folder, str | os.PathLike) else folder
@@ -81,49 +91,97 @@ def motion_kernel(
     drawn = int(np.random.SeedSequence([seed, STREAM]).generate_state(1)[0])
     batch = task.sample(trials, seed=drawn, dt=run.settings.dt, coherence=0.0)
     seen = run.behaviour(batch)
-    if len(np.unique(seen.chosen)) < 2:
-        raise InputError(
-            f"folder={str(run.path)!r}: the model makes the same choice in all {trials} trials; give more trials, or a run "
-            "that was trained for longer"
-        )
     motion = batch.periods["motion"]
     length = float((motion[:, 1] - motion[:, 0]).min())
-    pairs = zip(batch.movies, motion[:, 0], strict=True)
+    summary: dict[str, Any] = {"run": str(run.path), "direction": task.directions[0], "seed": seed, "shuffles": shuffles}
+    chosen, found = seen.chosen == 1, None
+    if reaction_times.applies(task, batch):
+        bound = reaction_times.bound_of(run.summary, run.path)
+        found = reaction_times.decisions(seen, batch, bound)
+        summary |= {"bound": bound, "undecided": int((~found.decided).sum())}
+        if found.decided.sum() < FEWEST:
+            raise InputError(
+                f"folder={str(run.path)!r}: the model reaches its bound of {bound:.3g} in {int(found.decided.sum())} of "
+                f"{trials} trials; give more trials, or train it with a lower bound"
+            )
+        batch, chosen = batch.select(np.flatnonzero(found.decided)), found.option[found.decided] == 0
+    if chosen.all() or not chosen.any():
+        raise InputError(
+            f"folder={str(run.path)!r}: the model makes the same choice in all {len(batch)} trials; give more trials, or a "
+            "run that was trained for longer"
+        )
+    pairs = zip(batch.movies, batch.periods["motion"][:, 0], strict=True)
     energy = np.stack([_energy(movie, onset, length, task.display, task.directions[0]) for movie, onset in pairs])
-    found = analysis.psychophysics.psychophysical_kernel(
-        energy, seen.chosen == 1, rng=np.random.default_rng(seed), shuffles=shuffles
-    )
-    times = _clock(length, task.display)
-    summary = {
-        "run": str(run.path),
-        "direction": task.directions[0],
-        "seed": seed,
-        "shuffles": shuffles,
-        "times": times.tolist(),
-        **found.as_dict(),
-    }
+    clock = _clock(length, task.display)
+    if found is None:
+        kernel = analysis.psychophysics.psychophysical_kernel(
+            energy, chosen, rng=np.random.default_rng(seed), shuffles=shuffles
+        )
+        summary |= {"times": clock.tolist(), **kernel.as_dict()}
+        figure = analysis.figures.kernel(kernel, clock)
+    else:
+        figure = _to_decision(summary, energy, clock, chosen, found.time[found.decided], shuffles)
     if target is not None:
         write_json(target / "summary.json", summary)
-        analysis.figures.save(analysis.figures.kernel(found, times), target / "kernel.png")
+        analysis.figures.save(figure, target / "kernel.png")
     if verbose:
         print("\n".join(lines_of(summary)))
     return summary
 
 
+def _to_decision(
+    summary: dict[str, Any],
+    energy: NDArray[np.float64],
+    clock: NDArray[np.float64],
+    chosen: NDArray[np.bool_],
+    times: NDArray[np.float64],
+    shuffles: int,
+) -> Figure:
+    """Kernels of decisions at `times` (trial,) in ms from the onset of motion: adds them to the summary; their figure."""
+    median, frame = float(np.median(times)), float(clock[1] - clock[0]) if len(clock) > 1 else 1.0
+    before = clock < times[:, None]
+    kept = np.flatnonzero(clock <= max(median, clock[0]))  # at least half of the trials are not decided yet
+    last = before.sum(1) - 1  # the last frame before each decision
+    back = np.arange(len(kept))[::-1]
+    index = last[:, None] - back
+    aligned = np.take_along_axis(energy, np.maximum(index, 0), axis=1)
+    made = [
+        analysis.psychophysics.psychophysical_kernel(
+            values, chosen, counted=counted, rng=np.random.default_rng([summary["seed"], number]), shuffles=shuffles
+        )
+        for number, (values, counted) in enumerate([(energy[:, kept], before[:, kept]), (aligned, index >= 0)])
+    ]
+    since = -frame * (back + 0.5)  # of the frame's onset: a decision falls anywhere in the frame time after it
+    summary |= {"median_decision": median, "times": clock[kept].tolist(), **made[0].as_dict()}
+    summary["to_decision"] = {"times": since.tolist(), **made[1].as_dict()}
+    return analysis.figures.kernels_to_decision(made[0], clock[kept], made[1], since)
+
+
 def lines_of(summary: dict[str, Any]) -> list[str]:
     """What a command prints."""
-    outside = [
-        f"{time:.0f}"
-        for time, value, low, high in zip(summary["times"], summary["kernel"], summary["low"], summary["high"], strict=True)
-        if not low <= value <= high
-    ]
-    at = f", at {', '.join(outside)} ms" if outside else ""
-    share = f"{summary['fraction_of_time_outside']:.0%} of the times lie outside the interval of"
-    return [
+    outside = f"of the times lie outside the interval of {summary['shuffles']} shuffles"
+    lines = [
         f"{summary['trials']} trials with a coherence of 0: motion energy before the two choices differs by "
         f"{summary['mean']:+.3f} SD on average (p = {summary['mean_p_value']:.4f})",
-        f"{share} {summary['shuffles']} shuffles{at}",
+        f"{summary['fraction_of_time_outside']:.0%} {outside}{_when(summary)}",
     ]
+    if "to_decision" in summary:
+        part = summary["to_decision"]
+        lines[0] = "from the onset of motion: " + lines[0]
+        lines += [
+            f"up to the decision: it differs by {part['mean']:+.3f} SD on average (p = {part['mean_p_value']:.4f})",
+            f"{part['fraction_of_time_outside']:.0%} {outside}{_when(part)}",
+            f"choices at a bound of {summary['bound']:.3g} log odds, after {summary['median_decision']:.0f} ms (median); "
+            f"{summary['undecided']} other trials did not reach it and are left out",
+        ]
+    return lines
+
+
+def _when(part: dict[str, Any]) -> str:
+    """The times outside the interval."""
+    rows = zip(part["times"], part["kernel"], part["low"], part["high"], strict=True)
+    outside = [f"{time:.0f}" for time, value, low, high in rows if not low <= value <= high]
+    return f", at {', '.join(outside)} ms" if outside else ""
 
 
 def _clock(length: float, display: Display) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from cordstasks import analysis
 from cordstasks.errors import InputError
 from cordstasks.experiments.in_time import InTime, Noise, State, rest, run
 
-__all__ = ["NoiseResponse", "noise_response"]
+__all__ = ["NoiseResponse", "deviation_ratio", "noise_response"]
 
 Floats = NDArray[np.float64]
 MEASURED = 20  # most states of the second half that are compared, which limits the memory of large networks
@@ -63,6 +63,44 @@ class NoiseResponse:
         for place, level in enumerate(self.levels):
             rows.append(_row(float(level), (float(mean[place]), float(low[place]), float(high[place])), self.correct[place]))
         return rows
+
+
+def deviation_ratio(
+    response: NoiseResponse, reference: NoiseResponse, *, resamples: int = 2000, seed: int = 0
+) -> list[dict[str, Any]]:
+    """How many times larger the mean deviation of one network is than that of another, at each level.
+
+    Parameters
+    ----------
+    response, reference : NoiseResponse
+        Of two networks to the same images at the same levels.
+    resamples, seed : int
+        Of the bootstrap over images, which are the same for both.
+
+    Returns
+    -------
+    list of dict
+        ``"level"``, ``"ratio"`` and its bootstrap ``"interval"``.
+
+    Raises
+    ------
+    InputError
+        If levels or images differ.
+    """
+    if response.deviation.shape != reference.deviation.shape or not np.array_equal(response.levels, reference.levels):
+        raise InputError(
+            f"response of {response.deviation.shape} (level, image) and reference of {reference.deviation.shape}: show both "
+            "networks the same images at the same levels"
+        )
+    images = response.deviation.shape[1]
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=resamples).T / images
+    rows = []
+    for level, own, other in zip(response.levels, response.deviation, reference.deviation, strict=True):
+        low, high = np.percentile((own @ weights) / (other @ weights), [2.5, 97.5])
+        ratio = float(own.mean() / other.mean())
+        rows.append({"level": float(level), "ratio": ratio, "interval": [float(low), float(high)]})
+    return rows
 
 
 def _row(level: float, deviation: tuple[float, float, float], right: Floats) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from cordstasks.experiments.interventions import Intervention, perturbed_feature
 from cordstasks.experiments.perturbation_settings import PerturbationSettings
 from cordstasks.experiments.unit_sets import UnitSet, chosen_units, random_sets
 from cordstasks.frontend.features import Features
+from cordstasks.reports import reaction_times
 from cordstasks.runs.loading import TrainedNetworks, TrainedRun, load_run
 from cordstasks.runs.visual import validation_trials
 from cordstasks.tasks import TrialBatch
@@ -55,6 +56,10 @@ class Preparation:
         How many units there are to choose from.
     scale : float
         Standard deviation of the units' rates in the window, in which strengths are given.
+    channels : int or None
+        Number of channels of the area; None for the recurrent network.
+    bound : float or None
+        The bound at which a run with reaction times decides; None for choices in the response window.
     """
 
     run: TrainedRun
@@ -67,6 +72,8 @@ class Preparation:
     chosen: UnitSet
     number: int
     scale: float
+    channels: int | None = None
+    bound: float | None = None
 
     def behaviour(self, units: NDArray[np.int64]) -> Behaviour:
         """The model's behaviour in the same trials while something is done to these units.
@@ -104,6 +111,7 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     """Choose the units and run the model without a perturbation.
 
     Units are chosen by their activity in the validation trials of the run, and effects are measured in its held-out trials.
+    In a run with reaction times, choices are those at its bound.
 
     Returns
     -------
@@ -113,13 +121,15 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     Raises
     ------
     InputError
-        If the window is outside the trials, no unit fits the rule, or a condition or area is not one of the run.
+        If the window is outside the trials, no unit fits the rule, a condition or area is not one of the run, or a run with
+        reaction times has no bound.
     """
     rng = np.random.default_rng([settings.seed, 0])
     batch = run.heldout()
     if settings.trials is not None:
         batch = batch.select(slice(0, settings.trials))
     window = _window(settings.window, batch)
+    bound = reaction_times.bound_of(run.summary, run.path) if reaction_times.applies(run.task, batch) else None
     others = validation_trials(run.settings, run.task)
     condition = _condition(settings.condition, run, others)
     responses, seen, scale, channels = _responses(run, settings, others)
@@ -134,7 +144,10 @@ def prepare_perturbation(run: TrainedRun, settings: PerturbationSettings) -> Pre
     )
     inputs = run.model.inputs(run.features(batch).to(run.frontend.device))
     control = _behaviour(run, settings, inputs, batch, None)
-    return Preparation(run, settings, batch, control, inputs, window, condition, chosen, responses.shape[1], scale)
+    number = responses.shape[1]
+    return Preparation(
+        run, settings, batch, control, inputs, window, condition, chosen, number, scale, channels=channels, bound=bound
+    )
 
 
 def perturb(
@@ -184,12 +197,31 @@ def perturb(
         raise InputError(f"folder={str(run.path)!r}: is a run of an abstract task; give one of a visual task")
     made = prepare_perturbation(run, given)
     target = None if out is None else results_folder(out, "out")
-    sets = random_sets(made.number, len(made.chosen.units), given.random_sets, rng=np.random.default_rng([given.seed, 1]))
+    sets = random_sets(
+        made.number,
+        len(made.chosen.units),
+        given.random_sets,
+        rng=np.random.default_rng([given.seed, 1]),
+        kind=made.chosen.kind,
+        channels=made.channels,
+    )
     effects = []
     for number, members in enumerate(tqdm([made.chosen.units, *sets], desc="sets of units", unit="set", leave=False)):
         rng = np.random.default_rng([given.seed, 2, number])
         after = made.behaviour(members)
-        effects.append(effect_of(run, made.batch, made.control, after, made.condition, made.chosen.preferred, given, rng))
+        effects.append(
+            effect_of(
+                run,
+                made.batch,
+                made.control,
+                after,
+                made.condition,
+                made.chosen.preferred,
+                given,
+                rng,
+                bound=made.bound,
+            )
+        )
     summary: dict[str, Any] = {
         "run": str(run.path),
         "task": run.task.id,
@@ -200,9 +232,11 @@ def perturb(
             "of": made.number,
             "preferred": made.chosen.preferred,
             "fitting": made.chosen.available,
+            "kind": made.chosen.kind,
         },
         "strength": given.strength * made.scale if given.action in ("clamp", "current") else None,
-        "control": {"accuracy": float(made.control.correct.mean()), "trials": len(made.batch)},
+        "choices": "in the response window" if made.bound is None else f"at a bound of {made.bound:.3g} log odds",
+        "control": {"accuracy": effects[0]["accuracy"]["before"], "trials": len(made.batch)},
         "effect": effects[0],
         "random": effects[1:],
     }
@@ -221,7 +255,8 @@ def perturb(
 def title_of(settings: PerturbationSettings) -> str:
     """A perturbation in a few words."""
     kind, _, value = settings.units.partition("=")
-    units = {"prefer": f"units that prefer {value}", "units": "chosen units", "channels": f"channels {value}"}
+    units = {"prefer": f"units that prefer {value}", "units": "chosen units"}
+    units |= {each: f"{each} {value}" for each in ("channels", "locations")}
     where = "the recurrent network" if settings.area is None else f"area {settings.area}"
     when = "throughout the trial" if settings.window is None else f"in {settings.window}"
     verb = "stimulate" if settings.action == "current" else settings.action

@@ -7,7 +7,6 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,70 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from cordstasks import analysis
-from cordstasks.errors import InputError, Note, unknown
-from cordstasks.utils.arguments import is_number, number, plain, shown, whole
-from cordstasks.utils.files import writable_folder, write_bytes
+from cordstasks.errors import InputError, Note
+from cordstasks.experiments.dynamics_settings import KINDS, TAU, Regimes
+from cordstasks.utils.files import Log, write_bytes
+from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.run_folder import RunFolder
 
 __all__ = ["RandomNetwork", "Regimes", "random_network", "regimes_over_gain", "write_regimes"]
 
 Floats = NDArray[np.float64]
-KINDS = ("convolutional", "fully connected")
-TAU = 10.0  # ms, as in CordsNet
+MEASURED = ("kind", "gain", "seed", "exponent", "error", "converged", "deviation", "dimension", "autocorrelation_ms")
+SHOWN = 400  # steps of the activity that figures show
 SETTLED = 1e-6  # standard deviation over time, below which activity counts as settled
-
-
-@dataclass(frozen=True)
-class Regimes:
-    """What `regimes_over_gain` simulates.
-
-    Parameters
-    ----------
-    gains : tuple of float
-        Of the recurrent weights.
-    channels, side : int
-        Maps of the convolutional network, channels x side x side; the other has as many units.
-    seeds : int
-        Networks for each gain and kind.
-    seed : int
-        Of the first.
-    steps, transient : int
-        Steps of `dt` over which to measure, and before.
-    dt : float
-        In ms; the time constant is 10 ms.
-    kinds : tuple of str
-        Of ``"convolutional"`` and ``"fully connected"``.
-    """
-
-    gains: tuple[float, ...] = (0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0)
-    channels: int = 8
-    side: int = 8
-    seeds: int = 2
-    seed: int = 0
-    steps: int = 3000
-    transient: int = 1500
-    dt: float = 2.0
-    kinds: tuple[str, ...] = KINDS
-
-    def __post_init__(self) -> None:
-        gains = plain(self.gains)
-        gains = gains if isinstance(gains, tuple) else (gains,)
-        if not gains or not all(is_number(gain) and gain >= 0 for gain in gains) or len(set(gains)) < len(gains):
-            raise InputError(
-                f"gains={' '.join(map(shown, gains))}: give different numbers of at least 0, such as 0.8 1.0 1.5"
-            )
-        object.__setattr__(self, "gains", tuple(sorted(float(gain) for gain in gains)))
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise unknown("kind", kind, KINDS)
-        for name, least in (("channels", 1), ("side", 1), ("seeds", 1), ("seed", 0), ("steps", 100), ("transient", 0)):
-            object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
-        asked = f"give an Euler step above 0 and at most {TAU:g} (ms)"
-        object.__setattr__(self, "dt", number("dt", self.dt, asked, above=0, most=TAU))
-
-    @property
-    def units(self) -> int:
-        """Units of each network."""
-        return self.channels * self.side**2
 
 
 class RandomNetwork:
@@ -131,7 +78,9 @@ def random_network(kind: str, gain: float, settings: Regimes, rng: np.random.Gen
         A 3 x 3 convolution with zero padding, of ``9 x channels`` inputs to a unit, or a matrix.
     gain : float
     settings : Regimes
+        Its sizes, and the time step.
     rng : Generator
+        Draws the weights.
 
     Returns
     -------
@@ -139,7 +88,7 @@ def random_network(kind: str, gain: float, settings: Regimes, rng: np.random.Gen
         With a time step of ``settings.dt`` ms.
     """
     units = settings.units
-    if kind == "convolutional":
+    if kind == KINDS[0]:
         scale = gain / math.sqrt(9 * settings.channels)
         kernel = scale * rng.standard_normal((settings.channels, settings.channels, 3, 3))
         operator = analysis.dynamics.convolution_operator(kernel, (settings.channels, settings.side, settings.side))
@@ -149,7 +98,7 @@ def random_network(kind: str, gain: float, settings: Regimes, rng: np.random.Gen
 
 
 def regimes_over_gain(
-    settings: Regimes | None = None, *, progress: bool = False
+    settings: Regimes | None = None, *, log: Log | None = None, progress: bool = False
 ) -> tuple[list[dict[str, Any]], dict[float, Floats]]:
     """Simulate random networks over the gain, and measure their regimes.
 
@@ -157,6 +106,9 @@ def regimes_over_gain(
     ----------
     settings : Regimes, optional
         Default settings if None.
+    log : Log, optional
+        A row of each network is written here as soon as it is measured, and networks whose row is there are not simulated
+        again. All of its rows must be of the same settings.
     progress : bool
         Show a bar.
 
@@ -169,6 +121,12 @@ def regimes_over_gain(
     examples : dict of float to array (time, unit)
         Activity of eight units of the first convolutional network at up to four of the gains.
 
+    Notes
+    -----
+    The weights of a convolutional network are never a matrix: a step of 32 x 16 x 16 units takes milliseconds. Memory is
+    that of the activity, 8 bytes for each step and unit, a few times. A fully connected network has a matrix, and a step
+    takes as many products as this has entries.
+
     References
     ----------
     Sompolinsky, Crisanti & Sommers 1988, "Chaos in random neural networks", Physical Review Letters 61: 259-262: large fully
@@ -178,19 +136,27 @@ def regimes_over_gain(
     Soo, Battista, Radmard & Wang 2024, NeurIPS 37, figure 1B and appendix B.2.
     """
     chosen = settings or Regimes()
-    places = np.unique(np.linspace(0, len(chosen.gains) - 1, min(4, len(chosen.gains))).round().astype(int))
-    shown_gains = {chosen.gains[place] for place in places}
+    ends = np.unique(np.linspace(0, len(chosen.gains) - 1, min(4, len(chosen.gains))).round().astype(int))
+    shown_gains = {chosen.gains[end] for end in ends}
     jobs = [(kind, gain, seed) for kind in chosen.kinds for gain in chosen.gains for seed in range(chosen.seeds)]
+    earlier = {} if log is None else {(row.get("kind"), row.get("gain"), row.get("seed")): row for row in log.read()}
     rows: list[dict[str, Any]] = []
     examples: dict[float, Floats] = {}
     for kind, gain, seed in tqdm(jobs, desc="networks", disable=not progress, leave=False):
-        # the same directions of the weights at all gains
-        rng = np.random.default_rng([chosen.seed + seed, chosen.kinds.index(kind)])
-        network = random_network(kind, gain, chosen, rng)
-        row, activity = _measured(network, chosen, np.random.default_rng([chosen.seed + seed, 99]))
-        rows.append({"kind": kind, "gain": gain, "seed": chosen.seed + seed, **row})
-        if kind == chosen.kinds[0] and seed == 0 and gain in shown_gains:
-            examples[gain] = activity[:400, :: max(1, chosen.units // 8)][:, :8]
+        is_shown = kind == chosen.kinds[0] and seed == 0 and gain in shown_gains
+        row = earlier.get((kind, gain, chosen.seed + seed))
+        if row is None or not {*MEASURED, "example"} <= row.keys():
+            # the same directions of the weights at all gains
+            rng = np.random.default_rng([chosen.seed + seed, KINDS.index(kind)])
+            network = random_network(kind, gain, chosen, rng)
+            found, activity = _measured(network, chosen, np.random.default_rng([chosen.seed + seed, 99]))
+            example = activity[:SHOWN, :: max(1, chosen.units // 8)][:, :8] if is_shown else None
+            row = {"kind": kind, "gain": gain, "seed": chosen.seed + seed, **found, "example": example}
+            if log is not None:
+                log.write(row)
+        if is_shown:
+            examples[gain] = np.asarray(row["example"], np.float64)
+        rows.append({name: row[name] for name in MEASURED})
     return rows, examples
 
 
@@ -236,19 +202,40 @@ def _measured(network: RandomNetwork, settings: Regimes, rng: np.random.Generato
 def write_regimes(settings: Regimes, out: Path) -> list[dict[str, Any]]:
     """Simulate, print the table, and write ``regimes.csv`` and ``regimes.png``.
 
+    Called again with the same settings, it continues what was stopped: each network that was measured is kept.
+
     Parameters
     ----------
     settings : Regimes
+        What to simulate.
     out : Path
-        The folder.
+        The folder. It also holds ``config.json``, and ``networks.jsonl`` with what each network has given.
 
     Returns
     -------
     list of dict
         The rows of the table, see `regimes_over_gain`.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, or holds another run or one of other settings.
+    Interrupted
+        After Ctrl-C; the same call continues.
     """
-    folder = writable_folder(out, "out")
-    rows, examples = regimes_over_gain(settings, progress=True)
+    run = RunFolder(Path(out))
+    with run.lock():
+        run.begin(settings)
+        try:
+            rows, examples = regimes_over_gain(settings, log=Log(run.path / "networks.jsonl"), progress=True)
+        except KeyboardInterrupt as stop:
+            raise Interrupted("the same command") from stop
+        _write(settings, run.path, rows, examples)
+    return rows
+
+
+def _write(settings: Regimes, folder: Path, rows: list[dict[str, Any]], examples: dict[float, Floats]) -> None:
+    """The table and the figure, and what is printed."""
     print(f"{settings.units} units, {settings.steps} steps of {settings.dt:g} ms, {settings.seeds} networks each")
     print(f"{'kind':16s} {'gain':>5s} {'exponent':>9s} {'error':>7s} {'dimension':>10s} {'autocorrelation ms':>19s}")
     for kind in settings.kinds:
@@ -266,7 +253,6 @@ def write_regimes(settings: Regimes, out: Path) -> list[dict[str, Any]]:
     write_bytes(folder / "regimes.csv", text.getvalue().encode())
     analysis.figures.save(analysis.figures.regimes(rows, examples, dt=settings.dt), folder / "regimes.png")
     print(f"written: {folder}/regimes.csv, regimes.png")
-    return rows
 
 
 def _mean(rows: Sequence[dict[str, Any]], name: str) -> str:

@@ -19,7 +19,7 @@ from cordstasks import analysis
 from cordstasks.errors import InputError
 from cordstasks.experiments.autonomy import Autonomy, autonomy, times_shown
 from cordstasks.experiments.in_time import InTime, read_cnn, read_cordsnet
-from cordstasks.experiments.noise import NoiseResponse, noise_response
+from cordstasks.experiments.noise import NoiseResponse, deviation_ratio, noise_response
 from cordstasks.experiments.robustness_settings import RobustnessSettings
 from cordstasks.pretraining.datasets import read_folder
 from cordstasks.utils.files import write_bytes, write_json
@@ -49,7 +49,9 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     Returns
     -------
     dict
-        What ``summary.json`` holds: ``"networks"``, and for each network rows of ``"autonomy"`` and of ``"noise"``.
+        What ``summary.json`` holds: ``"networks"``; for each network rows of ``"autonomy"`` and of ``"noise"``, and
+        ``"answers"``, its accuracy over the time of the first image; and ``"deviation_ratio"``, rows of the other networks'
+        deviations relative to those of the CordsNet.
 
     Raises
     ------
@@ -63,9 +65,9 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     networks = _networks(chosen)
     pixels, labels = _images(source, chosen.count, networks)
     with folder.lock():
-        _begin(folder, chosen, source)
+        folder.begin(chosen, images=str(source.resolve()), environment=environment(torch.device("cpu")))
         try:
-            found: dict[str, Any] = {"networks": {}, "autonomy": {}, "noise": {}}
+            found: dict[str, Any] = {"networks": {}, "autonomy": {}, "answers": {}, "noise": {}}
             runs, responses = dict[str, Autonomy](), dict[str, NoiseResponse]()
             for network in networks:
                 name = network.name
@@ -76,6 +78,13 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
                 found["networks"][name] = {"step_ms": network.step_ms, "weights": network.digest}
                 found["autonomy"][name] = runs[name].summary(chosen.periods, **bootstrap)
                 found["noise"][name] = responses[name].summary(**bootstrap)
+                found["answers"][name] = runs[name].answers(chosen.periods)
+            first = networks[0].name
+            found["deviation_ratio"] = {
+                name: deviation_ratio(own, responses[first], resamples=chosen.resamples, seed=chosen.seed)
+                for name, own in responses.items()
+                if name != first
+            }
             _figures(folder.path, chosen, runs, found["noise"])
         except KeyboardInterrupt as stop:
             raise Interrupted("the same command") from stop
@@ -108,20 +117,6 @@ def _images(source: Path, count: int, networks: list[InTime]) -> tuple[Tensor, T
         raise InputError(f"count={count}: {source} holds {len(found)} images; choose at most as many")
     chosen = found.subset(count)
     return chosen.batch(torch.arange(len(chosen)))
-
-
-def _begin(folder: RunFolder, settings: RobustnessSettings, source: Path) -> None:
-    """Start the folder, or check that what it holds was made with the same settings and images."""
-    if not folder.begun:
-        folder.start(settings, images=str(source.resolve()), environment=environment(torch.device("cpu")))
-        return
-    config = folder.config()
-    if config.get("family") != settings.FAMILY:
-        raise InputError(f"path={folder.path}: holds another run; choose another folder")
-    settings.from_dict(config, str(folder.path / "config.json")).agree(settings.as_dict(), folder.path)
-    if config.get("images") != str(source.resolve()):
-        raise InputError(f"images={source}: the run in {folder.path} has {config.get('images')}; use another folder")
-    folder.tidy()
 
 
 def _kept(folder: RunFolder, part: str, network: InTime, kind: Any, make: Callable[[], Any]) -> Any:
@@ -222,6 +217,13 @@ def in_words(found: Mapping[str, Any]) -> str:
                 f"  {row['end_ms']:7.0f} ms  {row['shown']:<8} {answer:<33}distance from rest {row['distance']:.4f} "
                 f"{_ends(row['distance_interval'], 4)}"
             )
+    for name, own in found["answers"].items():
+        best, end = own["best"], own["end"]
+        lines.append(
+            f"{name}: accuracy for the first image at best {best['accuracy']:.3f} {_ends(best['interval'])}, "
+            f"{best['after_ms']:g} ms after its onset; at its end, {end['after_ms']:g} ms after its onset, "
+            f"{end['accuracy']:.3f} {_ends(end['interval'])}"
+        )
     for name, rows in found["noise"].items():
         lines.append(f"{name}: noise of a level, deviation of the last area, accuracy")
         for row in rows:
@@ -229,6 +231,9 @@ def in_words(found: Mapping[str, Any]) -> str:
                 f"  {row['level']:5g}  deviation {row['deviation']:.4f} {_ends(row['deviation_interval'], 4)}  "
                 f"accuracy {row['accuracy']:.3f} {_ends(row['interval'])}"
             )
+    for name, rows in found["deviation_ratio"].items():
+        lines.append(f"{name}: deviation relative to that of {next(iter(found['noise']))}")
+        lines += [f"  {row['level']:5g}  {row['ratio']:.2f} {_ends(row['interval'], 2)}" for row in rows]
     return "\n".join(lines)
 
 

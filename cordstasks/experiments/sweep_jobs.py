@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -24,6 +23,7 @@ from cordstasks.runs.abstract import carry_out, read_summary
 from cordstasks.utils.devices import DEVICES, resolve
 from cordstasks.utils.files import unwritable, writable_folder, write_bytes
 from cordstasks.utils.folders import locked
+from cordstasks.utils.parallel import backend_of, unordered
 from cordstasks.utils.run_folder import RunFolder
 
 __all__ = ["COLUMNS", "read_results", "run_sweep"]
@@ -112,12 +112,9 @@ def run_sweep(
     print(f"sweep folder {out}", flush=True)
     threads = 1 if jobs_at_once == -1 or jobs_at_once > 1 else None
     by_name, failed, ended = {job.name: job for job in jobs}, [], False
-    with locked(out, "out"), _backend(backend, scheduler):
+    with locked(out, "out"), backend_of(backend, scheduler):
         _write(folder, jobs, rows)
-        try:
-            parallel = joblib.Parallel(n_jobs=jobs_at_once, return_as="generator_unordered")
-        except ValueError:  # a backend that gives all results at the end
-            parallel = joblib.Parallel(n_jobs=jobs_at_once)
+        parallel = unordered(jobs_at_once)
         calls = (joblib.delayed(_work)(job, str(folder), figures, threads, device) for job in left)
         bar = tqdm(
             _results(parallel, calls),
@@ -190,34 +187,6 @@ def _log(folder: Path, name: str, problem: str) -> None:
             stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {name}\n{problem.rstrip()}\n\n")
     except OSError as error:
         raise unwritable(folder / LOG, error) from error
-
-
-@contextlib.contextmanager
-def _backend(name: str, scheduler: str | None) -> Iterator[None]:
-    if name == "loky":
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            yield
-    elif name == "dask":
-        try:
-            from dask import distributed
-        except ImportError as error:
-            raise InputError("backend=dask: Dask is not installed; pip install 'cordstasks[cluster]'") from error
-        connect: Any = distributed.Client
-        address = {"scheduler_file": scheduler} if scheduler and Path(scheduler).is_file() else {"address": scheduler}
-        try:
-            client = connect(**address) if scheduler else connect(threads_per_worker=1)
-        except (OSError, ValueError) as error:  # a ValueError, if the address has no port
-            raise InputError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from error
-        with client, joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
-            yield
-    else:
-        try:
-            from ray.util.joblib import register_ray
-        except ImportError as error:
-            raise InputError("backend=ray: Ray is not installed; pip install ray") from error
-        register_ray()
-        with joblib.parallel_config(backend="ray"):
-            yield
 
 
 def _rows(job: Job, summary: dict[str, Any] | None, problem: str = "") -> list[dict[str, Any]]:

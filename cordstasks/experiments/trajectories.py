@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,32 +20,27 @@ from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.cordsnet.streaming import stream
 from cordstasks.errors import InputError
+from cordstasks.experiments.dynamics_settings import TrajectorySettings
+from cordstasks.experiments.in_time import digest_of
 from cordstasks.stimuli.pictures import picture_files, read_picture
-from cordstasks.utils.arguments import number, seed_of, whole
-from cordstasks.utils.files import writable_folder, write_json
-from cordstasks.utils.folders import locked
-from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.files import write_bytes, write_json
+from cordstasks.utils.interrupt import Interrupted, stop_between_steps
+from cordstasks.utils.run_folder import RunFolder
 
 __all__ = ["in_words", "run_trajectories"]
 
 Floats = NDArray[np.float64]
+SAVE_SECONDS = 30.0
+PROGRESS = "progress.npz"
 COMPONENTS, SHOWN = 20, 3  # components of the last area in which the axis is followed over time, and those in the table
 
 
 def run_trajectories(
-    images: str | os.PathLike[str],
-    classes: tuple[str, str],
-    out: str | os.PathLike[str],
-    *,
-    network: str = "cordsnet-r8",
-    count: int = 50,
-    image_ms: float = 200.0,
-    after_ms: float = 200.0,
-    folds: int = 5,
-    seed: int = 0,
-    resamples: int = 2000,
+    images: str | os.PathLike[str], classes: tuple[str, str], out: str | os.PathLike[str], **settings: Any
 ) -> dict[str, Any]:
     """Follow the last area on its principal components and on the axis between two classes, and every area's latency.
+
+    Called again with the same arguments, it continues what was stopped: what the images so far have given is kept.
 
     Parameters
     ----------
@@ -53,79 +49,58 @@ def run_trajectories(
     classes : (str, str)
         Names of two of them.
     out : path-like
-        Folder for ``summary.json`` and ``trajectories.png``.
-    network : str
-        CordsNet: a name or a file.
-    count : int
-        Images of each class, taken evenly from its sorted files.
-    image_ms, after_ms : float
-        Time with an image and without one after it, in ms.
-    folds : int
-        Of the cross-validation of the axis, which is fitted to the activity at the end of the image.
-    seed : int
-        Of the folds and of the bootstrap.
-    resamples : int
-        Of the bootstrap over images.
+        Folder for ``config.json``, ``summary.json``, ``trajectories.png``, and ``progress.npz``, from which it continues.
+    **settings
+        Any other of `cordstasks.experiments.dynamics_settings.TrajectorySettings`, such as ``count=200``.
 
     Returns
     -------
     dict
         What ``summary.json`` holds: ``"axis"`` (d', accuracy held out with its interval), ``"variance_ratio"`` of the
-        components, ``"latency"`` and ``"distance"`` rows for each area.
+        components, and ``"areas"`` with a row for each area.
 
     Raises
     ------
     InputError
         If images, network, numbers or the folder cannot be used.
+    Interrupted
+        After Ctrl-C, between two images; the same call continues.
     """
     began = time.monotonic()
-    source, target = Path(images), Path(out)
-    count, folds = whole("count", count, least=2), whole("folds", folds, least=2)
-    seed, resamples = seed_of(seed), whole("resamples", resamples)
+    source, folder, chosen = Path(images), RunFolder(Path(out)), TrajectorySettings(classes=classes, **settings)
     if not source.is_dir():
         raise InputError(f"images={source}: there is no such folder; name one with a folder of images for each class")
-    if count < folds:
-        raise InputError(f"count={count}: fewer images of a class than folds={folds}; give more")
-    own = load(network)
-    steps = tuple(
-        round(number(name, ms, "give a duration above 0 ms", above=0) / own.dt)
-        for name, ms in (("image_ms", image_ms), ("after_ms", after_ms))
-    )
+    own = load(chosen.network)
+    steps = tuple(round(ms / own.dt) for ms in (chosen.image_ms, chosen.after_ms))
     if min(steps) < 1:
-        raise InputError(f"image_ms={image_ms:g}, after_ms={after_ms:g}: give at least a step of {own.dt:g} ms each")
-    files = [_files(source, name, count) for name in _two(classes)]
-    labels = np.repeat(np.array(classes), count)
-    writable_folder(target, "out")
-    with locked(target, "out"):
-        try:
-            followed = _Followed(own, steps, [file for each in files for file in each])
-            scores = dynamics.principal_trajectories(followed.blocks(), COMPONENTS)
-        except KeyboardInterrupt as stop:
-            raise Interrupted("the same command, from its beginning") from stop
-        axis = dynamics.discriminant_axis(followed.ends, labels, folds=folds, rng=seed)
+        raise InputError(
+            f"image_ms={chosen.image_ms:g}, after_ms={chosen.after_ms:g}: give at least a step of {own.dt:g} ms each"
+        )
+    files = [_files(source, name, chosen.count) for name in chosen.classes]
+    labels = np.repeat(np.array(chosen.classes), chosen.count)
+    with folder.lock():
+        folder.begin(chosen, images=str(source.resolve()))
+        followed = _Followed(own, steps, [file for each in files for file in each], folder.path / PROGRESS)
+        followed.run()
+        scores = followed.components.result()
+        axis = dynamics.discriminant_axis(followed.ends, labels, folds=chosen.folds, rng=chosen.seed)
         found: dict[str, Any] = {
-            "network": network,
-            "classes": list(classes),
-            "images": count,
+            "network": chosen.network,
+            "classes": list(chosen.classes),
+            "images": chosen.count,
             "axis": {"d_prime": axis.d_prime, "accuracy": axis.accuracy, "interval": list(axis.interval)},
             "variance_ratio": scores.variance_ratio[:SHOWN].tolist(),
-            "areas": followed.table(resamples, seed),
+            "areas": followed.table(chosen.resamples, chosen.seed),
         }
-        courses = scores.scores.reshape(2 * count, sum(steps), -1)
+        courses = scores.scores.reshape(len(labels), sum(steps), -1)
         along = axis.project(scores.mean + courses @ scores.components)
         figure = analysis.figures.class_trajectories(
             courses, along, followed.relative(), labels, followed.times_ms, image_ms=steps[0] * own.dt
         )
-        analysis.figures.save(figure, target / "trajectories.png")
+        analysis.figures.save(figure, folder.path / "trajectories.png")
         found["seconds"] = time.monotonic() - began
-        write_json(target / "summary.json", found)
+        write_json(folder.path / "summary.json", found)
     return found
-
-
-def _two(classes: tuple[str, str]) -> tuple[str, str]:
-    if len(classes) != 2 or classes[0] == classes[1]:
-        raise InputError(f"classes={' '.join(classes)}: name two different folders of images, such as cat dog")
-    return classes
 
 
 def _files(source: Path, name: str, count: int) -> list[Path]:
@@ -135,11 +110,11 @@ def _files(source: Path, name: str, count: int) -> list[Path]:
     files = picture_files(folder)
     if len(files) < count:
         raise InputError(f"count={count}: {folder} holds {len(files)} images; choose at most as many")
-    return [files[place] for place in np.linspace(0, len(files) - 1, count).astype(int)]
+    return [files[row] for row in np.linspace(0, len(files) - 1, count).astype(int)]
 
 
 class _Followed:
-    """One pass over the images: blocks of the last area, and each area's distance from rest on the way.
+    """One pass over the images: components of the last area, and each area's distance from rest on the way.
 
     Parameters
     ----------
@@ -148,36 +123,73 @@ class _Followed:
         With an image and after it.
     files : list of Path
         Of the images.
+    progress : Path
+        Where what the images so far have given is kept, every half a minute and after Ctrl-C.
     """
 
-    def __init__(self, network: CordsNet, steps: tuple[int, ...], files: list[Path]) -> None:
-        self._network, self._steps, self._files = network, steps, files
+    def __init__(self, network: CordsNet, steps: tuple[int, ...], files: list[Path], progress: Path) -> None:
+        self._network, self._steps, self._files, self._progress = network, steps, files, progress
+        self._digest = digest_of(network)
         self._rest = [r[0].reshape(-1).numpy() for r in Simulator(network).spontaneous()]
         self._cuts = np.cumsum([len(r) for r in self._rest])[:-1]
-        self.distances: list[Floats] = []  # of each block, (step, area)
+        self._done = 0
+        self.components = dynamics.RunningComponents(COMPONENTS)
+        self.distances: Floats = np.empty((len(files), sum(steps), len(self._rest)))
         self.ends = np.empty((len(files), len(self._rest[-1])))
         self.times_ms = network.dt * np.arange(1, sum(steps) + 1)
+        self._resume()
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Activity (step, unit) of the last area."""
-        seen = 0
-        pictures = (read_picture(path) for path in tqdm(self._files, desc="simulating", unit="image"))
+    def run(self) -> None:
+        """Simulate the images that are left."""
+        saved = time.monotonic()
+        remaining = self._files[self._done :]
+        with stop_between_steps() as asked:
+            for path in tqdm(remaining, desc="simulating", unit="image", initial=self._done, total=len(self._files)):
+                self._follow(read_picture(path))
+                if asked or (self._done < len(self._files) and time.monotonic() - saved > SAVE_SECONDS):
+                    self._save()
+                    saved = time.monotonic()
+                if asked:
+                    raise Interrupted("the same command")
+        if remaining:
+            self._save()
+
+    def _follow(self, pixels: NDArray[np.uint8]) -> None:
+        """Simulate the next image."""
+        first, row = 0, self._done
         image_steps, after_steps = self._steps
-        for block in stream(self._network, pictures, image_steps=image_steps, after_steps=after_steps):
+        for block in stream(self._network, [pixels], image_steps=image_steps, after_steps=after_steps):
             parts = np.split(block, self._cuts, axis=1)
-            both = zip(parts, self._rest, strict=True)
-            self.distances.append(np.stack([np.linalg.norm(part - rest, axis=1) for part, rest in both], axis=1))
-            image, first = divmod(seen, sum(self._steps))
+            for area, (part, rest) in enumerate(zip(parts, self._rest, strict=True)):
+                self.distances[row, first : first + len(block), area] = np.linalg.norm(part - rest, axis=1)
             end = image_steps - 1 - first
             if 0 <= end < len(block):
-                self.ends[image] = parts[-1][end]
-            seen += len(block)
-            yield parts[-1]
+                self.ends[row] = parts[-1][end]
+            first += len(block)
+            self.components.add(parts[-1])
+        self._done += 1
+
+    def _resume(self) -> None:
+        """Continue with what an earlier call has left, if it is of these weights and whole."""
+        try:
+            with np.load(io.BytesIO(self._progress.read_bytes())) as arrays:
+                if str(arrays["weights"]) != self._digest:
+                    return
+                components, done = dynamics.RunningComponents.from_state(arrays), int(arrays["done"])
+                self.distances[:done], self.ends[:done] = arrays["distances"], arrays["ends"]
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # there is none, or it is damaged
+            return
+        self.components, self._done = components, done
+
+    def _save(self) -> None:
+        content, done = io.BytesIO(), self._done
+        kept: dict[str, Any] = {"weights": self._digest, "done": done, **self.components.state()}
+        np.savez(content, distances=self.distances[:done], ends=self.ends[:done], **kept)
+        write_bytes(self._progress, content.getvalue())
 
     def relative(self) -> Floats:
         """Distance from rest (image, time, area), relative to the mean at the end of the image."""
-        raw = np.concatenate(self.distances).reshape(len(self._files), sum(self._steps), -1)
-        return np.asarray(raw / raw[:, self._steps[0] - 1].mean(axis=0))
+        return np.asarray(self.distances / self.distances[:, self._steps[0] - 1].mean(axis=0))
 
     def table(self, resamples: int, seed: int) -> list[dict[str, Any]]:
         """Latency of each area's response, and the distance that is left at the end, with bootstrap intervals."""

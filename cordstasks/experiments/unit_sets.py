@@ -14,7 +14,8 @@ from cordstasks.errors import InputError
 __all__ = ["UnitSet", "chosen_units", "random_sets"]
 
 MOST_TUNED = 0.05  # of the units, unless another fraction is given
-RULES = "tuned, prefer=VALUE, random, units=1,2,3 or channels=1,2,3"
+RULES = "tuned, prefer=VALUE, random, units=1,2,3, channels=1,2,3 or locations=1,2,3"
+KINDS = ("units", "channels", "locations")  # of which sets can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +30,15 @@ class UnitSet:
         The value of the condition that all of them prefer, if the rule asked for one.
     available : int
         How many units fitted the rule, of which the most selective were taken.
+    kind : str
+        What the set is made of, and random sets beside it: ``"units"``, ``"channels"`` (all locations of some channels) or
+        ``"locations"`` (all channels of some locations).
     """
 
     units: NDArray[np.int64]
     preferred: Any = None
     available: int = 0
+    kind: str = "units"
 
 
 def chosen_units(
@@ -52,7 +57,8 @@ def chosen_units(
     ----------
     rule : str
         ``"tuned"`` for the most selective, ``"prefer=90"`` for those that are selective and respond most to that value,
-        ``"random"``, ``"units=1,5"`` by number, or ``"channels=3"`` for all locations of channels of an area.
+        ``"random"``, ``"units=1,5"`` by number, and of an area ``"channels=3"`` for all locations of channels, or
+        ``"locations=0,9"`` for all channels of locations, numbered along the rows of its averaged maps.
     responses : ndarray of shape (trial, unit)
     condition : ndarray of shape (trial,)
         What units are selective for, such as the direction.
@@ -77,12 +83,12 @@ def chosen_units(
     kind, _, value = rule.partition("=")
     number = responses.shape[1]
     most = max(1, round(number * (MOST_TUNED if fraction is None else fraction)))
-    if kind in ("units", "channels") and value:
+    if kind in KINDS and value:
         if fraction is not None:
             raise InputError(f"fraction={fraction:g}: has no effect on a set that is given by number; leave it out")
-        if kind == "channels" and channels is None:
-            raise InputError(f"units={rule!r}: the recurrent network has no channels; name an area, or give units=1,2,3")
-        return _by_number(rule, value, number, number if kind == "units" or channels is None else channels)
+        if kind != "units" and channels is None:
+            raise InputError(f"units={rule!r}: the recurrent network has no {kind}; name an area, or give units=1,2,3")
+        return _by_number(rule, kind, value, _blocks(kind, number, channels))
     if rule == "random":
         return UnitSet(np.sort(rng.choice(number, most, replace=False)), None, number)
     if rule != "tuned" and not (kind == "prefer" and value):
@@ -107,27 +113,46 @@ def chosen_units(
     return UnitSet(np.sort(found), preferred, int(fits.sum()))
 
 
-def random_sets(number: int, size: int, sets: int, *, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """`sets` random sets of `size` of `number` units.
+def random_sets(
+    number: int,
+    size: int,
+    sets: int,
+    *,
+    rng: np.random.Generator,
+    kind: str = "units",
+    channels: int | None = None,
+) -> list[NDArray[np.int64]]:
+    """`sets` random sets of `size` of `number` units, or of as many channels or locations of an area as that is.
 
     Returns
     -------
     list of int64 ndarray of shape (size,)
         Indices of units, ascending; none occurs twice in a set.
     """
-    return [np.sort(rng.choice(number, size, replace=False)) for _ in range(sets)]
+    blocks = _blocks(kind, number, channels)
+    drawn = size // blocks.shape[1]
+    return [np.sort(blocks[rng.choice(len(blocks), drawn, replace=False)].ravel()) for _ in range(sets)]
 
 
-def _by_number(rule: str, value: str, units: int, blocks: int) -> UnitSet:
-    """Units, or blocks of as many units each, by their numbers."""
+def _blocks(kind: str, number: int, channels: int | None) -> NDArray[np.int64]:
+    """The units (block, unit) of each unit, channel or location; units of an area are numbered channel by channel."""
+    units = np.arange(number)
+    if kind == "units" or channels is None:
+        return units[:, None]
+    maps = units.reshape(channels, -1)
+    return maps if kind == "channels" else maps.T
+
+
+def _by_number(rule: str, kind: str, value: str, blocks: NDArray[np.int64]) -> UnitSet:
+    """The units of blocks by their numbers."""
     try:
         asked = sorted({int(part) for part in value.split(",")})
     except ValueError:
-        raise InputError(f"units={rule!r}: give whole numbers, such as {rule.partition('=')[0]}=0,3,5") from None
-    if asked[0] < 0 or asked[-1] >= blocks:
-        raise InputError(f"units={rule!r}: numbers go from 0 to {blocks - 1}; leave out the others")
-    size = units // blocks
-    return UnitSet(np.concatenate([np.arange(each * size, (each + 1) * size) for each in asked]), None, len(asked) * size)
+        raise InputError(f"units={rule!r}: give whole numbers, such as {kind}=0,3,5") from None
+    if asked[0] < 0 or asked[-1] >= len(blocks):
+        raise InputError(f"units={rule!r}: numbers go from 0 to {len(blocks) - 1}; leave out the others")
+    units = np.sort(blocks[asked].ravel())
+    return UnitSet(units, None, len(units), kind)
 
 
 def _value(text: str, values: NDArray[Any]) -> int:

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ VERSION = 3  # of the files
 ABOUT = "cordstasks"  # key of what a file says of itself in its metadata
 NO_DATA, NO_SEAL = b"-" * 64, b"0" * 64  # what stands for the digests until they are known
 BEGIN = 8  # bytes of a safetensors file that hold the length of its head
+KINDS = {"F16": "<f2", "F32": "<f4", "I32": "<i4"}  # of numbers, as safetensors and NumPy name them
+UNFINISHED = "-unfinished"  # end of the keys of parts of a simulation that is under way
 
 
 def default_folder() -> Path:
@@ -71,6 +74,9 @@ class Bank:
 
     Files are written under another name and renamed, so that any number of processes can share a folder and an
     interruption leaves no half of one. A file that does not match its digests is treated as missing.
+
+    A simulation that ends in one shard after many minutes keeps its parts here in the meantime, with `keep`, in files of the
+    same format with other tensors. They never make other files go, and are removed when the shard is stored.
 
     Parameters
     ----------
@@ -128,13 +134,13 @@ class Bank:
             return None
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); remove it, or use another bank") from error
-        shard = _decode(content)
-        if shard is None:
+        found = _decode(content)
+        if found is None or not found[0].keys() >= {"rows", "index"}:
             self.damaged += 1
-        else:
-            with contextlib.suppress(OSError):  # a folder may be read-only, and another process may have made room
-                os.utime(path)  # so that the least recently used go first
-        return shard
+            return None
+        with contextlib.suppress(OSError):  # a folder may be read-only, and another process may have made room
+            os.utime(path)  # so that the least recently used go first
+        return Shard(found[0]["rows"], found[0]["index"], found[1]["cost"])
 
     def write(self, key: str, shard: Shard) -> int:
         """Store a shard and return its file's size in bytes; older ones make room if need be.
@@ -151,7 +157,7 @@ class Bank:
         WriteError
             If the disk is full, or the folder cannot be written.
         """
-        content = _encode(shard)
+        content = _encode({"rows": shard.rows, "index": shard.index}, shard.cost)
         if len(content) > self.limit:
             return 0
         try:
@@ -161,6 +167,60 @@ class Bank:
             raise unwritable(self.path(key), error) from error
         write_bytes(self.path(key), content)
         return len(content)
+
+    def keep(self, key: str, tensors: Mapping[str, NDArray[Any]], cost: Mapping[str, float], note: Any) -> bool:
+        """Keep a part of a simulation that is under way, if there is room without removing anything.
+
+        Parameters
+        ----------
+        key : str
+            Names the part.
+        tensors : mapping of str to ndarray
+            Of float16, float32 or int32.
+        cost : mapping of str to float
+            What simulating it cost, see `cordstasks.frontend.histories.Cost`.
+        note : object
+            What else is to be known of it, as JSON has it.
+
+        Returns
+        -------
+        bool
+            Whether it was kept.
+
+        Raises
+        ------
+        WriteError
+            If the disk is full, or the folder cannot be written.
+        """
+        path = self.path(key + UNFINISHED)
+        content = _encode(tensors, cost, note)
+        if self.size() + len(content) > self.limit:
+            return False
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        write_bytes(path, content)
+        return True
+
+    def kept(self, key: str) -> tuple[dict[str, NDArray[Any]], Any] | None:
+        """The tensors and the note of a part that `keep` has kept; None if there is none, or if its file is damaged.
+
+        Returns
+        -------
+        tuple of dict of str to ndarray, and object, or None
+            The arrays are read-only.
+        """
+        try:
+            found = _decode(self.path(key + UNFINISHED).read_bytes())
+        except OSError:
+            return None
+        return None if found is None else (found[0], found[1].get("note"))
+
+    def forget(self, key: str) -> None:
+        """Remove a part that `keep` has kept, if it is there and may be removed."""
+        with contextlib.suppress(OSError):
+            self.path(key + UNFINISHED).unlink()
 
     def files(self) -> list[Path]:
         """Every shard's file, least recently used first.
@@ -273,33 +333,33 @@ class Bank:
             excess -= size
 
 
-def _encode(shard: Shard) -> bytes:
+def _encode(tensors: Mapping[str, NDArray[Any]], cost: Mapping[str, float], note: Any = None) -> bytes:
     import numpy as np
     from safetensors.numpy import save
 
-    about = {"version": VERSION, "cost": shard.cost, "data": NO_DATA.decode(), "seal": NO_SEAL.decode()}
-    tensors: dict[str, NDArray[Any]] = {"rows": shard.rows, "index": shard.index}
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    content = save(tensors, metadata={ABOUT: json.dumps(about)})
+    about = {"version": VERSION, "cost": dict(cost), "data": NO_DATA.decode(), "seal": NO_SEAL.decode()}
+    if note is not None:
+        about["note"] = note
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    content = save(arrays, metadata={ABOUT: json.dumps(about)})
     end = _head_length(content)
     data = memoryview(content)[end:]
     head = content[:end].replace(NO_DATA, _digest(data))
     return b"".join([head.replace(NO_SEAL, _digest(head)), data])
 
 
-def _decode(content: bytes) -> Shard | None:
+def _decode(content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+    """The tensors of a file, and what it says of itself; None if it is not as it was written."""
     import numpy as np
 
     end = _head_length(content)
     about = _about(content[:end], len(content))
     if about is None or _digest(memoryview(content)[end:]) != about["data"].encode():
         return None
-
-    def array(name: str, kind: type[np.generic]) -> NDArray[Any]:
-        tensor = about["tensors"][name]  # not copied, as safetensors' own reader does
-        return np.ndarray(tensor["shape"], kind, content, end + tensor["data_offsets"][0])
-
-    return Shard(array("rows", np.float16), array("index", np.int32), about["cost"])
+    return {  # not copied, as safetensors' own reader does
+        name: np.ndarray(tensor["shape"], KINDS[tensor["dtype"]], content, end + tensor["data_offsets"][0])
+        for name, tensor in about["tensors"].items()
+    }, about
 
 
 def _about(head: bytes, size: int) -> dict[str, Any] | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cordstasks.frontend.bank import Shard
 from cordstasks.frontend.histories import Cost
 
-__all__ = ["Features", "joined"]
+__all__ = ["Features", "joined", "read_areas"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +115,25 @@ def joined(shards: list[Shard], cost: Cost, blocks: tuple[int, ...]) -> Features
         indices.append(index)
         first += len(shard.rows)
     return Features(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(indices)), cost, blocks)
+
+
+def read_areas(activity: Sequence[Tensor], sides: Sequence[int]) -> Tensor:
+    """Features of the activity of areas, each averaged to at most `side` x `side` locations.
+
+    Parameters
+    ----------
+    activity : sequence of Tensor of shape (image, channel, height, width)
+        One per area.
+    sides : sequence of int
+        The side of each one's map of features.
+
+    Returns
+    -------
+    Tensor of shape (image, unit)
+        Areas one after the other, each flattened.
+    """
+    blocks = [
+        (maps if side == maps.shape[-1] else F.adaptive_avg_pool2d(maps, side)).flatten(1)
+        for maps, side in zip(activity, sides, strict=True)
+    ]
+    return torch.cat(blocks, 1)

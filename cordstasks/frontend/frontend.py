@@ -8,7 +8,7 @@ import json
 import operator
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from numbers import Real
 from pathlib import Path
@@ -18,20 +18,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from cordstasks.cordsnet.architecture import CHANNELS_OUT
-from cordstasks.cordsnet.checkpoints import load
+from cordstasks.cordsnet.checkpoints import load, to_bytes
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator, multiply_accumulates
 from cordstasks.errors import FULL, InputError, Note, WriteError, naming, unknown
 from cordstasks.frontend.bank import Bank, Shard
-from cordstasks.frontend.features import Features, joined
-from cordstasks.frontend.histories import Cost, Plan, Simulation, plan
+from cordstasks.frontend.features import Features, joined, read_areas
+from cordstasks.frontend.histories import Cost, Histories, plan
+from cordstasks.frontend.stretches import Stepper
+from cordstasks.frontend.work import Piece, Recipe, simulated
 from cordstasks.stimuli import Movie
 from cordstasks.utils.arguments import is_number, number, plain, shown, whole
 from cordstasks.utils.devices import resolve
+from cordstasks.utils.parallel import Spread
 
 __all__ = ["FrontEnd", "weights_digest"]
 
@@ -130,7 +132,7 @@ class FrontEnd:
             with naming({"folder=": "bank=", "limit_gb=": "bank_limit="}):
                 self.bank = Bank(None if bank is None or bank is True else bank, limit_gb=bank_limit)
         self._bank_writable = True
-        self._simulated = False
+        self._engine: str | None = None
 
     @property
     def image_size(self) -> int:
@@ -159,7 +161,7 @@ class FrontEnd:
     @property
     def engine(self) -> str | None:
         """How steps have been simulated, in words; None if none have been, as all features were in the bank."""
-        return self.simulator.engine.description if self._simulated else None
+        return self._engine
 
     def describe(self) -> str:
         """What is read, in words: ``"area 3, averaged to 4 x 4: 2,048 features"``.
@@ -206,8 +208,13 @@ class FrontEnd:
             raise InputError(f"dt={named} ms: give a multiple of the front-end's step of {STEP_MS:g} ms")
         return steps
 
-    def features(self, movies: Sequence[Movie], *, dt: float = 20.0, label: str = "front-end") -> Features:
+    def features(
+        self, movies: Sequence[Movie], *, dt: float = 20.0, label: str = "front-end", spread: Spread | None = None
+    ) -> Features:
         """Features of `movies`, from the bank where it has them.
+
+        The bank is written as the work goes on, so that a call that is interrupted has lost no more than the batch that was
+        being simulated: the next call with the same movies goes on from there.
 
         Parameters
         ----------
@@ -217,11 +224,14 @@ class FrontEnd:
             Duration in ms of the steps over which features are averaged, a multiple of 2 ms.
         label : str, default "front-end"
             What the progress bar says.
+        spread : Spread, optional
+            Processes that share the simulation (default: this one alone).
 
         Returns
         -------
         Features
-            Of all movies, in order.
+            Of all movies, in order. They do not depend on `spread`, up to the last bits if the number of threads of a
+            process differs.
 
         Raises
         ------
@@ -231,37 +241,46 @@ class FrontEnd:
         if not len(movies):
             raise InputError("movies is empty; give at least one Movie")
         size = self.bin_steps(dt)
-        shards: list[Shard] = []
         cost = Cost()
-        keys = [(part, self._key(part, dt)) for part in self._parts(movies, size)]
-        total = sum(int(movie.duration_ms // STEP_MS) for movie in movies)
+        parts = self._parts(movies, size)
+        keys = [self._key(part, dt) for part in parts]
+        shards: dict[str, Shard] = {}
         problem: WriteError | None = None
-        with tqdm(total=total, desc=label, unit="step", unit_scale=True, leave=False) as bar:
-            for part, key in keys:
-                shard = self.bank.read(key) if self.bank else None
-                end = bar.n + sum(int(movie.duration_ms // STEP_MS) for movie in part)
-                if shard is None:
-                    shard = self._simulate(part, size, bar, end)
-                    problem = self._store(key, shard) or problem
-                    cost.add(Cost(**shard.cost))  # type: ignore[arg-type]
-                bar.update(end - bar.n)
-                shards.append(shard)
+        with tqdm(total=_steps(movies), desc=label, unit="step", unit_scale=True, leave=False) as bar:
+
+            def missing() -> Iterator[Piece]:
+                """What is not in the bank when its turn comes, since other processes may write there, too."""
+                for key, part in dict(zip(keys, parts, strict=True)).items():
+                    steps = _steps(part) * keys.count(key)
+                    shard = self.bank.read(key) if self.bank else None
+                    if shard is None:
+                        yield self._piece(key, part, size, bar, steps)
+                    else:
+                        shards[key] = shard
+                        bar.update(steps)
+
+            for piece, shard in self._simulated(missing(), size, spread):
+                shards[piece.key] = shard
+                problem = self._store(piece, shard) or problem
+                cost.add(Cost(**shard.cost))  # type: ignore[arg-type]
         if problem is not None:
             message = f"{problem}; features that are not in the bank yet are computed and not kept"
             warnings.warn(message, Note, stacklevel=2)
-        return joined(shards, cost, self.blocks)
+        return joined([shards[key] for key in keys], cost, self.blocks)
 
-    def _store(self, key: str, shard: Shard) -> WriteError | None:
+    def _store(self, piece: Piece, shard: Shard) -> WriteError | None:
         """Keep a shard in the bank; what says that the bank may only be read is returned the first time, and not raised."""
         if self.bank is None or not self._bank_writable:
             return None
         try:
-            self.bank.write(key, shard)
+            self.bank.write(piece.key, shard)
         except WriteError as error:
             if error.errno in FULL:
                 raise
             self._bank_writable = False
             return error
+        for name in piece.used:
+            self.bank.forget(name)
         return None
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:
@@ -285,35 +304,40 @@ class FrontEnd:
         Tensor of shape (image, unit)
             Areas one after the other, each flattened.
         """
-        blocks = [
-            (maps if side == maps.shape[-1] else F.adaptive_avg_pool2d(maps, side)).flatten(1)
-            for maps, side in zip(activity, self.sides, strict=True)
-        ]
-        return torch.cat(blocks, 1)
+        return read_areas(activity, self.sides)
 
-    def _simulate(self, movies: Sequence[Movie], size: int, bar: tqdm[Any], end: int) -> Shard:
-        """Simulate some movies; `bar` counts the steps that they ask for, up to `end`."""
-        made: Plan = plan(movies, STEP_MS, size)
-        begun, most, done = bar.n, made.cost(), 0
+    def _piece(self, key: str, movies: Sequence[Movie], size: int, bar: tqdm[Any], steps: int) -> Piece:
+        """Movies to be simulated and stored together, for which `bar` counts so many steps."""
+        made = plan(movies, STEP_MS, size)
+        most, done, shown = made.cost(), 0, 0
 
-        def progress(steps: int) -> None:
-            nonlocal done
-            done += steps
-            bar.update(min(end, begun + (end - begun) * done // most) - bar.n)
+        def progress(more: int) -> None:
+            nonlocal done, shown
+            done += more
+            now = min(steps, steps * done // most)
+            bar.update(now - shown)
+            shown = now
 
-        simulation = Simulation(
-            self.simulator,
-            prepare=self._prepare,
-            readout=self.read,
-            bin_steps=size,
-            warmup_steps=round(WARMUP_MS / STEP_MS),
-            tolerance=self.tolerance,
-            batch=self.batch,
-            progress=progress,
+        histories = Histories(
+            made, areas=self.areas, bin_steps=size, tolerance=self.tolerance, batch=self.batch, progress=progress
         )
-        rows, index, cost = simulation.run(made)
-        self._simulated = True
-        return Shard(rows.numpy(), index, asdict(cost))
+        return Piece(key, histories, progress)
+
+    def _simulated(self, pieces: Iterable[Piece], size: int, spread: Spread | None) -> Iterator[tuple[Piece, Shard]]:
+        """Simulate pieces, here or elsewhere; the shard of each as soon as it is there."""
+        how = {"bin_steps": size, "warmup_steps": round(WARMUP_MS / STEP_MS), "tolerance": self.tolerance}
+        stepper = Stepper(self.simulator, prepare=self._prepare, readout=self.read, **how)  # type: ignore[arg-type]
+        weights = recipe = None
+        if spread is not None:
+            weights = np.frombuffer(to_bytes(self.network), np.uint8)
+            threads = spread.threads(torch.get_num_threads())
+            where = str(self.device)
+            recipe = Recipe(self._sha256, self.areas, self.sides, where, self.precision, **how, threads=threads)  # type: ignore[arg-type]
+        bank = self.bank if self._bank_writable else None
+        for piece, engine in simulated(pieces, stepper, bank, spread=spread, weights=weights, recipe=recipe):
+            self._engine = engine or self._engine
+            rows, index = piece.histories.features()
+            yield piece, Shard(rows.numpy(), index, asdict(piece.histories.cost))
 
     def _key(self, movies: Sequence[Movie], dt: float) -> str:
         """Hash of all that determines the features of `movies`: their very pixels, the weights and how they are run."""
@@ -341,6 +365,11 @@ class FrontEnd:
         """What decides the last bits of features: float32 agrees between devices and engines to what is kept."""
         precision = self.precision or ("tf32" if self.device.type == "cuda" else "float32")
         return precision if precision in ("float32", "tf32") else f"{precision} on {self.device.type}"
+
+
+def _steps(movies: Sequence[Movie]) -> int:
+    """Steps that movies last."""
+    return sum(int(movie.duration_ms // STEP_MS) for movie in movies)
 
 
 def weights_digest(network: CordsNet) -> str:

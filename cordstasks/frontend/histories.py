@@ -3,6 +3,10 @@
 The front-end is deterministic, so trials that have shown the same frames for the same time are in the same state: they share
 a node of a tree. And it is mono-stable: while a frame stays the state settles, the rest of the period is a copy, and
 whatever settles under the same frame settles to the same state, from where shared futures are simulated once.
+
+`Histories` keeps the account: it hands out what can be simulated next, in batches that do not depend on each other, and
+takes their results, until all features are known. It simulates nothing itself; `cordstasks.frontend.work` lets
+`cordstasks.frontend.stretches` do so.
 """
 
 from __future__ import annotations
@@ -16,14 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.errors import InputError
+from cordstasks.frontend.stretches import Batch, Ending, Period, Result, Settled, Stretch
 from cordstasks.stimuli import Movie
-
-CHECK_STEPS = 10  # how far apart the states are that tell whether a frame's response has settled
-# A fast response can hide a slow one that is still small, so no response is taken to shrink by more than this factor in
-# CHECK_STEPS: one with a time constant of up to 95 steps (190 ms) cannot hide.
-SHRINKS_TO = 0.9
 
 
 @dataclass(eq=False)
@@ -183,78 +182,143 @@ class Cost:
         self.bound = max(self.bound, other.bound)
 
 
-@dataclass
-class _Held:
-    """The states of a batch of jobs, which stay where they are as long as the batch stays together."""
-
-    rates: list[Tensor]  # of each area, (job, channel, height, width)
-    totals: list[Tensor]  # sums of the bin under way of the areas that are read, (job, channel, height, width)
-    shared: bool = False  # whether others hold the same tensors, so that these must not be changed
-
-    def row(self, row: int) -> _Held:
-        """A copy of one job's state."""
-        return _Held([r[row : row + 1].clone() for r in self.rates], [t[row : row + 1].clone() for t in self.totals])
-
-
 @dataclass(eq=False)
 class _Job:
-    """A node being simulated: where its state is held, and how far it is."""
+    """A node to be simulated, and those that follow it in one go."""
 
     node: Node
-    held: _Held
-    row: int = 0
-    done: int = 0
-    earlier: list[Tensor] = field(default_factory=list)  # the state CHECK_STEPS ago
-    moved: list[Tensor] = field(default_factory=list)  # how far it had come since the one before, relative, by area
+    state: Tensor | None = None  # as in `Batch.states`; None at the beginning of a trial
+    waiting: int | None = None  # if the state is a settled one: steps of it in the bin under way
+    chain: list[Node] = field(default_factory=list)  # the node, what is shown at its end, and so on
 
-    @property
-    def rates(self) -> list[Tensor]:
-        """Each area's activity (1, channel, height, width), as it is now."""
-        return [r[self.row : self.row + 1] for r in self.held.rates]
-
-    @property
-    def totals(self) -> list[Tensor]:
-        """The sums (1, channel, height, width) of the areas that are read, as they are now."""
-        return [t[self.row : self.row + 1] for t in self.held.totals]
+    def follow(self) -> None:
+        """Choose the chain; what is known about the tree by then counts."""
+        self.chain = [self.node]
+        while (child := _next(self.chain[-1])) is not None:
+            self.chain.append(child)
 
 
-@dataclass
-class Simulation:
-    """Simulates a plan in batches of independent histories.
+def _next(node: Node) -> Node | None:
+    """The first of the nodes that begin when this one ends."""
+    return next((child for (offset, _), child in node.children.items() if offset == node.length), None)
+
+
+class Histories:
+    """The account of a plan: what can be simulated next, and what is known already.
+
+    Work goes in rounds. All batches of a round are independent of each other; what they need is known when the round begins.
+    Which stretches stand together in a batch depends on the plan and on `batch` alone, not on who simulates them.
 
     Parameters
     ----------
-    simulator : Simulator
-        The frozen front-end.
-    prepare : callable
-        Makes the simulator's input of images (image, height, width, channel) of uint8.
-    readout : callable
-        Makes features (image, unit) of the activity of the simulator's areas of interest, each (image, channel, height,
-        width).
+    made : Plan
+        The tree of histories; it is changed.
+    areas : tuple of int
+        The areas that are read, in increasing order.
     bin_steps : int
         Steps that a feature row averages over.
-    warmup_steps : int
-        Steps of the first frame, from the spontaneous state, before a trial begins.
     tolerance : float
-        A state counts as settled when its estimated distance from the fixed point is less than this, relative to the norm of
-        each area's activity; 0 simulates everything.
+        Error allowed to a settled state, see `cordstasks.frontend.stretches.Stepper`.
     batch : int
         Histories simulated at once.
     progress : callable, optional
-        Called with the number of the plan's steps (`Plan.cost`) that have just been simulated or found to be copies.
+        Called with the number of the plan's steps (`Plan.cost`) that have just been found to be copies.
     """
 
-    simulator: Simulator
-    prepare: Callable[[NDArray[np.uint8]], Tensor]
-    readout: Callable[[list[Tensor]], Tensor]
-    bin_steps: int
-    warmup_steps: int
-    tolerance: float
-    batch: int
-    progress: Callable[[int], None] = lambda steps: None
+    def __init__(
+        self,
+        made: Plan,
+        *,
+        areas: tuple[int, ...],
+        bin_steps: int,
+        tolerance: float,
+        batch: int,
+        progress: Callable[[int], None] = lambda steps: None,
+    ) -> None:
+        self.plan, self.areas, self.bin_steps, self.tolerance, self.batch = made, areas, bin_steps, tolerance, batch
+        self.progress = progress
+        self.cost = Cost(requested=sum(made.steps))
+        self._ready = [_Job(node) for node in made.roots.values()]
+        self._deferred: list[_Job] = []
+        self._round: list[list[_Job]] = []
+        self._rows: list[Tensor] = []
+        self._sizes: tuple[int, ...] = ()
+        self._settled: dict[int, list[Tensor]] = {}
+        self._settled_rows: dict[int, int] = {}  # by the identity of a settled state, which `_settled` keeps alive
+        self._shared: dict[tuple[int, int, int], Node] = {}
 
-    def run(self, made: Plan) -> tuple[Tensor, NDArray[np.int32], Cost]:
-        """Simulate a plan.
+    @property
+    def finished(self) -> bool:
+        """Whether all features are known."""
+        return not (self._ready or self._deferred)
+
+    def begin_round(self) -> int:
+        """Begin the next round; returns its number of batches, which is 0 when all features are known.
+
+        Returns
+        -------
+        int
+        """
+        jobs, self._ready = self._ready, []
+        if not jobs:  # futures of settled states wait until all that may share them is known
+            jobs, self._deferred = self._deferred, []
+        for job in jobs:
+            job.follow()
+        count = -(-len(jobs) // self.batch)
+        ends = [len(jobs) * number // count for number in range(1, count + 1)]
+        self._round = [jobs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return count
+
+    def stretches(self, number: int) -> tuple[Stretch, ...]:
+        """What one batch of the round is to simulate.
+
+        Returns
+        -------
+        tuple of Stretch
+        """
+        rows = _numbered(self._round[number])
+        return tuple(
+            Stretch(rows.get(_state_of(job)), job.node.start, tuple(map(_period, job.chain))) for job in self._round[number]
+        )
+
+    def make(self, number: int) -> Batch:
+        """One batch of the round, with the states that it needs.
+
+        Returns
+        -------
+        Batch
+        """
+        stretches = self.stretches(number)
+        images = {period.frame: self.plan.frames[period.frame] for stretch in stretches for period in stretch.periods}
+        states = {_state_of(job): self._whole_state(job) for job in self._round[number] if job.state is not None}
+        return Batch(stretches, images, torch.stack(list(states.values())) if states else None)
+
+    def end_round(self, results: Sequence[Result]) -> None:
+        """Take the results of all batches of the round, in order."""
+        ended = [
+            (job, ending, result, len(self._rows) + first)
+            for jobs, result, first in zip(self._round, results, self._firsts(results), strict=True)
+            for job, ending in zip(jobs, result.endings, strict=True)
+        ]
+        for result in results:
+            self._rows.extend(result.rows)
+            self._sizes = result.sizes
+            self.cost.simulated += result.simulated
+            self.cost.bound = max(self.cost.bound, result.bound)
+        for job, ending, _, _ in ended:
+            for node in job.chain[: len(ending.rows)]:
+                node.begun = True
+        for job, ending, result, first in ended:
+            self._end(job, ending, result, first)
+        self._round = []
+
+    @staticmethod
+    def _firsts(results: Sequence[Result]) -> list[int]:
+        """Where each result's rows begin."""
+        return np.cumsum([0, *(len(result.rows) for result in results[:-1])]).tolist()
+
+    def features(self) -> tuple[Tensor, NDArray[np.int32]]:
+        """All that was asked for, when the work is finished.
 
         Returns
         -------
@@ -262,196 +326,102 @@ class Simulation:
             The distinct feature vectors, on the CPU.
         index : ndarray of shape (trial, bin), int32
             A row for each bin of each trial, -1 beyond a trial's end.
-        cost : Cost
-            What it cost.
         """
-        self.rows: list[Tensor] = []
-        self.cost = Cost(requested=sum(made.steps))
-        self.plan = made
-        self.ready = self._roots()
-        self.deferred: list[_Job] = []
-        self.settled: dict[int, list[list[Tensor]]] = {}
-        self.settled_rows: dict[int, int] = {}  # by the identity of a settled state, which `settled` keeps alive
-        self.shared: dict[tuple[int, int, int], Node] = {}
-        active: list[_Job] = []
-        while active or self.ready or self.deferred:
-            if not active and not self.ready:
-                self.ready, self.deferred = self.deferred, []
-            while self.ready and len(active) < self.batch:
-                job = self.ready.pop()
-                job.node.begun = True
-                active.append(job)
-            active = self._advance(active)
+        made = self.plan
         index = np.full((len(made.paths), max(made.steps) // self.bin_steps), -1, np.int32)
         for trial, path in enumerate(made.paths):
             ends = [*(node.start for node in path[1:]), made.steps[trial]]
             for node, end in zip(path, ends, strict=True):
                 first, last = node.start // self.bin_steps, end // self.bin_steps
                 index[trial, first:last] = node.resolved().rows[: last - first]
-        return torch.stack(self.rows), index, self.cost
+        used, places = np.unique(index, return_inverse=True)  # the last row of a settled state may not be needed
+        numbers: NDArray[np.int32] = places.reshape(index.shape).astype(np.int32)
+        if used[0] < 0:
+            used = used[1:]
+            numbers -= np.int32(1)
+        return torch.stack([self._rows[row] for row in used]), numbers
 
-    def _drives(self, frames: list[int]) -> list[Tensor]:
-        images = np.stack([self.plan.frames[frame] for frame in frames])
-        return self.simulator.drives(self.prepare(images))
+    def _whole_state(self, job: _Job) -> Tensor:
+        """The state with which a job begins, with the sums of the bin under way."""
+        assert job.state is not None
+        if job.waiting is None:
+            return job.state
+        rates = job.state.split(self._sizes)
+        return torch.cat([job.state, *(rates[area] * job.waiting for area in self.areas)])
 
-    def _roots(self) -> list[_Job]:
-        jobs = []
-        roots = list(self.plan.roots.values())
-        for start in range(0, len(roots), self.batch):
-            part = roots[start : start + self.batch]
-            rates = self.simulator.spontaneous(len(part))
-            self.simulator.step(rates, self._drives([node.frame for node in part]), self.warmup_steps)
-            self.cost.simulated += len(part) * self.warmup_steps
-            for row, node in enumerate(part):
-                own = [r[row : row + 1].clone() for r in rates]
-                jobs.append(_Job(node, _Held(own, [torch.zeros_like(r) for r in self._read(own)])))
-        return jobs
+    def _end(self, job: _Job, ending: Ending, result: Result, first: int) -> None:
+        """Take what became of one job, whose rows begin with `first`."""
+        states: dict[int, Tensor] = {}
 
-    def _read(self, state: list[Tensor]) -> list[Tensor]:
-        """The activity of the areas that are read."""
-        return [state[area] for area in self.simulator.areas]
+        def state(row: int) -> Tensor:
+            if row not in states:
+                states[row] = result.states[row].clone()  # a view would keep all of them
+            return states[row]
 
-    def _pause(self, job: _Job) -> int:
-        """Steps until something must be done about `job`."""
-        ahead = [job.node.length, *(offset for offset, _ in job.node.children if offset > job.done)]
-        at = job.node.start + job.done
-        ahead.append(job.done + self.bin_steps - at % self.bin_steps)
-        if self._watched(job):
-            ahead.append(job.done + CHECK_STEPS - job.done % CHECK_STEPS)
-        return min(ahead) - job.done
+        followers = [*job.chain[1:], None]
+        for node, after, rows, branches in zip(job.chain, followers, ending.rows, ending.branches, strict=False):
+            node.rows.extend(first + row for row in rows)
+            for (offset, _), child in node.children.items():
+                if offset in branches and child is not after:
+                    self._ready.append(_Job(child, state(branches[offset])))
+        if ending.settled is not None:
+            node = job.chain[len(ending.rows) - 1]
+            rates = state(ending.settled.state)[: sum(self._sizes)]
+            self._copy_rest(node, ending.settled, rates, first)
 
-    def _watched(self, job: _Job) -> bool:
-        return self.tolerance > 0 and job.node.length > 3 * CHECK_STEPS
-
-    def _advance(self, active: list[_Job]) -> list[_Job]:
-        """Run all jobs up to the next event of any of those in step with each other, and handle what then happens."""
-        held = self._together(active)
-        drives = self._drives([job.node.frame for job in active])
-        frames = [job.node.frame for job in active]
-        for job in active:
-            if not job.done and self._watched(job):
-                job.earlier = [r.clone() for r in job.rates]
-        while frames == [job.node.frame for job in active]:
-            steps = min(self._pause(job) for job in active)
-            self.simulator.step_summed(held.rates, drives, held.totals, steps)
-            self.cost.simulated += steps * len(active)
-            self.progress(steps * len(active))
-            for job in active:
-                job.done += steps
-            self._record(held, [job for job in active if (job.node.start + job.done) % self.bin_steps == 0])
-            following = self._follow(active)
-            changed = following != active
-            active = following
-            if changed or (self.ready and len(active) < self.batch):
-                break
-        return active
-
-    @staticmethod
-    def _together(active: list[_Job]) -> _Held:
-        """Hold the states of all jobs in one batch: the one that they are in if they are all of it, else a new one."""
-        held = active[0].held
-        whole = not held.shared and len(held.rates[0]) == len(active)
-        if whole and all(job.held is held and job.row == n for n, job in enumerate(active)):
-            return held
-        rates, totals = (
-            [torch.cat(parts).contiguous(memory_format=torch.channels_last) for parts in zip(*states, strict=True)]
-            for states in ([job.rates for job in active], [job.totals for job in active])
-        )
-        held = _Held(rates, totals)
-        for row, job in enumerate(active):
-            job.held, job.row = held, row
-        return held
-
-    def _record(self, held: _Held, jobs: list[_Job]) -> None:
-        """Keep the features of the jobs whose bin has ended, and begin its sums anew."""
-        if not jobs:
-            return
-        rows = torch.tensor([job.row for job in jobs], device=held.totals[0].device)
-        features = self.readout([t[rows] / self.bin_steps for t in held.totals]).half().cpu()
-        for job, feature in zip(jobs, features, strict=True):
-            job.node.rows.append(self._row(feature))
-        for total in held.totals:
-            total[rows] = 0
-
-    def _row(self, feature: Tensor) -> int:
-        self.rows.append(feature)
-        return len(self.rows) - 1
-
-    def _follow(self, active: list[_Job]) -> list[_Job]:
-        following = []
-        for job in active:
-            node = job.node
-            due = [child for (offset, _), child in node.children.items() if offset == job.done]
-            ended = job.done == node.length
-            for child in due[1:] if ended else due:
-                self.ready.append(_Job(child, job.held.row(job.row)))
-            if ended:
-                if due:
-                    due[0].begun = True
-                    following.append(_Job(due[0], job.held, job.row))
-            elif self._watched(job) and job.done % CHECK_STEPS == 0 and self._has_settled(job):
-                self._copy_rest(job)
-            else:
-                following.append(job)
-        return following
-
-    def _has_settled(self, job: _Job) -> bool:
-        """Whether what is left to the fixed point is within the tolerance in every area.
-
-        With distances d between states CHECK_STEPS apart shrinking by a factor q each time, d q / (1 - q) is left; q is
-        the larger of the last two, because states may be close by chance while a response turns round.
-        """
-        size = torch.stack([r.norm() for r in job.rates]).clamp_min(1e-12)
-        job.moved.append(torch.stack([(r - e).norm() for r, e in zip(job.rates, job.earlier, strict=True)]) / size)
-        job.earlier = [r.clone() for r in job.rates]
-        if len(job.moved) < 3:
-            return False
-        first, second, third = job.moved[-3:]
-        ratio = torch.maximum(second / first.clamp_min(1e-30), third / second.clamp_min(1e-30))
-        ratio = ratio.clamp(SHRINKS_TO, 1 - 1e-6)
-        left = float((third * ratio / (1 - ratio)).max())
-        if not left < self.tolerance:  # a diverging network's is not a number
-            return False
-        self.cost.bound = max(self.cost.bound, left)
-        return True
-
-    def _copy_rest(self, job: _Job) -> None:
+    def _copy_rest(self, node: Node, settled: Settled, rates: Tensor, first: int) -> None:
         """Fill the rest of a settled node with copies, and set its children off from the settled state."""
-        node, size = job.node, self.bin_steps
-        at = node.start + job.done
-        self.progress(node.length - job.done)
-        part = at % size
-        means = [(t + (size - part) * r) / size for t, r in zip(job.totals, self._read(job.rates), strict=True)]
-        feature = self.readout(means).half().cpu()[0]
+        size, done = self.bin_steps, settled.done
+        at = node.start + done
+        self.progress(node.length - done)
         bins = (node.start + node.length) // size - at // size
-        if part and bins:
-            node.rows.append(self._row(feature))
+        if at % size and bins:
+            node.rows.append(first + settled.part)
             bins -= 1
-        state = self._common(node.frame, [r.clone() for r in job.rates])
+        state = self._common(node.frame, rates)
         if bins:  # the common state's, or what is left to the fixed point would tell histories apart for ever
-            if id(state) not in self.settled_rows:
-                self.settled_rows[id(state)] = self._row(self.readout(self._read(state)).half().cpu()[0])
-            node.rows.extend([self.settled_rows[id(state)]] * bins)
+            row = self._settled_rows.setdefault(id(state), first + settled.whole)
+            node.rows.extend([row] * bins)
         for (offset, frame), child in list(node.children.items()):
-            if offset <= job.done:
+            if offset <= done:
                 continue
             # the bin under way when the child begins holds this many steps of the settled state
             waiting = child.start % size
             key = (id(state), waiting, frame)
-            other = self.shared.get(key)
+            other = self._shared.get(key)
             if other is not None and (not other.begun or other.covers(child)):
                 self.progress(other.absorb(child))
                 continue
-            self.shared[key] = child
-            self.deferred.append(_Job(child, _Held(state, [r * waiting for r in self._read(state)], shared=True)))
+            self._shared[key] = child
+            self._deferred.append(_Job(child, state, waiting))
 
-    def _common(self, frame: int, state: list[Tensor]) -> list[Tensor]:
+    def _common(self, frame: int, state: Tensor) -> Tensor:
         """A settled state already known for `frame` that this one agrees with, or else this one."""
-        for known in self.settled.setdefault(frame, []):
-            size = torch.stack([r.norm() for r in known]).clamp_min(1e-12)
-            apart = float((torch.stack([(r - k).norm() for r, k in zip(state, known, strict=True)]) / size).max())
+        own = state.split(self._sizes)
+        for known in self._settled.setdefault(frame, []):
+            each = known.split(self._sizes)
+            size = torch.stack([r.norm() for r in each]).clamp_min(1e-12)
+            apart = float((torch.stack([(r - k).norm() for r, k in zip(own, each, strict=True)]) / size).max())
             if apart < 2 * self.tolerance:
                 self.cost.bound = max(self.cost.bound, apart)
                 return known
-        self.settled[frame].append(state)
+        self._settled[frame].append(state)
         return state
+
+
+def _state_of(job: _Job) -> tuple[int, int | None]:
+    """What tells the states of jobs apart."""
+    return id(job.state), job.waiting
+
+
+def _numbered(jobs: Sequence[_Job]) -> dict[tuple[int, int | None], int]:
+    """The row of `Batch.states` for each distinct state of some jobs; none for beginnings of trials."""
+    distinct = dict.fromkeys(_state_of(job) for job in jobs if job.state is not None)
+    return {key: row for row, key in enumerate(distinct)}
+
+
+def _period(node: Node) -> Period:
+    """A node of a chain as something to be simulated."""
+    after = _next(node)
+    offsets = {offset for (offset, _), child in node.children.items() if child is not after}
+    return Period(node.frame, node.length, tuple(sorted(offsets)))

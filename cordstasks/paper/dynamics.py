@@ -1,4 +1,4 @@
-"""Figures 1B, 1D and 4A: regimes of random networks, attractors of trained memories, trajectories of two classes."""
+"""Figures 1B, 1D and 4: regimes of random networks, attractors of memories, trajectories, early and late, spectra."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import Any
 
 from cordstasks import runs
 from cordstasks.experiments.attractors import attractors_of_run, write_attractors
+from cordstasks.experiments.dynamics_settings import EarlyLateSettings
+from cordstasks.experiments.early_late import run_early_late
 from cordstasks.experiments.regimes import Regimes, write_regimes
+from cordstasks.experiments.spectra import run_spectra
 from cordstasks.experiments.trajectories import run_trajectories
 from cordstasks.paper.findings import AGREES, CANNOT_TELL, DISAGREES, Drawing, Finding, Outcome, judge
 from cordstasks.paper.parts import Workplace
 
-__all__ = ["attractors", "regimes", "trajectories"]
+__all__ = ["attractors", "early_and_late", "regimes", "spectra", "trajectories"]
 
 MEMORIES = {"memory-pro": "ring", "parametric-wm": "line", "dms": "discrete"}  # tasks, and what the paper shows
 GAINS = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
+EARLY_LATE: dict[str, Any] = {"depth": 2, "image_size": 32, "batches": 100, "batch": 16, "seeds": 3}
+EARLY_LATE_QUICK: dict[str, Any] = {**EARLY_LATE, "batches": 4, "seeds": 2, "count": 10, "eigenvalues": 20, "jacobians": 1}
 CLASSES = ("cat", "dog")  # of CIFAR-10: the most similar ones
 
 
@@ -156,3 +161,104 @@ def trajectories(folder: Path, workplace: Workplace) -> Outcome:
     command = f"python -m cordstasks.trajectories --images DIR/test --classes {' '.join(CLASSES)} --count {count}"
     note = "cats and dogs of CIFAR-10 at 64 px, in place of the paper's two breeds of dogs of ImageNet at 224 px"
     return Outcome([finding], [drawing], [command], [0], [note])
+
+
+def early_and_late(folder: Path, workplace: Workplace) -> Outcome:
+    """Networks that are trained to answer early and late: imaginary parts of their eigenvalues, and overshoot.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the networks, numbers and figure.
+    workplace : Workplace
+        How to make them; its ``images`` are needed.
+
+    Returns
+    -------
+    Outcome
+        Differences between the two, with intervals over pairs of networks.
+    """
+    assert workplace.images is not None
+    given = EARLY_LATE_QUICK if workplace.quick else EARLY_LATE
+    found = run_early_late(workplace.images, folder, **given)
+    findings = []
+    for measure, claim in (
+        ("imaginary_jacobian", "have leading eigenvalues of larger imaginary parts"),
+        ("overshoot", "overshoot more"),
+    ):
+        gap, rows = found["differences"][measure], found["networks"]
+        early, late = (
+            ", ".join(f"{row[measure]:.3g}" for row in rows if row["trained"] == name) for name in ("early", "late")
+        )
+        ends = "" if gap["interval"] is None else f" ({gap['interval'][0]:+.3g} to {gap['interval'][1]:+.3g})"
+        findings.append(
+            Finding(
+                f"Networks that are trained to answer early {claim} than networks that are trained to answer late.",
+                f"early {early}; late {late}; difference {gap['mean']:+.3g}{ends}",
+                judge(gap["interval"], above=0.0),
+                "agrees if the whole 95 % interval of the difference, by Student's t over pairs of networks, lies above 0",
+            )
+        )
+    right = sum(row[f"accuracy_{row['trained']}"] for row in found["networks"]) / len(found["networks"])
+    drawing = Drawing(
+        "early_late.png", "Responses, eigenvalues and overshoot", " ".join(f"{each.measured}." for each in findings)
+    )
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
+    size = f"{given['depth']} areas at {given['image_size']} px"
+    training = f"{given['batches']} batches of {given.get('batch', EarlyLateSettings().batch)} images"
+    note = (
+        f"networks of {size}, trained through all steps from random weights for {training}; in their window they are right "
+        f"about {100 * right:.0f} % of test images of CIFAR-10 (mean). The paper's are trained to convergence"
+    )
+    return Outcome(
+        findings,
+        [drawing],
+        [f"python -m cordstasks.dynamics early-late --images DIR {flags}"],
+        tuple(range(given["seeds"])),
+        [note],
+    )
+
+
+def spectra(folder: Path, workplace: Workplace) -> Outcome:
+    """Leading eigenvalues of the recurrent weights of each area of the shipped network.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of numbers and figure.
+    workplace : Workplace
+        Whether to compute fewer of them, of the small areas alone.
+
+    Returns
+    -------
+    Outcome
+        Largest real parts, and how many of the eigenvalues have imaginary parts.
+    """
+    given: dict[str, Any] = {"eigenvalues": 20, "areas": (6, 7)} if workplace.quick else {"eigenvalues": 100}
+    rows = run_spectra(folder, **given)["areas"]
+    converged = sum(row["converged"] for row in rows)
+    total, oscillating = sum(len(row["real"]) for row in rows), sum(row["oscillating"] for row in rows)
+    worst = max(row["residual"] for row in rows)
+    listed = ", ".join(f"{row['largest_real']:.2f}" for row in rows)
+    largest = ", ".join(f"{row['largest_imaginary']:.2f}" for row in rows)
+    bound = max(row["largest_real"] + row["residual"] for row in rows), min(row["largest_real"] for row in rows)
+    why = f"{converged} of {total} eigenvalues converged, with residuals of at most {worst:.1e}"
+    findings = [
+        Finding(
+            "The recurrent weights of every area alone are stable: eigenvalues of W_rec - I have negative real parts.",
+            f"largest real part of areas {rows[0]['area']} to {rows[-1]['area']}: {listed}",
+            AGREES if bound[0] < 0 else DISAGREES if bound[1] > 0 else CANNOT_TELL,
+            f"agrees if all areas lie below 0, does not agree if all lie above; {why}",
+        ),
+        Finding(
+            "Leading eigenvalues are complex, so that activity of an area turns while it decays.",
+            f"{oscillating} of {total} have an imaginary part; the largest of each area: {largest}",
+            AGREES if all(row["oscillating"] for row in rows) else DISAGREES,
+            f"agrees if some of every area have an imaginary part above their residual; {why}",
+        ),
+    ]
+    drawing = Drawing("spectra.png", "Leading eigenvalues of W_rec - I of each area", findings[0].measured)
+    areas = f" --areas {' '.join(map(str, given['areas']))}" if "areas" in given else ""
+    command = f"python -m cordstasks.dynamics spectra --eigenvalues {given['eigenvalues']}{areas}"
+    note = "leading are the eigenvalues that differ most from -1; cordsnet-r8 at 64 px"
+    return Outcome(findings, [drawing], [command], (), [note])

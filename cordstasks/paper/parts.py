@@ -113,6 +113,8 @@ PARTS: tuple[Part, ...] = (
     Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),
+    Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 1500), ("images",)),
+    Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (20, 90)),
     Part("5A", "Random-dot motion", VISUAL, (45, 1000), given=("rdm",)),
     Part("5B", "Numerosity", VISUAL, (90, 4000), given=("numerosity",)),
     Part("5C", "Cats and dogs", VISUAL, (90, 3300), given=("catdog",)),

@@ -16,6 +16,7 @@ from cordstasks.reports.material import Material
 from cordstasks.tasks.timing import steps_before
 from cordstasks.tasks.visual.base import TrialBatch
 from cordstasks.training.evaluation import Behaviour, behave
+from cordstasks.utils.memory import memory_text
 
 FEW = 12  # a condition with more values than these is not tabulated
 WINDOW_MS = 500.0  # end of the delay, in which memory is measured
@@ -220,5 +221,6 @@ def closing(summary: dict[str, Any], folder: Path) -> list[str]:
         f"in all {score['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {score['trials']} held-out trials; "
         f"chance is {score['chance']:.1%}",
         f"seconds: front-end {seconds['bank']:.0f}, training {seconds['train']:.0f}, in all {seconds['total']:.0f}",
+        *filter(None, [memory_text(summary.get("memory"))]),
         f"{folder}/: {', '.join(name for name in written if (folder / name).exists())}",
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from cordstasks.reports.observers import TABLE, observer_lines
 from cordstasks.tasks.batch import FIXATE
 from cordstasks.tasks.visual.base import TrialBatch, VisualTask
 from cordstasks.training.evaluation import Behaviour, behave
+from cordstasks.training.settings import VisualSettings
 from cordstasks.utils.files import write_bytes
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -56,18 +59,17 @@ def report(material: Material, seen: Behaviour, omitted: common.Omissions, *, st
     if curve is None:
         return {}
     bound = settings.bound or _chosen(material, curve)
-    evidence, answer, timing = _evidence(seen, batch)
-    found = analysis.psychophysics.decide(evidence, bound, **timing)
+    answer, found = _evidence(seen, batch)[1], decisions(seen, batch, bound)
     result = {
         "bound": bound,
         "bound_from": "settings" if settings.bound else f"reward rate in {settings.bound_trials} other trials",
         "non_decision": settings.non_decision,
         "inter_trial": settings.inter_trial,
+        "time_out": settings.time_out,
+        "reward_from": settings.reward_from,
         "undecided": int((~found.decided).sum()),
         "trials": len(batch),
-        "reward_rate": analysis.psychophysics.reward_rate(
-            found, answer, non_decision=settings.non_decision, inter_trial=settings.inter_trial
-        ),
+        "reward_rate": analysis.psychophysics.reward_rate(found, answer, **_durations(settings)),
         "speed_accuracy": curve,
     }
     if not found.decided.any():
@@ -87,6 +89,55 @@ def report(material: Material, seen: Behaviour, omitted: common.Omissions, *, st
     return {"reaction_times": result}
 
 
+def bound_of(summary: Mapping[str, Any], folder: Path) -> float:
+    """The bound of a finished run with reaction times.
+
+    Parameters
+    ----------
+    summary : mapping
+        Of the run.
+    folder : Path
+        Where the run is, for messages.
+
+    Returns
+    -------
+    float
+        Log odds of an answer against all others.
+
+    Raises
+    ------
+    InputError
+        If the run's report found no bound, or is not there.
+    """
+    bound = summary.get("reaction_times", {}).get("bound")
+    if bound is None:
+        raise InputError(
+            f"folder={str(folder)!r}: its trials may be answered at any time, but its summary has no bound; finish the run, "
+            "or train it with a bound"
+        )
+    return float(bound)
+
+
+def decisions(seen: Behaviour, batch: TrialBatch, bound: float) -> Decisions:
+    """The answers at a bound, and their times.
+
+    Parameters
+    ----------
+    seen : Behaviour
+        In the trials of `batch`.
+    batch : TrialBatch
+    bound : float
+        Log odds of an answer against all others.
+
+    Returns
+    -------
+    Decisions
+        Options are indices into ``batch.options``.
+    """
+    evidence, _, timing = _evidence(seen, batch)
+    return analysis.psychophysics.decide(evidence, bound, **timing)
+
+
 def _evidence(seen: Behaviour, batch: TrialBatch) -> tuple[NDArray[np.float64], NDArray[np.intp], Timing]:
     """Evidence for each option (trial, time, option), the index of the right one, and when a trial may be answered."""
     options = np.array(batch.options)
@@ -99,10 +150,12 @@ def _evidence(seen: Behaviour, batch: TrialBatch) -> tuple[NDArray[np.float64], 
 
 def _speed_accuracy(material: Material, seen: Behaviour, batch: TrialBatch) -> list[dict[str, Any]]:
     evidence, answer, timing = _evidence(seen, batch)
-    settings = material.settings
-    return analysis.psychophysics.speed_accuracy(
-        evidence, answer, **timing, non_decision=settings.non_decision, inter_trial=settings.inter_trial
-    )
+    return analysis.psychophysics.speed_accuracy(evidence, answer, **timing, **_durations(material.settings))
+
+
+def _durations(settings: VisualSettings) -> dict[str, Any]:
+    """What the reward rate depends on beside the decisions, in ms."""
+    return {name: getattr(settings, name) for name in ("non_decision", "inter_trial", "time_out", "reward_from")}
 
 
 def _chosen(material: Material, tested: list[dict[str, Any]]) -> float:

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,9 +31,19 @@ def normal(*shape: int, scale: float, generator: torch.Generator | None) -> Tens
 
 
 class Connectivity(ABC):
-    """A kind of recurrent connectivity. Subclasses are immutable and hold no weights."""
+    """A kind of recurrent connectivity. Subclasses are immutable and hold no weights.
+
+    Attributes
+    ----------
+    name : str
+        As settings and flags name it.
+    dense_up_to : float
+        The largest number of units at which all steps of one network are faster with the dense matrix and the written-out
+        gradient of `cordstasks.rnn.recurrence` than with `operator` and autograd.
+    """
 
     name: str
+    dense_up_to: ClassVar[float] = math.inf
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -148,6 +159,7 @@ class LowRank(Connectivity):
 
     rank: int = 2
     name = "lowrank"
+    dense_up_to: ClassVar[float] = 200  # beyond, products with the factors and autograd take less time
 
     def check(self, units: int) -> None:
         """The rank must be from 1 to the number of units."""
@@ -235,6 +247,7 @@ class Convolutional(Connectivity):
     height: int = 5
     width: int = 5
     name = "conv"
+    dense_up_to: ClassVar[float] = 512  # beyond, convolutions and autograd take less time
 
     def check(self, units: int) -> None:
         """The maps must hold the units."""

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from cordstasks.errors import InputError, unknown
 from cordstasks.rnn.connectivity import KINDS, SIGNS, Connections, Connectivity, Full, LowRank, balanced
+from cordstasks.rnn.noise import normal as standard_normal
+from cordstasks.rnn.recurrence import Dynamics, run
 from cordstasks.utils.arguments import number, plain, whole
 
 __all__ = ["ACTIVATIONS", "FORMS", "RNN"]
@@ -291,6 +293,9 @@ class RNN(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the network.
 
+        Where `cordstasks.rnn.recurrence` has the gradient written out, the result can be differentiated once, in reverse.
+        For higher derivatives, take `step` for each input.
+
         Parameters
         ----------
         inputs : Tensor or array (trial, time, channel)
@@ -321,23 +326,38 @@ class RNN(nn.Module):
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})")
-        drives = F.linear(inputs, self.input_weights, self.bias).transpose(0, 1)
+        # one matrix, since autograd copies what is added in place to a view
+        rows = F.linear(inputs.transpose(0, 1).flatten(0, 1), self.input_weights, self.bias)
         if generator is not None and self.noise:
-            drawn = torch.randn(drives.shape, generator=generator, device=drives.device, dtype=drives.dtype)
-            drives = drives + self.noise_per_step * drawn
+            drawn, scale = standard_normal(rows.shape, generator, rows.dtype), self.noise_per_step
+            rows = rows.add_(drawn, alpha=scale) if isinstance(scale, float) else rows.addcmul_(drawn, scale)
+        drives = rows.unflatten(0, (inputs.shape[1], len(inputs)))
         if current is not None:
             drives = drives + current.to(drives).transpose(0, 1)
-        recur, alpha = self.kind.operator(self.recurrent()), self.alpha
         state = self._start(inputs) if initial is None else torch.as_tensor(initial).to(inputs)
+        rates = self._run(drives, state) if change is None and self._written() else self._step_by_step(drives, state, change)
+        outputs = F.linear(rates, self.output_weights, self.output_bias).transpose(0, 1)
+        return (outputs, rates.transpose(0, 1)) if return_states else outputs
+
+    def _written(self) -> bool:
+        """Whether to use the written-out gradient: it needs a dense matrix, and knows no other differentiation."""
+        return self.units <= self.kind.dense_up_to and not torch._C._are_functorch_transforms_active()
+
+    def _run(self, drives: Tensor, state: Tensor) -> Tensor:
+        """Rates (time, trial, unit), all steps at once; `drives` (time, trial, unit) are overwritten."""
+        dynamics = Dynamics(self.form, self.activation, self.alpha)
+        return run(dynamics, drives[None], self.kind.matrix(self.recurrent())[None], state[None]).squeeze(0)
+
+    def _step_by_step(self, drives: Tensor, state: Tensor, change: Callable[[int, Tensor], Tensor] | None) -> Tensor:
+        """Rates (time, trial, unit) for drives (time, trial, unit)."""
+        recur, alpha = self.kind.operator(self.recurrent()), self.alpha
         state, rate = self._changed(-1, state, change)
         kept = []
         for step, drive in enumerate(drives):
             state = self._advanced(state, rate, drive, recur, alpha)
             state, rate = self._changed(step, state, change)
             kept.append(rate)
-        rates = torch.stack(kept, 1)
-        outputs = F.linear(rates, self.output_weights, self.output_bias)
-        return (outputs, rates) if return_states else outputs
+        return torch.stack(kept)
 
     def _changed(self, step: int, state: Tensor, change: Callable[[int, Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
         """State and rates after `change`; in current form, currents go on as they were below the changed rates."""

@@ -1,8 +1,22 @@
 """Many leaky recurrent networks through time at once, with the gradient written out.
 
-Autograd keeps a dozen small operations of every step. Here a step is one batched product and two element-wise operations in
-place on the way forward, and two products on the way back. Everything is laid out as (time, network, trial, unit), so that
-each step is contiguous, and inputs stand beside the rates in one array, so that one product serves both.
+Autograd keeps and passes through a dozen small operations for each step. Here a step is three: a product, the activation,
+and the Euler update. With drive d (inputs, bias and noise), recurrent weights W, activation f and ``alpha = dt / tau``,
+
+    rate form      x <- x + alpha (f(W x + d) - x)
+    current form   h <- h + alpha (W f(h) + d - h)
+
+On the way back, let g be the gradient of the loss with respect to the rates after a step, delta that with respect to the
+drive of a step, and m alpha times that with respect to the state. From the last step to the first,
+
+    rate form      m <- m + alpha (g + W' delta - m);              delta = f'(W x + d) m
+    current form   m <- m + alpha (f'(h) (g + W' delta) - m);      delta = m
+
+which is as much work as a step forward. The gradient with respect to W is the sum over all steps and trials of
+``delta x'`` (of ``delta f(h)'`` in current form): one product for all of them, after the last step.
+
+Everything is laid out as (network, time, trial, unit), so that the steps and trials of a network are the rows of one matrix,
+and what all steps need (input weights, read-out, gradients of weights) is one product for each network.
 """
 
 from __future__ import annotations
@@ -13,6 +27,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["Dynamics", "run"]
 
@@ -72,196 +87,147 @@ class Dynamics:
     alpha: float | Tensor
 
 
-def run(
-    dynamics: Dynamics,
-    inputs: Tensor,
-    weights: Tensor,
-    output_weights: Tensor,
-    initial: Tensor,
-    noise: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def run(dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
     """Run networks side by side.
+
+    The result can be differentiated once, with respect to the drive, the recurrent weights and the initial states.
 
     Parameters
     ----------
     dynamics : Dynamics
         The networks' equation.
-    inputs : Tensor of shape (time, network, trial, channel)
-        Inputs; no gradient is computed for them.
-    weights : Tensor of shape (network, unit to, unit from and channel)
-        The recurrent weights and beside them the input weights.
-    output_weights : Tensor of shape (network, output, unit)
-        Weights of the read-out.
+    drive : Tensor of shape (network, time, trial, unit)
+        What is added to the recurrent input at each step: inputs through their weights, bias and noise. It is overwritten.
+    recurrent : Tensor of shape (network, unit to, unit from)
+        The recurrent weights.
     initial : Tensor of shape (network, trial, unit)
         States before the first step.
-    noise : Tensor of shape (time, network, trial, unit), optional
-        Added to the recurrent input; it is overwritten.
 
     Returns
     -------
-    outputs : Tensor of shape (time, network, trial, output)
-        After each step.
-    rates : Tensor of shape (time, network, trial, unit)
-        After each step.
+    Tensor of shape (network, time, trial, unit)
+        Rates after each step.
     """
     function = _Rate if dynamics.form == "rate" else _Current
-    outputs, rates = function.apply(dynamics, inputs, weights, output_weights, initial, noise)
-    return outputs, rates
+    rates: Tensor = function.apply(dynamics, drive, recurrent, initial)
+    return rates
 
 
-def _beside(inputs: Tensor, initial: Tensor) -> Tensor:
-    """Room for rates, and the inputs beside them: (time + 1, network, trial, unit and channel)."""
-    both = initial.new_empty(len(inputs) + 1, *initial.shape[:2], initial.shape[2] + inputs.shape[3])
-    both[:-1, ..., initial.shape[2] :] = inputs
-    both[-1, ..., initial.shape[2] :] = 0
-    return both
+def _room(drive: Tensor, initial: Tensor) -> Tensor:
+    """Room for the rates before the first step and after each."""
+    return drive.new_empty(len(drive), drive.shape[1] + 1, *initial.shape[1:])
 
 
-def _steps_that_matter(gradient: Tensor) -> list[bool]:
-    """Which steps of a gradient (time, ...) are not all zero."""
-    kept: list[bool] = (gradient != 0).flatten(1).any(1).tolist()
-    return kept
+def _contiguous(drive: Tensor, initial: Tensor) -> Tensor | None:
+    """Room for the products of a step, which a batch of them writes side by side; one can take the place of the drive."""
+    return None if len(drive) == 1 else drive.new_empty(initial.shape)
+
+
+def _added(drive: Tensor, rates: Tensor, across: Tensor, room: Tensor | None) -> Tensor:
+    """The drive of a step plus the recurrent input, in the room, or else in the place of the drive."""
+    if room is None:
+        torch.addmm(drive[0], rates[0], across[0], out=drive[0])
+        return drive
+    return torch.baddbmm(drive, rates, across, out=room)
+
+
+def _fraction(alpha: float | Tensor, like: Tensor) -> float | Tensor:
+    """Alpha as `torch.lerp` takes it."""
+    return alpha if isinstance(alpha, float) else alpha.expand(like.shape)
+
+
+def _steps_that_matter(gradient: Tensor) -> int:
+    """The number of steps (network, time, ...) up to the last at which the gradient is not zero."""
+    steps = gradient.shape[1]
+    while steps and not bool(gradient[:, steps - 1].any()):
+        steps -= 1
+    return steps
+
+
+def _by_weights(delta: Tensor, rates: Tensor, steps: int) -> Tensor:
+    """The gradient with respect to the recurrent weights: delta times the rates before each step, over steps and trials."""
+    return torch.bmm(delta[:, :steps].flatten(1, 2).mT, rates[:, :steps].flatten(1, 2))
 
 
 class _Rate(torch.autograd.Function):
-    """``x += alpha (-x + f(W x + W_in u + noise))``."""
+    """``x <- x + alpha (f(W x + d) - x)``."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        dynamics: Dynamics,
-        inputs: Tensor,
-        weights: Tensor,
-        output_weights: Tensor,
-        initial: Tensor,
-        noise: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        activate, alpha = ACTIVATIONS[dynamics.activation].apply, dynamics.alpha
-        units = initial.shape[2]
-        both = _beside(inputs, initial)
-        rates = both[..., :units]
-        rates[0] = initial
-        active = initial.new_empty(len(inputs), *initial.shape) if noise is None else noise
-        across, outward = weights.mT, output_weights.mT
-        outputs = initial.new_empty(len(inputs), *initial.shape[:2], output_weights.shape[1])
-        fraction = alpha if isinstance(alpha, float) else alpha.expand(initial.shape)
-        before = initial
-        for step, (p, x) in enumerate(zip(active.unbind(), rates[1:].unbind(), strict=True)):
-            if noise is None:
-                torch.bmm(both[step], across, out=p)
-            else:
-                p.baddbmm_(both[step], across)
-            activate(p, p)
-            torch.lerp(before, p, fraction, out=x)
-            torch.bmm(x, outward, out=outputs[step])
-            before = x
+    def forward(ctx: Any, dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
+        activate, fraction = ACTIVATIONS[dynamics.activation].apply, _fraction(dynamics.alpha, initial)
+        rates, across, room = _room(drive, initial), recurrent.mT.contiguous(), _contiguous(drive, initial)
+        rates[:, 0] = initial
+        for before, d, after in zip(rates[:, :-1].unbind(1), drive.unbind(1), rates[:, 1:].unbind(1), strict=True):
+            total = _added(d, before, across, room)
+            activate(total, d)  # in the place of the drive, for the way back
+            torch.lerp(before, d, fraction, out=after)
         ctx.dynamics = dynamics
-        ctx.save_for_backward(weights, output_weights, both, active)
-        return outputs, rates[1:]
+        ctx.save_for_backward(recurrent, rates, drive)
+        return rates[:, 1:]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_output, by_rate = gradients
-        weights, output_weights, both, active = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        recurrent, rates, active = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
-        differentiate, alpha = ACTIVATIONS[dynamics.activation].backward, dynamics.alpha
-        recurrent = weights[..., : weights.shape[1]]
-        adjoint, delta = torch.zeros_like(active[0]), torch.empty_like(active[0])
-        to_weights, to_outputs = torch.zeros_like(weights), torch.zeros_like(output_weights)
-        asked, asked_rate, begun = _steps_that_matter(by_output), _steps_that_matter(by_rate), False
-        for step in reversed(range(len(active))):
-            if asked[step]:
-                adjoint.baddbmm_(by_output[step], output_weights)
-                to_outputs.baddbmm_(by_output[step].mT, both[step + 1, ..., : adjoint.shape[2]])
-            if asked_rate[step]:
-                adjoint.add_(by_rate[step])
-            begun = begun or asked[step] or asked_rate[step]
-            if not begun:
-                continue
-            differentiate(adjoint, active[step], delta)
-            if isinstance(alpha, float):
-                to_weights.baddbmm_(delta.mT, both[step])
-                adjoint.baddbmm_(delta, recurrent, beta=1 - alpha, alpha=alpha)
+        differentiate = ACTIVATIONS[dynamics.activation].backward
+        m, back = torch.zeros_like(rates[:, 0]), torch.empty_like(rates[:, 0])
+        fraction, steps = _fraction(dynamics.alpha, m), _steps_that_matter(gradient)
+        delta = torch.empty_like(active)
+        delta[:, steps:] = 0
+        for step in reversed(range(steps)):
+            if step + 1 < steps:
+                torch.baddbmm(gradient[:, step], delta[:, step + 1], recurrent, out=back)
             else:
-                delta.mul_(alpha)
-                to_weights.baddbmm_(delta.mT, both[step])
-                adjoint.mul_(1 - alpha).baddbmm_(delta, recurrent)
-        if isinstance(alpha, float):
-            to_weights.mul_(alpha)
-        return None, None, to_weights, to_outputs, adjoint, None
+                back.copy_(gradient[:, step])
+            torch.lerp(m, back, fraction, out=m)
+            differentiate(m, active[:, step], delta[:, step])
+        by_initial = None
+        if ctx.needs_input_grad[3]:
+            by_initial = m.mul_(1 / dynamics.alpha - 1)
+            if steps:
+                by_initial.baddbmm_(delta[:, 0], recurrent)
+        return None, delta, _by_weights(delta, rates, steps), by_initial
 
 
 class _Current(torch.autograd.Function):
-    """``h += alpha (-h + W f(h) + W_in u + noise)``."""
+    """``h <- h + alpha (W f(h) + d - h)``."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        dynamics: Dynamics,
-        inputs: Tensor,
-        weights: Tensor,
-        output_weights: Tensor,
-        initial: Tensor,
-        noise: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        activate, alpha = ACTIVATIONS[dynamics.activation].apply, dynamics.alpha
-        state = initial.clone()
-        both = _beside(inputs, initial)
-        rates = both[..., : initial.shape[2]]
-        activate(state, rates[0])
-        across, outward = weights.mT, output_weights.mT
-        outputs = initial.new_empty(len(inputs), *initial.shape[:2], output_weights.shape[1])
-        drive = torch.empty_like(state)
-        for step, r in enumerate(rates[1:].unbind()):
-            if isinstance(alpha, float):
-                state.baddbmm_(both[step], across, beta=1 - alpha, alpha=alpha)
-                if noise is not None:
-                    state.add_(noise[step], alpha=alpha)
-            else:
-                torch.bmm(both[step], across, out=drive)
-                if noise is not None:
-                    drive.add_(noise[step])
-                state.mul_(1 - alpha).addcmul_(drive, alpha.expand(state.shape))
-            activate(state, r)
-            torch.bmm(r, outward, out=outputs[step])
+    def forward(ctx: Any, dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
+        activate, fraction = ACTIVATIONS[dynamics.activation].apply, _fraction(dynamics.alpha, initial)
+        rates, across, room = _room(drive, initial), recurrent.mT.contiguous(), _contiguous(drive, initial)
+        activate(initial, rates[:, 0])
+        state = initial.clone(memory_format=torch.contiguous_format)
+        for before, d, after in zip(rates[:, :-1].unbind(1), drive.unbind(1), rates[:, 1:].unbind(1), strict=True):
+            total = _added(d, before, across, room)
+            torch.lerp(state, total, fraction, out=state)
+            activate(state, after)
         ctx.dynamics = dynamics
-        ctx.save_for_backward(weights, output_weights, both)
-        return outputs, rates[1:]
+        ctx.save_for_backward(recurrent, rates)
+        return rates[:, 1:]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_output, by_rate = gradients
-        weights, output_weights, both = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        recurrent, rates = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
-        differentiate, alpha = ACTIVATIONS[dynamics.activation].backward, dynamics.alpha
-        rates = both[..., : weights.shape[1]]
-        recurrent = weights[..., : weights.shape[1]]
-        adjoint = both.new_zeros(rates.shape[1:])  # of the state
-        back = torch.zeros_like(adjoint)  # of the rates
-        to_weights, to_outputs = torch.zeros_like(weights), torch.zeros_like(output_weights)
-        asked, asked_rate, begun = _steps_that_matter(by_output), _steps_that_matter(by_rate), False
-        for step in reversed(range(len(both) - 1)):
-            if asked[step]:
-                back.baddbmm_(by_output[step], output_weights)
-                to_outputs.baddbmm_(by_output[step].mT, rates[step + 1])
-            if asked_rate[step]:
-                back.add_(by_rate[step])
-            begun = begun or asked[step] or asked_rate[step]
-            if not begun:
-                continue
-            differentiate(back, rates[step + 1], back)
-            if isinstance(alpha, float):
-                torch.add(back, adjoint, alpha=1 - alpha, out=adjoint)
-                to_weights.baddbmm_(adjoint.mT, both[step])
-                back.baddbmm_(adjoint, recurrent, beta=0, alpha=alpha)
+        differentiate = ACTIVATIONS[dynamics.activation].backward
+        m, back = torch.zeros_like(rates[:, 0]), torch.empty_like(rates[:, 0])
+        fraction, steps = _fraction(dynamics.alpha, m), _steps_that_matter(gradient)
+        delta = rates.new_empty(gradient.shape)
+        delta[:, steps:] = 0
+        for step in reversed(range(steps)):
+            if step + 1 < steps:
+                torch.baddbmm(gradient[:, step], m, recurrent, out=back)
             else:
-                adjoint.mul_(1 - alpha).add_(back)
-                scaled = adjoint * alpha
-                to_weights.baddbmm_(scaled.mT, both[step])
-                back.baddbmm_(scaled, recurrent, beta=0)
-        if isinstance(alpha, float):
-            to_weights.mul_(alpha)
-        # the initial state acts through its leak and through its rates
-        differentiate(back, rates[0], back)
-        to_initial = adjoint.mul_(1 - alpha).add_(back)
-        return None, None, to_weights, to_outputs, to_initial, None
+                back.copy_(gradient[:, step])
+            differentiate(back, rates[:, step + 1], back)
+            m = torch.lerp(m, back, fraction, out=delta[:, step])
+        by_initial = None
+        if ctx.needs_input_grad[3]:
+            # the initial state acts through its leak and through its rates
+            through_rates = torch.bmm(m, recurrent)
+            differentiate(through_rates, rates[:, 0], through_rates)
+            by_initial = (m * (1 / dynamics.alpha - 1)).add_(through_rates)
+        return None, delta, _by_weights(delta, rates, steps), by_initial

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from cordstasks.errors import InputError
 from cordstasks.rnn.network import RNN
+from cordstasks.rnn.noise import fill_normal
 from cordstasks.rnn.recurrence import Dynamics, run
 
 __all__ = ["RNNStack"]
@@ -137,7 +139,7 @@ class RNNStack(nn.Module):
         Parameters
         ----------
         inputs : Tensor or ndarray of shape (network, trial, time, channel)
-            Of any type of number; no gradient is computed for it.
+            Of any type of number.
         return_states : bool, default False
             Whether to return the rates, too.
         noise : sequence of numpy.random.Generator, optional
@@ -153,31 +155,33 @@ class RNNStack(nn.Module):
         Raises
         ------
         InputError
-            If the inputs have another shape.
+            If the inputs have another shape, or there is another number of generators.
         """
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         channels = self.input_weights.shape[2]
         if inputs.ndim != 4 or inputs.shape[0] != len(self) or inputs.shape[3] != channels:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected ({len(self)}, trial, time, {channels})")
+        if noise is not None and len(noise) != len(self):
+            raise InputError(f"noise: has {len(noise)} generators; give one for each of {len(self)} networks")
         pattern = self.pattern
         dynamics = Dynamics(pattern.form, pattern.activation, self.alpha)
         ones = inputs.new_ones(*inputs.shape[:3], 1)  # the bias is the weight of an input that is always one
-        by_time = torch.cat([inputs, ones], 3).permute(2, 0, 1, 3)
-        weights = torch.cat([self.recurrent(), self.input_weights, self.bias[..., None]], 2)
-        start = self._start(inputs)
-        outputs, rates = [], []
+        beside = torch.cat([self.input_weights, self.bias[..., None]], 2)
+        by_time = torch.cat([inputs, ones], 3).transpose(1, 2).contiguous()
         together = TOGETHER if inputs.device.type == "cpu" else len(self)
-        for first in range(0, len(self), together):
-            part = slice(first, first + together)
-            drawn = None if noise is None or not pattern.noise else self._noise(by_time[:, part], noise[part])
-            results = run(
-                dynamics, by_time[:, part], weights[part], self.output_weights[part], start[part].contiguous(), drawn
-            )
-            outputs.append(results[0] + self.output_bias[part, None])
+        everything = by_time, beside, self.recurrent(), self._start(inputs), self.output_weights, self.output_bias
+        outputs, rates, first = [], [], 0
+        for u, through, weights, start, read, offset in zip(*(each.split(together) for each in everything), strict=True):
+            generators = None if noise is None or not pattern.noise else noise[first : first + together]
+            first += together
+            drive = self._drive(u, through, generators)
+            after = run(dynamics, drive, weights, start)
+            output = torch.baddbmm(offset[:, None], after.flatten(1, 2), read.mT)
+            outputs.append(output.unflatten(1, drive.shape[1:3]))
             if return_states:
-                rates.append(results[1])
-        joined = torch.cat(outputs, 1).permute(1, 2, 0, 3)
-        return (joined, torch.cat(rates, 1).permute(1, 2, 0, 3)) if return_states else joined
+                rates.append(after)
+        joined = torch.cat(outputs).transpose(1, 2)
+        return (joined, torch.cat(rates).transpose(1, 2)) if return_states else joined
 
     def _start(self, inputs: Tensor) -> Tensor:
         shape = (len(self), inputs.shape[1], self.bias.shape[1])
@@ -186,21 +190,31 @@ class RNNStack(nn.Module):
         state: Tensor = self.initial_state
         return state[:, None].expand(shape)
 
+    def _drive(self, inputs: Tensor, weights: Tensor, generators: Sequence[np.random.Generator] | None) -> Tensor:
+        """Inputs (network, time, trial, channel) through their weights, and noise: (network, time, trial, unit)."""
+        rows, across = inputs.flatten(1, 2), weights.mT
+        if generators is None:
+            drive = torch.bmm(rows, across)
+        else:
+            scale = self.pattern.noise * (2 / self.alpha) ** 0.5
+            noise = self._noise(rows, generators)
+            if isinstance(scale, float):
+                drive = noise.baddbmm_(rows, across, beta=scale)
+            else:
+                drive = noise.mul_(scale).baddbmm_(rows, across)
+        return drive.unflatten(1, inputs.shape[1:3])
+
     def _noise(self, inputs: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
-        """Noise (time, network, trial, unit), drawn step by step so that a longer run begins like a shorter one."""
-        pattern = self.pattern
-        shape = (*inputs.shape[:3], self.bias.shape[1])
-        noise = np.empty(shape, np.float64 if inputs.dtype == torch.float64 else np.float32)
+        """Standard normal numbers (network, time and trial, unit); those of a shorter run are the first of a longer one."""
+        noise = np.empty(
+            (*inputs.shape[:2], self.bias.shape[1]), np.float64 if inputs.dtype == torch.float64 else np.float32
+        )
 
-        def draw(network: int) -> None:
-            generator = generators[network]
-            for block in noise[:, network]:
-                generator.standard_normal(out=block, dtype=block.dtype)
-
-        # NumPy draws without holding Python's lock, so that threads share the work
-        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            list(pool.map(draw, range(shape[1])))
-        return torch.from_numpy(noise).to(inputs.device).mul_(pattern.noise * (2 / self.alpha) ** 0.5)
+        # numbers are drawn without holding Python's lock, so that threads share the work
+        threads = min(torch.get_num_threads(), len(noise))
+        with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
+            list((map if pool is None else pool.map)(fill_normal, generators, noise))
+        return torch.from_numpy(noise).to(inputs.device)
 
 
 def _same(one: RNN, other: RNN) -> bool:

@@ -20,6 +20,7 @@ from cordstasks.training.networks import trained_parameters
 from cordstasks.training.settings import AbstractSettings
 from cordstasks.utils.files import read_json, write_json
 from cordstasks.utils.interrupt import stop_between_steps
+from cordstasks.utils.memory import memory, memory_text
 from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 from cordstasks.utils.states import restoring
 
@@ -126,6 +127,7 @@ def _carry_out(
         "diverged": sum(row["state"] == DIVERGED for row in networks),
         "parameters": trained_parameters(trainer.best.pattern),
         "seconds": {"train": trainer.seconds, "total": time.monotonic() - began},
+        "memory": memory(device),
         "settings": settings.as_dict(),
         "environment": machine,
     }
@@ -259,6 +261,7 @@ def _table(summary: dict[str, Any], path: Path) -> str:
         f"{summary['settings']['heldout']} fresh trials); {summary['parameters']} trained parameters each"
     )
     lines.append(f"seconds: training {summary['seconds']['train']:.0f}, in all {summary['seconds']['total']:.0f}")
+    lines += filter(None, [memory_text(summary.get("memory"))])
     names = ("summary.json", "learning.png", "trials.png", WEIGHTS)
     lines.append(f"{path}/: {', '.join(name for name in names if (path / name).exists())}")
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet, trial_set
 from cordstasks.training.visual import train
 from cordstasks.utils.files import write_json
+from cordstasks.utils.memory import memory
 from cordstasks.utils.run_folder import RunFolder, environment, note_differences
 from cordstasks.utils.states import restoring
 
@@ -221,6 +222,7 @@ def carry_out(prepared: Prepared, folder: RunFolder, *, verbose: bool = False) -
         "training": {"trials": settings.trials, "teacher": teacher is not None, **trained},
         "bank": _cost(frontend, sets),
         "seconds": {"bank": clock.bank, "train": clock.train, "total": time.monotonic() - began},
+        "memory": memory(device),
         "environment": prepared.machine,
     }
     write_json(folder.path / "summary.json", summary)

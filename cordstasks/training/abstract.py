@@ -17,6 +17,7 @@ from cordstasks.rnn.stack import RNNStack
 from cordstasks.tasks import AbstractBatch, AbstractTask
 from cordstasks.training.networks import initial_network
 from cordstasks.training.settings import AbstractSettings
+from cordstasks.utils.allocation import kept_memory
 from cordstasks.utils.states import check_moments
 
 __all__ = ["Trainer", "evaluate", "untrained"]
@@ -131,15 +132,16 @@ class Trainer:
 
     def run(self) -> Iterator[list[dict[str, Any]]]:
         """Train until every network has stopped; after each batch, yield the rows of the log if there was a test."""
-        while self.active:
-            began = time.monotonic()
-            losses = self._learn()
-            rows: list[dict[str, Any]] = []
-            due = self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps
-            if due and self.active:  # all may just have diverged
-                rows = self._test(losses)
-            self.seconds += time.monotonic() - began
-            yield rows
+        with kept_memory():
+            while self.active:
+                began = time.monotonic()
+                losses = self._learn()
+                rows: list[dict[str, Any]] = []
+                due = self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps
+                if due and self.active:  # all may just have diverged
+                    rows = self._test(losses)
+                self.seconds += time.monotonic() - began
+                yield rows
 
     def _learn(self) -> Tensor:
         """One batch for each network; the losses (network,) of those that are still in training."""

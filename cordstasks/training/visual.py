@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from cordstasks.errors import InputError
 from cordstasks.model import MultiAreaModel
+from cordstasks.rnn.noise import normal
 from cordstasks.training.distillation import Teacher, running_evidence
 from cordstasks.training.evaluation import choices, run_model
 from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, taught_loss
 from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet
+from cordstasks.utils.allocation import kept_memory
 from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.states import restore_optimiser, restoring
@@ -68,17 +70,10 @@ def train(
         After Ctrl-C, with the checkpoint written.
     """
     device = trials.targets.device
-    mixing = None
-    if settings.mix:
-        answers = trials.answers if teacher is None else None
-        mixing = TrialMixing.of(
-            trials.inputs.take(slice(None)), trials.timing, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
-        )
-    classes = {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
-    heads = AuxiliaryHeads(model.rnn.output_weights.shape[1], classes, trials.soft_targets).to(device)
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
+    mixing = _mixing(trials, settings, teacher)
+    heads = AuxiliaryHeads(model.rnn.output_weights.shape[1], _classes(trials, settings), trials.soft_targets).to(device)
+    optimiser = _optimiser([*model.parameters(), *heads.parameters()], settings)
+    averaged = _averaged(model, settings)
     judged = model if averaged is None else averaged.module
     assert isinstance(judged, MultiAreaModel)
     generator = torch.Generator(device).manual_seed(settings.seed)
@@ -122,7 +117,7 @@ def train(
 
     saved = time.monotonic()
     bar = tqdm(total=settings.steps, initial=progress["step"], desc="training", unit="batch", leave=False)
-    with bar, stop_between_steps() as asked:
+    with bar, kept_memory(), stop_between_steps() as asked:
         while progress["step"] < settings.steps and progress["waited"] < settings.patience:
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(progress["step"], settings)
@@ -153,6 +148,31 @@ def train(
         "best_validation_loss": progress["best_loss"],
         "seconds": progress["seconds"],
     }
+
+
+def _mixing(trials: TrialSet, settings: VisualSettings, teacher: Teacher | None) -> TrialMixing | None:
+    if not settings.mix:
+        return None
+    answers = trials.answers if teacher is None else None
+    return TrialMixing.of(
+        trials.inputs.take(slice(None)), trials.timing, answers, sizes=settings.mix_sizes, fewest=settings.mix_fewest
+    )
+
+
+def _classes(trials: TrialSet, settings: VisualSettings) -> dict[str, int]:
+    """The number of classes of each auxiliary target."""
+    return {name: int(values.max()) + 1 for name, values in trials.auxiliary.items()} if settings.auxiliary else {}
+
+
+def _optimiser(parameters: list[nn.Parameter], settings: VisualSettings) -> torch.optim.Optimizer:
+    # one pass over weights and moments instead of ten
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
+
+
+def _averaged(model: MultiAreaModel, settings: VisualSettings) -> AveragedModel | None:
+    """The running average of the weights, if there is to be one."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
 
 
 def _learning_rate(step: int, settings: VisualSettings) -> float:
@@ -187,9 +207,7 @@ def _step(
                 pick, trials.recombination.partners(pick, generator), trials.targets, trials.mask, trials.auxiliary
             )
         inputs = trials.inputs.take(source)
-        inputs = inputs + settings.input_noise * torch.randn(
-            inputs.shape, generator=generator, device=device, dtype=inputs.dtype
-        )
+        inputs = inputs.add_(normal(inputs.shape, generator, inputs.dtype), alpha=settings.input_noise)
     logits, rates = model(inputs, generator=generator)
     if teacher is None:
         loss = masked_cross_entropy(logits, targets, mask)

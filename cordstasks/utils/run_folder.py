@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import platform
 import warnings
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,33 @@ class RunFolder:
         writable_folder(self.path, "path")
         write_json(self.path / "config.json", {"family": settings.FAMILY, **settings.as_dict(), **more})
 
+    def begin(self, settings: Settings, **more: Any) -> None:
+        """Start a run, or check that the folder holds one with the same settings, which is then continued.
+
+        Parameters
+        ----------
+        settings : Settings
+            Everything that determines the run.
+        **more
+            What else config.json is to hold. All of it but the ``environment`` must be the same when a run is continued.
+
+        Raises
+        ------
+        InputError
+            If the folder holds another run, or one with other settings, or cannot be written.
+        """
+        if not self.begun:
+            self.start(settings, **more)
+            return
+        config = self.config()
+        if config.get("family") != settings.FAMILY:
+            raise InputError(f"path={self.path}: holds another run; choose another folder")
+        settings.from_dict(config, str(self.path / "config.json")).agree(settings.as_dict(), self.path)
+        for name, value in more.items():
+            if name != "environment" and config.get(name) != value:
+                raise InputError(f"{name}={value}: the run in {self.path} has {config.get(name)}; use another folder")
+        self.tidy()
+
     def config(self) -> dict[str, Any]:
         """The settings of the run in the folder."""
         if not (self.path / "config.json").exists():
@@ -138,18 +166,25 @@ class RunFolder:
 def environment(device: torch.device) -> dict[str, Any]:
     """What results may depend on in addition to the settings."""
     import numpy
-    import torchvision
 
     return {
         "cordstasks": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": _version("torchvision"),
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def _version(package: str) -> str | None:
+    """The version of a package that need not be loaded, which would take longer than all the rest for torchvision."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def note_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ class RandomDotsEnv(NamedEnv, VisualEnv):
     choice and 0 for a wrong one, either of which ends the trial, and 0 for none.
 
     **Trial timing.** 300 ms of fixation, 500 ms of motion, no delay, and 100 ms of choice, with the fixation
-    spot off. With ``reaction_time=True`` the choice may be made from motion onset on.
+    spot off. With ``reaction_time=True`` the choice may be made from motion onset on, and motion lasts for up to 1500 ms.
 
     **Conditions.** ``new_trial(coherence=0.128, direction=180)``, or the same in
     ``reset(options={"conditions": {...}})``; what is left open is balanced in blocks.

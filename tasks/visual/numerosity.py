@@ -70,6 +70,8 @@ class NumerosityTask(DelayedMatchTask):
         "trials": 2000,
         "heldout": 280,
         "steps": 600,
+        "areas": 3,  # sees number as well as the last area, and takes half the time
+        "side": 4,
     }
 
     numbers: tuple[int, ...] = (1, 2, 3, 4, 5)

@@ -18,6 +18,7 @@ from cordstasks.tasks.visual.base import Condition, Trial, VisualTask
 from cordstasks.utils.arguments import plain_fields, whole
 
 COHERENCES = (0.0, 0.032, 0.064, 0.128, 0.256, 0.512)
+MOTION, MOTION_UNTIL_ANSWERED = 500.0, 1500.0  # ms, unless another duration is given
 
 
 @register_task
@@ -43,7 +44,8 @@ class RandomDotsTask(VisualTask):
         In deg, 0 rightward and counter-clockwise; one action each.
     fixation, motion, delay, choice : float or (float, float)
         Durations in ms, or (shortest, longest) of a uniform distribution. The experiment showed motion for up to 1000 ms;
-        the default is half of it, since every frame of motion must be simulated.
+        the default is half of it, 500 ms, since every frame of motion must be simulated. With `reaction_time` it is
+        1500 ms: in the experiment motion then lasted until the answer.
     reaction_time : bool
         The answer may be given from motion onset on.
     display : Display
@@ -85,7 +87,7 @@ class RandomDotsTask(VisualTask):
     paired: bool = False
     directions: tuple[float, ...] = (0.0, 180.0)
     fixation: Duration = 300.0
-    motion: Duration = 500.0
+    motion: Duration = None  # type: ignore[assignment]  # filled in, since it depends on reaction_time
     delay: Duration = 0.0
     choice: Duration = 100.0
     reaction_time: bool = False
@@ -102,6 +104,8 @@ class RandomDotsTask(VisualTask):
     target_eccentricity: float = 3.3
 
     def __post_init__(self) -> None:
+        if self.motion is None:
+            object.__setattr__(self, "motion", MOTION_UNTIL_ANSWERED if self.reaction_time else MOTION)
         plain_fields(self)
         for name in ("fixation", "motion", "choice"):
             check_duration(name, getattr(self, name))

@@ -51,7 +51,10 @@ class MemorySaccadeTask(VisualTask):
     stimulus: ClassVar[str] = "cue"
     report: ClassVar[Any] = "cordstasks.reports.saccade"
     environment: ClassVar[str | None] = "MemorySaccade"
-    run_defaults: ClassVar[Mapping[str, Any]] = {**VisualTask.run_defaults, "trials": 2000, "steps": 400}
+    run_defaults: ClassVar[Mapping[str, Any]] = {
+        **VisualTask.run_defaults,
+        **{"trials": 2000, "steps": 400, "areas": 3, "side": 4},
+    }
 
     locations: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
     delays: tuple[float, ...] = (1500.0, 3000.0, 6000.0)

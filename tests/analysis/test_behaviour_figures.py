@@ -130,3 +130,50 @@ def test_location_by_delay_has_accuracies_and_errors():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+class TestPerturbation:
+    LEVELS = (-0.5, -0.1, 0.1, 0.5)
+
+    def effect(self, *, timed: bool, moved: bool = True, beyond: bool = False) -> dict:
+        row = {"change": -0.2, "interval": [-0.3, -0.1]}
+        shift = {
+            "towards": 0.0,
+            "shift": 0.5 if beyond else 0.125,
+            "interval": [0.1, 0.5],
+            "beyond": beyond,
+            "by_coherence": [{"coherence": level, "before": 0.5 + level, "after": 0.5} for level in self.LEVELS],
+        }
+        times = {
+            "change": -30.0,
+            "interval": [-40.0, -20.0],
+            "by_choice": [
+                {"choice": "0 deg", **row, "change": -60.0},
+                {"choice": "180 deg", "change": None, "interval": None},
+            ],
+        }
+        return {
+            "accuracy": row,
+            "choices_changed": 0.3,
+            "choices_changed_interval": [0.2, 0.4],
+            "by_value": [{"value": 0.0, **row}, {"value": 180.0, **row}],
+            "shift": shift if moved else None,
+            **({"reaction_times": times} if timed else {}),
+        }
+
+    @pytest.mark.parametrize(
+        ("timed", "moved", "panels"), [(True, True, 4), (False, True, 3), (True, False, 3), (False, False, 2)]
+    )
+    def test_a_panel_for_all_that_was_measured(self, timed: bool, moved: bool, panels: int, monkeypatch: pytest.MonkeyPatch):
+        effect = self.effect(timed=timed, moved=moved)
+        figure = figures.perturbation(effect, [effect, effect], title="silence")
+        assert len(figure.axes) == panels
+        assert_texts_are_readable(figure, monkeypatch)
+
+    def test_reaction_times_of_choices_that_were_made(self):
+        effect = self.effect(timed=True, beyond=True)
+        _, _, times, psychometric = figures.perturbation(effect, [effect]).axes
+        assert [text.get_text() for text in times.get_xticklabels()] == ["all", "0 deg", "180 deg"]
+        assert [container.lines[0].get_ydata()[0] for container in times.containers] == [-30.0, -60.0]
+        labels = [text.get_text() for text in psychometric.get_legend().get_texts()]
+        assert "chosen units: shift beyond 50 % coherence" in labels

@@ -128,6 +128,35 @@ class TestKernel:
         assert found.kernel[5] == found.low[5] == found.high[5] == 0
         assert np.isfinite(found.kernel).all()
 
+    def test_only_what_counts_is_compared(self):
+        evidence, chose = self.choices(until=9)
+        rng = np.random.default_rng(3)
+        counted = np.arange(9) < rng.integers(1, 10, 300)[:, None]
+        spoilt = np.where(counted, evidence, 1e3 * rng.standard_normal(evidence.shape))
+        found, again = (
+            psychophysical_kernel(given, chose, counted=counted, rng=np.random.default_rng(1), shuffles=300)
+            for given in (spoilt, evidence)
+        )
+        np.testing.assert_allclose(found.kernel, again.kernel)
+        for time in range(9):
+            own, picked = counted[:, time], evidence[counted[:, time], time]
+            expected = (picked[chose[own]].mean() - picked[~chose[own]].mean()) / picked.std()
+            assert found.kernel[time] == pytest.approx(expected)
+        error = np.sqrt(sum(1 / (counted[:, 8] & kind).sum() for kind in (chose, ~chose)))
+        assert found.high[8] == pytest.approx(1.96 * error, rel=0.2)
+
+    def test_a_time_at_which_only_one_choice_counts(self):
+        evidence, chose = self.choices()
+        counted = np.ones(evidence.shape, bool)
+        counted[chose, 2] = False
+        found = psychophysical_kernel(evidence, chose, counted=counted, rng=np.random.default_rng(1), shuffles=50)
+        assert found.kernel[2] == 0
+        assert found.kernel[1] > 0.3
+        with pytest.raises(
+            InputError, match=r"counted: has shape \(300,\) and holds int64; give booleans of shape \(300, 9\)"
+        ):
+            psychophysical_kernel(evidence, chose, counted=np.ones(300, int), rng=np.random.default_rng(1))
+
     def test_one_choice_only(self):
         with pytest.raises(InputError, match="chose_first: 9 of 9 trials; give both choices"):
             psychophysical_kernel(np.zeros((9, 2)), np.ones(9, bool), rng=np.random.default_rng(0))
@@ -140,3 +169,22 @@ class TestKernel:
         np.testing.assert_allclose(axis.get_lines()[1].get_ydata(), found.kernel)
         with pytest.raises(InputError, match="times has 3 trials but found has 9"):
             analysis.figures.kernel(found, [0, 1, 2])
+
+    def test_figure_of_decisions(self):
+        evidence, chose = self.choices()
+        found = [
+            psychophysical_kernel(part, chose, rng=np.random.default_rng(1), shuffles=50)
+            for part in (evidence, evidence[:, 4:])
+        ]
+        figure = analysis.figures.kernels_to_decision(found[0], 10.0 * np.arange(9), found[1], 10.0 * np.arange(-5, 0))
+        left, right = figure.axes
+        np.testing.assert_allclose(right.get_lines()[1].get_ydata(), evidence_difference(evidence[:, 4:], chose))
+        assert left.get_ylim() == right.get_ylim()
+        assert right.get_xlabel() == "time from the decision (ms)"
+        with pytest.raises(InputError, match="times has 9 trials but found has 5"):
+            analysis.figures.kernels_to_decision(found[0], 10.0 * np.arange(9), found[1], 10.0 * np.arange(9))
+
+
+def evidence_difference(evidence: np.ndarray, chose: np.ndarray) -> np.ndarray:
+    """The kernel by its definition."""
+    return (evidence[chose].mean(0) - evidence[~chose].mean(0)) / evidence.std(0)

@@ -124,6 +124,44 @@ class TestSpeedAndAccuracy:
         rate = reward_rate(found, [0, 0, 0], non_decision=100, inter_trial=1000)
         assert rate == pytest.approx(1000 * 1 / (20 + 20 + 50 + 3 * 1100))
 
+    def test_a_time_out_after_errors_and_a_reward_that_does_not_come_early(self):
+        found = decide(
+            np.array([[[2.0, 0], [2.0, 0]], [[0, 2.0], [0, 2.0]], [[0, 0.0], [0, 0.0]], [[0, 0], [2.0, 0]]]),
+            1.0,
+            times=[20.0, 700.0],
+            start=np.zeros(4),
+            end=np.full(4, 700.0),
+        )
+        # right after 20 ms, wrong after 20 ms, no answer within 700 ms, and right after 20 + 680 / 2 ms
+        options = {"non_decision": 100, "inter_trial": 1000}
+        rate = reward_rate(found, np.zeros(4, int), time_out=300, reward_from=200, **options)
+        assert rate == pytest.approx(1000 * 2 / (200 + (120 + 300) + (800 + 300) + 460 + 4 * 1000))
+        (row,) = speed_accuracy(
+            np.array([[[2.0, 0]], [[0, 2.0]]]),
+            [0, 0],
+            times=[20.0],
+            start=[0, 0],
+            end=[20.0, 20.0],
+            time_out=300,
+            reward_from=200,
+            bounds=[1.0],
+            **options,
+        )
+        assert row["reward_rate"] == pytest.approx(1000 * 1 / (200 + 420 + 2000))
+
+    def test_a_delayed_reward_and_a_time_out_make_it_worth_waiting(self):
+        evidence, answer = walks(400), np.zeros(400, int)
+        hasty, patient = (
+            best_bound(speed_accuracy(evidence, answer, **self.timing, **options))
+            for options in ({}, {"reward_from": 3000.0, "time_out": 3000.0})
+        )
+        assert patient > 1.2 * hasty
+
+    def test_low_bounds_are_tried_as_finely_as_high_ones(self):
+        bounds = np.array([row["bound"] for row in speed_accuracy(walks(400), np.zeros(400, int), **self.timing)])
+        np.testing.assert_allclose(bounds[1:] / bounds[:-1], 100 ** (1 / 39))
+        assert bounds[-1] == pytest.approx(walks(400).max())
+
     def test_trials_that_take_no_time_have_no_rate(self):
         found = decide(np.array([[[2.0, 0]]]), 1.0, times=[20.0], start=[0.0], end=[20.0])
         at_once = Decisions(found.option, found.time * 0, found.available)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from cordstasks.analysis.dynamics.trajectories import (
+    RunningComponents,
     discriminant_axis,
     distance_from_rest,
     principal_trajectories,
@@ -68,6 +70,31 @@ class TestPrincipalTrajectories:
         assert few.components.shape == (1, 31) and few.scores.shape == (2, 1)
         np.testing.assert_allclose(few.project(whole[:2]), few.scores, rtol=1e-5)
         assert few.variance_ratio == pytest.approx([1])
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_stored_and_continued(self, kind: type) -> None:
+        blocks = np.array_split(recording().astype(kind), 9)
+        running = RunningComponents(3)
+        for block in blocks[:4]:
+            running.add(block)
+        content = io.BytesIO()
+        np.savez(content, **running.state(), more=np.array(1))
+        content.seek(0)
+        with np.load(content) as state:
+            continued = RunningComponents.from_state(state)
+        for block in blocks[4:]:
+            continued.add(block)
+        found, expected = continued.result(), principal_trajectories(blocks, 3)
+        for name in ("mean", "components", "variance", "variance_ratio", "scores"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        with pytest.raises(InputError, match="block 9 has 5 units but the first has 31"):
+            continued.add(np.ones((2, 5)))
+
+    def test_no_state(self) -> None:
+        with pytest.raises(InputError, match="state: there are no samples yet"):
+            RunningComponents().state()
+        with pytest.raises(InputError, match="state: lacks 'mean'"):
+            RunningComponents.from_state({})
 
     @pytest.mark.parametrize(
         ("blocks", "message"),

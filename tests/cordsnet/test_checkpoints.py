@@ -43,6 +43,19 @@ class TestRoundTrip:
         assert loaded.state_dict().keys() == state.keys()
         assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
 
+    def test_bytes_make_the_same_network(self, random_network: Maker, tmp_path: Path) -> None:
+        network = random_network(4, classes=5, in_channels=3, image_size=44, dt=3.5, preprocessing=OTHER)
+        network.card = {"name": "two pictures"}
+        made = checkpoints.from_bytes(checkpoints.to_bytes(network))
+        assert not made.training
+        assert (made.dt, made.tau, made.preprocessing, made.card["name"]) == (3.5, network.tau, OTHER, "two pictures")
+        assert torch.equal(activity(made), activity(network))
+        save(network, tmp_path / "network.safetensors")
+        assert checkpoints.to_bytes(network) == (tmp_path / "network.safetensors").read_bytes()
+        for wrong in (b"", b"12345678", checkpoints.to_bytes(network)[:-4]):
+            with pytest.raises(InputError, match="are no CordsNet"):
+                checkpoints.from_bytes(wrong)
+
     def test_safetensors_keep_the_card(self, random_network: Maker, tmp_path: Path) -> None:
         network = random_network(2, image_size=33, dt=3.5, preprocessing=OTHER)
         network.card = {"data": "two pictures", "accuracy": {"200": 0.5}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from cordstasks.analysis import figures
 from cordstasks.cordsnet import save
 from cordstasks.dynamics import main
 from cordstasks.errors import InputError
+from cordstasks.experiments import regimes
 from cordstasks.experiments.attractors import attractors_of_run, memory_of
-from cordstasks.experiments.regimes import RandomNetwork, Regimes, random_network, regimes_over_gain
+from cordstasks.experiments.regimes import RandomNetwork, Regimes, random_network, regimes_over_gain, write_regimes
 from cordstasks.rnn import RNN
-from helpers import SHORT, contents, printed_by, refused, settling_cordsnet
+from cordstasks.utils.interrupt import Interrupted
+from helpers import SHORT, assert_texts_are_readable, contents, printed_by, refused, settling_cordsnet
 
 
 def latch(form: str) -> RNN:
@@ -126,6 +129,35 @@ class TestFigures:
         sizes = [len(collection.get_offsets()) for collection in figure.axes[0].collections]
         assert sizes == [5, 6, 6, 3, 1]
 
+    def test_spectra_of_areas(self, monkeypatch: pytest.MonkeyPatch):
+        assert_texts_are_readable(figures.spectra_of_areas({f"area {area}": [-0.5 + 1j] for area in range(7)}), monkeypatch)
+        values = {"area 0": [-0.5 + 0.5j, -0.5 - 0.5j], "area 1": [-0.9]}
+        figure = figures.spectra_of_areas(values)
+        drawn = [panel.collections[0].get_offsets() for panel in figure.axes]
+        np.testing.assert_allclose(drawn[0], [[-0.5, 0.5], [-0.5, -0.5]])
+        np.testing.assert_allclose(drawn[1], [[-0.9, 0]])
+        with pytest.raises(InputError, match="spectra: give one or more"):
+            figures.spectra_of_areas({"area 0": []})
+
+    def test_early_and_late(self, monkeypatch: pytest.MonkeyPatch):
+        rng = np.random.default_rng(0)
+        responses = {"early (1 ms)": rng.random((2, 5)), "late (2 ms)": rng.random((2, 5))}
+        spectra = dict.fromkeys(responses, np.array([[0.5 + 1j], [-1.0]]))
+        given: tuple[Any, ...] = (np.arange(5), responses, spectra)
+        both = {"overshoot": [[1, 2], [3, 5]], "imaginary parts": [[1, 2], [3, 5]]}
+        assert_texts_are_readable(figures.early_and_late(*given, both), monkeypatch)
+        over_time, plane, pairs = figures.early_and_late(*given, {"overshoot": [[1, 2], [3, 5]]}).axes
+        means = [line.get_ydata() for line in over_time.lines if line.get_label() in responses]
+        np.testing.assert_allclose(means, [course.mean(axis=0) for course in responses.values()])
+        np.testing.assert_allclose(plane.collections[1].get_offsets(), [[0.5, 1], [-1, 0]])
+        np.testing.assert_allclose([line.get_ydata() for line in pairs.lines], [[1, 3], [2, 5], [1.5, 4]])
+        with pytest.raises(InputError, match="give for each measure as many"):
+            figures.early_and_late(*given, {"overshoot": [[1, 2], [3]]})
+        with pytest.raises(InputError, match="give the same two of both"):
+            figures.early_and_late(np.arange(5), responses, {"early (1 ms)": [1.0]}, {})
+        with pytest.raises(InputError, match="differ in their times"):
+            figures.early_and_late(np.arange(4), responses, spectra, {})
+
     def test_eigenvalues(self):
         values = np.array([0.5 + 0.5j, 0.5 - 0.5j, -0.9])
         figure = figures.spectrum(values, title="area", theory=np.ones(5))
@@ -173,15 +205,55 @@ class TestRegimes:
         words: tuple[Any, ...] = ("--channels", 2, "--side", 3, "--seeds", 1, "--steps", 100, "--transient", 10)
         said = printed_by(main, "regimes", "--gains", 0.5, 2, *words, "--out", tmp_path / "regimes")
         assert "18 units" in said
-        assert set(contents(tmp_path / "regimes")) == {"regimes.csv", "regimes.png"}
+        assert set(contents(tmp_path / "regimes")) == {"config.json", "networks.jsonl", "regimes.csv", "regimes.png"}
+
+    def test_stopped_and_continued(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        settings = Regimes(gains=(0.5, 2.0), channels=2, side=3, seeds=2, steps=100, transient=10)
+        whole = write_regimes(settings, tmp_path / "whole")
+        made: list[float] = []
+
+        def stopping(kind: str, gain: float, *more: Any) -> RandomNetwork:
+            made.append(gain)
+            if len(made) == 4:
+                raise KeyboardInterrupt
+            return random_network(kind, gain, *more)
+
+        monkeypatch.setattr(regimes, "random_network", stopping)
+        with pytest.raises(Interrupted, match="the same command"):
+            write_regimes(settings, tmp_path / "again")
+        assert write_regimes(settings, tmp_path / "again") == whole
+        assert len(made) == 4 + 5  # those before the stop are not made again
+        for name in ("regimes.csv", "regimes.png"):
+            assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        write_regimes(settings, tmp_path / "again")
+        assert len(made) == 9
+        with pytest.raises(InputError, match=r"steps=200: the run in .* has 100; leave it out, or use another folder"):
+            write_regimes(Regimes(gains=(0.5, 2.0), channels=2, side=3, steps=200, transient=10), tmp_path / "again")
+
+    def test_larger_convolutional_networks_have_no_matrix(self):
+        settings = Regimes(channels=32, side=16, kinds=("convolutional",))
+        network = random_network("convolutional", 1.2, settings, np.random.default_rng(0))
+        tracemalloc.start()
+        network.step(np.ones((1, 8192)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20e6  # the matrix would take 537 MB
+        with pytest.raises(InputError, match=r"channels=32, side=32: .* 32768 units take 8.6 GB; add kinds=conv"):
+            Regimes(channels=32, side=32)
+        assert Regimes(channels=32, side=32, kinds=("convolutional",)).units == 32768
 
     def test_what_is_refused(self, tmp_path: Path):
         assert refused(main, "regimes", "--gains", -1, "--out", tmp_path / "a").startswith("--gains")
         assert refused(main, "regimes", "--steps", 9, "--out", tmp_path / "a").startswith("--steps 9")
         assert not (tmp_path / "a").exists()
-        with pytest.raises(InputError, match=r"gains=1.0 1.0: give different numbers"):
+        with pytest.raises(InputError, match=r"gains=\(1.0, 1.0\): give different numbers"):
             Regimes(gains=(1.0, 1.0))
-        with pytest.raises(InputError, match="kind 'convolution' is unknown; did you mean 'convolutional'"):
+        with pytest.raises(InputError, match=r"kinds=\('convolution',\): give one or both of 'convolutional'"):
             Regimes(kinds=("convolution",))
         with pytest.raises(InputError, match="dt=11: give an Euler step above 0 and at most 10"):
             Regimes(dt=11)
+        assert refused(main, "regimes", "--kinds", "dense", "--out", tmp_path / "a").startswith("--kinds")
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "config.json").write_text('{"family": "visual"}')
+        said = refused(main, "regimes", "--out", tmp_path / "b")
+        assert said.startswith(f"--out {tmp_path / 'b'}: holds another run")

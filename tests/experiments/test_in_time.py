@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cordstasks.analysis import wilson_interval
 from cordstasks.errors import InputError
-from cordstasks.experiments.autonomy import autonomy, times_shown
+from cordstasks.experiments.autonomy import Autonomy, autonomy, times_shown
 from cordstasks.experiments.in_time import (
     CordsNetInTime,
     FeedForwardInTime,
@@ -22,7 +24,7 @@ from cordstasks.experiments.in_time import (
     rest,
     run,
 )
-from cordstasks.experiments.noise import noise_response
+from cordstasks.experiments.noise import NoiseResponse, deviation_ratio, noise_response
 from cordstasks.experiments.robustness_settings import Period, RobustnessSettings, periods
 from cordstasks.pretraining.feedforward import FeedForward
 from cordstasks.pretraining.presentation import Presentation
@@ -191,6 +193,18 @@ class TestAutonomy:
         assert rows[1]["interval"][0] < rows[1]["accuracy"] < rows[1]["interval"][1]
         assert rows[2]["distance_interval"][0] <= rows[2]["distance"] <= rows[2]["distance_interval"][1]
 
+    def test_answers_to_the_first_image(self) -> None:
+        times = np.arange(10.0, 101, 10)
+        correct = np.zeros((2, 10, 8))
+        correct[0, 3, :6] = correct[0, 7, :4] = 1  # 40 and 80 ms after the beginning
+        correct[0, 9] = correct[1] = 1  # after the image, and of the second one
+        own = Autonomy(times, correct, correct, *np.ones((2, 10, 8)))
+        found = own.answers(periods(("blank:20", "image:60", "image:20")))
+        assert found["after_ms"] == [10, 20, 30, 40, 50, 60]
+        assert found["accuracy"] == [0, 0.75, 0, 0, 0, 0.5]
+        assert found["best"] == {"after_ms": 20, "accuracy": 0.75, "interval": list(wilson_interval(6, 8))}
+        assert found["end"] == {"after_ms": 60, "accuracy": 0.5, "interval": list(wilson_interval(4, 8))}
+
     def test_times_of_images(self) -> None:
         sequence = periods(("image:10", "blank:5", "image:20", "image1:1"))
         assert list(times_shown(sequence)) == [(0, 10, "image 1"), (15, 35, "image 2"), (35, 36, "image 1")]
@@ -250,6 +264,22 @@ class TestNoise:
         assert [row["level"] for row in rows] == [0, 0.5]
         assert rows[1]["deviation"] == pytest.approx(float(expected.mean()), rel=1e-4)
         assert rows[1]["deviation_interval"][0] < rows[1]["deviation"] < rows[1]["deviation_interval"][1]
+
+    def test_ratio_of_deviations(self) -> None:
+        rng = np.random.default_rng(0)
+        one, other = (NoiseResponse(np.array([0.5, 1]), rng.random((2, 40)) + 1, *rng.random((2, 2, 40))) for _ in range(2))
+        twelve = NoiseResponse(one.levels, 12 * one.deviation, one.correct, one.clean)
+        for row in deviation_ratio(twelve, one):  # images are resampled together
+            assert row["ratio"] == pytest.approx(12)
+            assert row["interval"] == pytest.approx([12, 12])
+        rows = deviation_ratio(one, other, seed=3)
+        assert [row["level"] for row in rows] == [0.5, 1]
+        assert rows[1]["ratio"] == pytest.approx(one.deviation[1].mean() / other.deviation[1].mean())
+        low, high = rows[1]["interval"]
+        assert low < rows[1]["ratio"] < high < low + 0.3
+        fewer = NoiseResponse(one.levels, one.deviation[:, :5], one.correct, one.clean)
+        with pytest.raises(InputError, match="show both networks the same images at the same levels"):
+            deviation_ratio(one, fewer)
 
     def test_too_short_an_image(self) -> None:
         with pytest.raises(InputError, match="image_ms=10: give at least two steps of CNN, 20 ms"):

@@ -38,10 +38,25 @@ class Observer(TrainedRun):
         return behaviour_of(logits, torch.zeros(*batch.targets.shape, 1), batch)
 
 
-def run_of(task: Any, folder: Path) -> TrainedRun:
+class Waiting(TrainedRun):
+    """A run whose model answers by the motion energy of the 65 ms before a time that differs between trials, or never."""
+
+    def behaviour(self, batch: TrialBatch) -> Behaviour:
+        display = self.task.display
+        logits = torch.zeros(*batch.targets.shape, 3)
+        for trial, (movie, onset) in enumerate(zip(batch.movies, batch.periods["motion"][:, 0], strict=True)):
+            time = onset + 200.0 + 100.0 * (trial % 3)
+            frames = movie.frames[movie.at(np.arange(onset, time, display.frame_ms))].mean(3) / 255
+            energy = motion_energy(frames, pixels_per_degree=display.pixels_per_degree, frame_ms=display.frame_ms)
+            if trial % 8 != 7:
+                logits[trial, int(time / batch.dt) - 1 :, 1 if energy[-5:].mean() > 0 else 2] = 4.0
+        return behaviour_of(logits, torch.zeros(*batch.targets.shape, 1), batch)
+
+
+def run_of(task: Any, folder: Path, kind: type[TrainedRun] = Observer, **summary: Any) -> TrainedRun:
     frontend = FrontEnd(settling_cordsnet(), device="cpu", bank=False)
     model = MultiAreaModel(RNN(2, 3, len(task.actions)), frontend.units)
-    return Observer(task, frontend, model, VisualSettings(task.id), {}, {}, folder)
+    return kind(task, frontend, model, VisualSettings(task.id), {}, summary, folder)
 
 
 def test_a_model_that_looks_early_has_an_early_kernel(tmp_path: Path):
@@ -54,6 +69,34 @@ def test_a_model_that_looks_early_has_an_early_kernel(tmp_path: Path):
     assert found["mean_p_value"] < 0.05
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"summary.json", "kernel.png"}
     assert "48 trials with a coherence of 0" in kernels.lines_of(found)[0]
+
+
+def test_decisions_at_a_bound_are_aligned_to_their_times(tmp_path: Path):
+    task = tasks.get("rdm", fixation=100.0, motion=500.0, reaction_time=True)
+    run = run_of(task, tmp_path, Waiting, reaction_times={"bound": 3.9})
+    found = kernels.motion_kernel(run, trials=48, shuffles=200, out=tmp_path / "out")
+    assert (found["trials"], found["undecided"], found["bound"]) == (42, 6, 3.9)
+    assert 280 < found["median_decision"] < 320
+    assert max(found["times"]) <= found["median_decision"]
+    last = found["to_decision"]
+    times, values, high = (np.array(last[name]) for name in ("times", "kernel", "high"))
+    assert times[-1] == pytest.approx(-task.display.frame_ms / 2)
+    counted = times > -60
+    assert (values > high)[counted].all()
+    assert values[counted].mean() > 3 * abs(values[times < -130].mean())
+    lines = "\n".join(kernels.lines_of(found))
+    assert "from the onset of motion: 42 trials" in lines
+    assert "choices at a bound of 3.9 log odds" in lines
+    assert "6 other trials did not reach it and are left out" in lines
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"summary.json", "kernel.png"}
+
+
+def test_a_run_without_a_bound_or_without_decisions(tmp_path: Path):
+    task = tasks.get("rdm", fixation=100.0, motion=500.0, reaction_time=True)
+    with pytest.raises(InputError, match="its trials may be answered at any time, but its summary has no bound"):
+        kernels.motion_kernel(run_of(task, tmp_path, Waiting), trials=8)
+    with pytest.raises(InputError, match="reaches its bound of 50 in 0 of 8 trials; give more trials"):
+        kernels.motion_kernel(run_of(task, tmp_path, Waiting, reaction_times={"bound": 50.0}), trials=8)
 
 
 def test_the_seed_names_the_trials(tmp_path: Path):

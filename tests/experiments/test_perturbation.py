@@ -16,7 +16,7 @@ from cordstasks.analysis.psychophysics import choice_shift, paired_change
 from cordstasks.cordsnet.checkpoints import save
 from cordstasks.errors import InputError
 from cordstasks.experiments import perturbation
-from cordstasks.experiments.effects import effect_of, lines_of
+from cordstasks.experiments.effects import effect_of, lines_of, shift_words
 from cordstasks.experiments.interventions import ACTIONS, Intervention, perturbed_features, run_perturbed
 from cordstasks.experiments.perturbation import perturb as perturb_run
 from cordstasks.experiments.perturbation import prepare_perturbation
@@ -28,6 +28,7 @@ from cordstasks.model import MultiAreaModel
 from cordstasks.rnn import RNN
 from cordstasks.runs.loading import load_run
 from cordstasks.stimuli import Movie
+from cordstasks.training.evaluation import behaviour_of
 from helpers import SHORT, flags, printed_by, read, refused, settling_cordsnet
 
 TRIALS, STEPS, INPUTS, UNITS = 5, 6, 3, 7
@@ -196,6 +197,25 @@ class TestSets:
         sets = random_sets(10, 4, 3, rng=np.random.default_rng(0))
         assert [len(set(each.tolist())) for each in sets] == [4, 4, 4]
 
+    def test_locations_and_channels_are_those_of_the_maps(self):
+        maps = np.arange(10).reshape(5, 2)  # channel, location
+        assert self.chosen("locations=1", channels=5).units.tolist() == maps[:, 1].tolist()
+        assert self.chosen("channels=0,4", channels=5).units.tolist() == [*maps[0], *maps[4]]
+        assert (self.chosen("locations=1", channels=5).kind, self.chosen("random").kind) == ("locations", "units")
+
+    @pytest.mark.parametrize(("kind", "size"), [("channels", 12), ("locations", 10)])
+    def test_random_sets_are_of_the_same_kind(self, kind: str, size: int):
+        maps = np.arange(5 * 6).reshape(5, 6)
+        blocks = {tuple(row) for row in (maps if kind == "channels" else maps.T).tolist()}
+        sets = random_sets(30, size, 40, rng=np.random.default_rng(0), kind=kind, channels=5)
+        seen = set()
+        for units in sets:
+            own = {block for block in blocks if set(block) <= set(units.tolist())}
+            assert len(own) == 2
+            assert sorted(unit for block in own for unit in block) == units.tolist()
+            seen |= own
+        assert seen == blocks
+
     @pytest.mark.parametrize(
         ("rule", "message"),
         [
@@ -205,6 +225,7 @@ class TestSets:
             ("units=3,x", "give whole numbers, such as units=0,3,5"),
             ("units=10", "numbers go from 0 to 9"),
             ("channels=0", "the recurrent network has no channels; name an area, or give units=1,2,3"),
+            ("locations=0", "the recurrent network has no locations; name an area, or give units=1,2,3"),
         ],
     )
     def test_mistakes(self, rule: str, message: str):
@@ -238,6 +259,24 @@ class TestEffects:
         assert choice_shift(signed, never, never, rng=np.random.default_rng(0)).as_dict()["shift"] is None
         found = choice_shift(signed, signed < 0, signed < 0, rng=np.random.default_rng(0)).as_dict()
         assert found["shift"] is found["interval"] is None
+
+    def test_a_shift_beyond_the_tested_coherences_is_a_lower_bound(self):
+        rng = np.random.default_rng(0)
+        signed = np.tile([-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.4], 300)
+        before, after = (rng.random(2100) < 1 / (1 + np.exp(-8 * (signed + shift))) for shift in (0.0, -0.6))
+        found = choice_shift(signed, before, after, rng=rng, bootstrap=60)
+        assert found.beyond
+        assert found.shift == found.interval[0] == -0.4
+        assert found.log_odds / found.slope == pytest.approx(-0.6, rel=0.15)
+        all_one_way = choice_shift(signed, before, np.ones(2100, bool), rng=rng, bootstrap=20).as_dict()
+        assert (all_one_way["beyond"], all_one_way["shift"], all_one_way["interval"]) == (True, 0.4, [0.4, 0.4])
+        assert shift_words(all_one_way) == "beyond the tested +0.400 (at least +0.400)"
+        wide = {**found.as_dict(), "interval": [-0.4, -0.31]}
+        assert shift_words(wide) == "beyond the tested -0.400 (at least -0.310)"
+        assert shift_words({**wide, "interval": None}) == "beyond the tested -0.400"
+        within = {"shift": 0.1, "beyond": False, "interval": None}
+        assert shift_words(within) == "+0.100 (no interval: resampled choices do not follow the motion)"
+        assert shift_words({**within, "interval": [0.05, 0.2]}) == "+0.100 (+0.050 to +0.200)"
 
     def test_change_of_the_same_trials(self):
         before, after = np.array([1, 1, 1, 0] * 50, bool), np.array([0, 1, 1, 0] * 50, bool)
@@ -293,6 +332,8 @@ class TestCommand:
         area = loaded.frontend.areas[-1]
         found = perturb_run(loaded, "lesion", "channels=0,1,2", area=area, random_sets=1, trials=6, bootstrap=5)
         assert len(found["set"]["units"]) == 3 * 4
+        assert found["set"]["kind"] == "channels"
+        assert "beside 1 random sets of as many channels" in lines_of(found)[0]
         assert found["control"]["trials"] == 6
         with pytest.raises(InputError, match="area=7: the run reads areas"):
             perturb_run(loaded, "lesion", "tuned", area=7)
@@ -311,7 +352,10 @@ class TestCommand:
         [
             ([], "none of them: give one of --silence, --lesion"),
             (["--silence", "tuned", "--clamp", "tuned"], "--silence and --clamp: give one of"),
-            (["--silence", "tunned"], "--silence 'tunned': is no rule; give tuned, prefer=VALUE, random, units=1,2,3 or"),
+            (
+                ["--silence", "tunned"],
+                "--silence 'tunned': is no rule; give tuned, prefer=VALUE, random, units=1,2,3, channels",
+            ),
             (["--silence", "random", "--window", "dellay"], "window 'dellay' is unknown (known: "),
             (["--silence", "random", "--window", "5000:6000"], "--window 5000:6000: trials last from 0 to"),
             (["--silence", "random", "--window", "a:b"], "--window a:b: write START:END in ms"),
@@ -325,6 +369,68 @@ class TestCommand:
         if "rdm" not in str(run):
             pytest.skip("the same for every task")
         assert message in refusal(run, *words, "--bank", run.parent / "bank", "--out", tmp_path / "out")
+
+    def test_reaction_times_and_choices_at_a_bound(self, run: Path):
+        if "rdm" not in str(run):
+            pytest.skip("only motion has reaction times")
+        loaded = load_run(run, bank=run.parent / "bank")
+        loaded = replace(loaded, task=replace(loaded.task, reaction_time=True), summary={"reaction_times": {"bound": 1.0}})
+        batch = loaded.heldout()
+        settings, rng = PerturbationSettings("silence", "random"), np.random.default_rng(0)
+
+        def deciding(time: np.ndarray, action: np.ndarray) -> Any:
+            """Behaviour that reaches a bound of 1 at these times after motion onset, at the end of a step."""
+            logits = np.zeros((*batch.targets.shape, 3), np.float32)
+            for trial in np.flatnonzero(np.isfinite(time)):
+                step = int((batch.periods["motion"][trial, 0] + time[trial]) / batch.dt) - 1
+                logits[trial, step:, action[trial]] = 1.0
+            return behaviour_of(torch.from_numpy(logits), torch.zeros(*batch.targets.shape, 1), batch)
+
+        right = batch.answers
+        first = np.full(48, 80.0)
+        second = np.where(right == 1, 40.0, 120.0)
+        first[0], second[1], second[2] = np.nan, np.nan, np.nan
+        control, after = deciding(first, right), deciding(second, np.where(np.arange(48) == 3, 3 - right, right))
+        found = effect_of(loaded, batch, control, after, "direction", None, settings, rng, bound=1.0)
+        times = found["reaction_times"]
+        assert times["undecided"] == [1, 2]
+        assert times["trials"] == 45
+        change = (second - first)[np.isfinite(first) & np.isfinite(second)]
+        assert times["change"] == pytest.approx(change.mean())
+        assert times["interval"][0] < change.mean() < times["interval"][1]
+        assert times["before"] == pytest.approx(80 + loaded.settings.non_decision)
+        assert [row["change"] for row in times["by_value"]] == pytest.approx([-40.0, 40.0])
+        assert sum(row["trials"] for row in times["by_choice"]) == 45
+        assert found["choices_changed"] == pytest.approx(4 / 48)  # to and from no choice, and one of the other direction
+        assert found["accuracy"]["before"] == pytest.approx(47 / 48)
+        assert found["accuracy"]["after"] == pytest.approx(45 / 48)
+        assert sum(row["trials"] for row in found["shift"]["by_coherence"]) == 45
+        never = deciding(np.full(48, np.nan), right)
+        none = effect_of(loaded, batch, control, never, "direction", None, settings, rng, bound=1.0)
+        assert none["shift"] is None
+        assert none["reaction_times"]["change"] is none["reaction_times"]["interval"] is None
+
+    def test_a_run_with_reaction_times(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        if "rdm" not in str(run):
+            pytest.skip("only motion has reaction times")
+        monkeypatch.setattr(analysis.figures, "save", lambda figure, path: None)
+        loaded = load_run(run, bank=run.parent / "bank")
+        loaded = replace(loaded, task=replace(loaded.task, reaction_time=True))
+        with pytest.raises(InputError, match="its summary has no bound; finish the run, or train it with a bound"):
+            perturb_run(loaded, "silence", "random")
+        seen = loaded.behaviour(loaded.heldout())
+        bound = float(np.quantile(np.abs(seen.logits[..., 1] - seen.logits[..., 2]).max(1), 0.3))
+        loaded = replace(loaded, summary={"reaction_times": {"bound": bound}})
+        options = {"random_sets": 2, "bootstrap": 20, "fraction": 0.2}
+        found = perturb_run(loaded, "silence", "random", window="motion", out=tmp_path / "out", **options)
+        decided = 48 - found["effect"]["reaction_times"]["undecided"][0]
+        assert decided == (np.abs(seen.logits[..., 1] - seen.logits[..., 2])[:, 3:] >= bound).any(1).sum()
+        assert found["control"]["accuracy"] <= decided / 48
+        text = "\n".join(lines_of(found))
+        assert f"(choices at a bound of {bound:.3g} log odds; " in text
+        assert "reaction time (ms)" in text
+        assert "reaction time of 180 deg (ms)" in text
+        assert "nan" not in text.replace("nance", "")
 
     def test_trials_of_one_direction_have_no_shift(self, run: Path):
         if "rdm" not in str(run):

@@ -69,6 +69,12 @@ class TestRun:
             assert [row["shown"] for row in rows] == ["image 1", "blank"]
             assert [row["level"] for row in summary["noise"][name]] == [0, 0.5, 2]
             assert summary["noise"][name][2]["deviation"] > summary["noise"][name][1]["deviation"] > 0
+            assert [row["after_ms"] for row in (summary["answers"][name][end] for end in ("best", "end"))][1] == 40
+            assert summary["answers"][name]["end"]["accuracy"] == rows[0]["accuracy"]
+        for name, rows in summary["deviation_ratio"].items():
+            for row, own, first in zip(rows, summary["noise"][name][1:], summary["noise"]["CordsNet-R2"][1:], strict=True):
+                assert row["ratio"] == pytest.approx(own["deviation"] / first["deviation"])
+        assert list(summary["deviation_ratio"]) == ["CNN-R2", "recurrent CNN-R2"]
         # the CordsNet is on its way back, and the CNN is back at once but for rounding
         assert summary["autonomy"]["CNN-R2"][1]["distance"] < 1e-6
         assert 0 < summary["autonomy"]["CordsNet-R2"][1]["distance"] < 1

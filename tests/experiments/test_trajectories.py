@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 from PIL import Image
 
 from cordstasks import analysis, cordsnet, trajectories
+from cordstasks.errors import InputError
+from cordstasks.experiments import trajectories as experiment
 from cordstasks.experiments.trajectories import run_trajectories
 from cordstasks.stimuli.pictures import read_picture
+from cordstasks.utils.interrupt import Interrupted
 from helpers import printed_by, read, refused, settling_cordsnet
 
 
@@ -69,6 +73,56 @@ class TestNumbers:
         summary, out = found
         assert read(out)["areas"] == summary["areas"]
         assert (out / "trajectories.png").stat().st_size > 10_000
+
+
+GIVEN: dict[str, Any] = {"count": 6, "image_ms": 60, "after_ms": 30, "folds": 3, "resamples": 100}
+
+
+class TestContinuing:
+    def test_stopped_and_continued(
+        self,
+        found: tuple[dict[str, Any], Path],
+        images: Path,
+        network: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out, seen = tmp_path / "out", list[Path]()
+
+        def reading(path: Path) -> Any:
+            seen.append(path)
+            if len(seen) == 5:
+                signal.raise_signal(signal.SIGINT)  # the image is finished all the same
+            return read_picture(path)
+
+        monkeypatch.setattr(experiment, "read_picture", reading)
+        with pytest.raises(Interrupted, match="the same command"):
+            run_trajectories(images, ("ape", "cow"), out, network=str(network), **GIVEN)
+        assert len(seen) == 5 and not (out / "summary.json").exists()
+        summary = run_trajectories(images, ("ape", "cow"), out, network=str(network), **GIVEN)
+        assert len(seen) == 12
+        reference = {key: value for key, value in found[0].items() if key != "seconds"}
+        assert {key: value for key, value in summary.items() if key != "seconds"} == reference
+        assert (out / "trajectories.png").read_bytes() == (found[1] / "trajectories.png").read_bytes()
+        run_trajectories(images, ("ape", "cow"), out, network=str(network), **GIVEN)
+        assert len(seen) == 12  # nothing is simulated again
+
+    def test_damaged_progress_and_other_weights_begin_again(
+        self, found: tuple[dict[str, Any], Path], images: Path, network: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        own = tmp_path / "own.safetensors"
+        own.write_bytes(network.read_bytes())
+        first = run_trajectories(images, ("ape", "cow"), out, network=str(own), **GIVEN)
+        (out / "progress.npz").write_bytes((out / "progress.npz").read_bytes()[:1000])
+        assert run_trajectories(images, ("ape", "cow"), out, network=str(own), **GIVEN)["areas"] == first["areas"]
+        cordsnet.save(settling_cordsnet(recurrence=0.1), own)
+        assert run_trajectories(images, ("ape", "cow"), out, network=str(own), **GIVEN)["areas"] != first["areas"]
+
+    def test_other_settings_are_refused(self, found: tuple[dict[str, Any], Path], images: Path, network: Path) -> None:
+        given = {**GIVEN, "network": str(network), "count": 7}
+        with pytest.raises(InputError, match=r"count=7: the run in .* has 6; leave it out, or use another folder"):
+            run_trajectories(images, ("ape", "cow"), found[1], **given)
 
 
 def test_command(images: Path, network: Path, tmp_path: Path) -> None:

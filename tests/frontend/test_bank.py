@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -323,6 +325,52 @@ class TestSize:
     def test_no_limit_is_refused(self, tmp_path: Path, limit: float):
         with pytest.raises(InputError, match=rf"limit_gb={limit}: give a size above 0 \(GB\)"):
             Bank(tmp_path, limit_gb=limit)
+
+
+class TestParts:
+    """What is kept of a simulation that is under way."""
+
+    NOTE: ClassVar = {"endings": [[1, 2], []], "engine": "numba"}
+
+    def tensors(self, rows: int = 6) -> dict[str, NDArray[np.floating]]:
+        rng = np.random.default_rng(4)
+        return {"rows": rng.normal(size=(rows, 4)).astype(np.float16), "states": rng.normal(size=(2, 5)).astype(np.float32)}
+
+    def test_they_come_back_until_they_are_forgotten(self, bank: Bank):
+        assert bank.kept("a") is None
+        assert bank.keep("a", self.tensors(), {"requested": 0, "simulated": 9, "bound": 0.1}, self.NOTE)
+        found = Bank(bank.folder).kept("a")
+        assert found is not None
+        assert found[1] == self.NOTE
+        for name, tensor in self.tensors().items():
+            assert found[0][name].dtype == tensor.dtype
+            np.testing.assert_array_equal(found[0][name], tensor)
+        bank.forget("a")
+        bank.forget("a")
+        assert bank.kept("a") is None
+        assert list(bank.folder.iterdir()) == []
+
+    def test_they_are_no_shards(self, bank: Bank):
+        bank.keep("a", self.tensors(), {}, self.NOTE)
+        assert bank.read("a") is None
+        assert bank.damaged == 0
+        bank.write("b", shard_of(1))
+        assert bank.kept("b") is None
+        assert bank.read("a-unfinished") is None
+
+    def test_there_must_be_room_for_them(self, bank: Bank):
+        size = bank.write("b", shard_of(1))
+        bank.limit = size + 200
+        assert not bank.keep("a", self.tensors(), {}, self.NOTE)
+        assert bank.files() == [bank.path("b")]
+
+    def test_the_list_says_what_they_are(self, bank: Bank, capsys: pytest.CaptureFixture[str]):
+        bank.write("b", shard_of(1))
+        bank.keep("a", self.tensors(), {"requested": 0, "simulated": 9, "bound": 0.1}, self.NOTE)
+        assert main(["--bank", str(bank.folder)]) == 0
+        out = capsys.readouterr().out
+        assert "2 files" in out
+        assert "1 of them are parts of work that was stopped, which the same run or command continues" in out
 
 
 class TestFolder:

@@ -18,8 +18,9 @@ from cordstasks.cordsnet import CordsNet, Preprocessing, save
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features, FrontEnd
 from cordstasks.frontend import frontend as module
-from cordstasks.frontend.bank import Bank, Shard
+from cordstasks.frontend.bank import Bank
 from cordstasks.frontend.histories import Cost
+from cordstasks.frontend.work import Piece
 from cordstasks.stimuli import Movie
 from cordstasks.utils.devices import resolve
 from helpers import settling_cordsnet, tiny_cordsnet
@@ -60,14 +61,14 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, forbidden: bool = False) -> None:
         self.sizes: list[int] = []
-        simulate = FrontEnd._simulate
+        piece = FrontEnd._piece
 
-        def counted(front_end: FrontEnd, movies: Sequence[Movie], *how: Any) -> Shard:
+        def counted(front_end: FrontEnd, key: str, movies: Sequence[Movie], *how: Any) -> Piece:
             assert not forbidden, "these features were simulated already"
             self.sizes.append(len(movies))
-            return simulate(front_end, movies, *how)
+            return piece(front_end, key, movies, *how)
 
-        monkeypatch.setattr(FrontEnd, "_simulate", counted)
+        monkeypatch.setattr(FrontEnd, "_piece", counted)
 
 
 class TestFeatures:

@@ -14,7 +14,9 @@ from torch import Tensor
 from cordstasks.cordsnet import CordsNet
 from cordstasks.errors import InputError
 from cordstasks.frontend import FrontEnd, frontend
-from cordstasks.frontend.histories import Cost, Plan, Simulation, plan
+from cordstasks.frontend.histories import Cost, Histories, Plan, plan
+from cordstasks.frontend.stretches import Stepper
+from cordstasks.frontend.work import Piece, simulated
 from cordstasks.stimuli import Movie
 from helpers import settling_cordsnet
 
@@ -108,17 +110,25 @@ def simulate(
     progress: Callable[[int], None] = lambda steps: None,
 ) -> tuple[list[NDArray[np.float32]], Cost]:
     """Features (bin, unit) of each movie."""
-    simulation = Simulation(
+    stepper = Stepper(
         areas,  # type: ignore[arg-type]
         prepare=areas.prepare,
         readout=lambda activity: torch.cat(activity, 1).flatten(1),
         bin_steps=bin_steps,
         warmup_steps=warmup_steps,
         tolerance=tolerance,
+    )
+    histories = Histories(
+        plan(movies, STEP_MS, bin_steps),
+        areas=areas.areas,
+        bin_steps=bin_steps,
+        tolerance=tolerance,
         batch=batch,
         progress=progress,
     )
-    rows, index, cost = simulation.run(plan(movies, STEP_MS, bin_steps))
+    assert len(list(simulated([Piece("", histories, progress)], stepper, None))) == 1
+    rows, index = histories.features()
+    cost = histories.cost
     assert rows.dtype == torch.float16
     return [rows[row[row >= 0]].float().numpy() for row in torch.from_numpy(index).long()], cost
 

@@ -8,17 +8,20 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from cordstasks.cordsnet import save
 from cordstasks.errors import InputError
 from cordstasks.paper import __main__ as command
-from cordstasks.paper import appendix, architectures, parts, tasks
+from cordstasks.paper import appendix, architectures, dynamics, parts, robustness, tasks
 from cordstasks.paper.findings import Drawing, Finding, Outcome, judge
 from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
 from cordstasks.paper.reproduce import made_before, reproduce, table
 from cordstasks.paper.speed import REFERENCE, expected_seconds, machine_rate
 from cordstasks.utils.interrupt import Interrupted
-from helpers import printed_by, refused
+from helpers import printed_by, refused, settling_cordsnet
 
 MADE: list[Path] = []  # what the parts of these tests have made
 
@@ -51,6 +54,19 @@ def part(figure: str, name: str, **more: object) -> Part:
 @pytest.fixture(autouse=True)
 def _nothing_made() -> None:
     MADE.clear()
+
+
+@pytest.fixture(scope="module")
+def ten_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten classes with two images each, for training and for tests."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in "abcdefghij":
+            (folder / part / name).mkdir(parents=True)
+            for number in range(2):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
+    return folder
 
 
 class TestVerdicts:
@@ -274,6 +290,111 @@ class TestCommand:
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert ended.stdout.endswith("[]\n")
         assert "--figures" in ended.stdout
+
+
+def answered(best: tuple[float, float], end: tuple[float, float]) -> dict[str, dict[str, object]]:
+    """Answers with these intervals, at best 30 ms after onset."""
+    return {
+        name: {"after_ms": ms, "accuracy": sum(interval) / 2, "interval": list(interval)}
+        for name, ms, interval in (("best", 30.0, best), ("end", 400.0, end))
+    }
+
+
+class TestFigure3:
+    @pytest.mark.parametrize(
+        ("best", "end", "verdict"),
+        [
+            ((0.5, 0.7), (0.1, 0.2), "agrees"),
+            ((0.5, 0.7), (0.45, 0.65), "does not agree"),
+            ((0.5, 0.7), (0.3, 0.55), "cannot tell"),
+        ],
+    )
+    def test_right_at_one_step(self, best: tuple[float, float], end: tuple[float, float], verdict: str):
+        found = robustness._one_step(answered(best, end))
+        assert found.verdict == verdict
+        assert "60.0 % right (50.0 to 70.0) 30 ms after onset" in found.measured
+
+    @pytest.mark.parametrize(
+        ("intervals", "verdict"),
+        [
+            (((11, 13), (12, 15)), "agrees"),
+            (((2, 3), (8, 9)), "does not agree"),
+            (((2, 3), (11, 12)), "cannot tell"),
+            (((9, 11), (12, 15)), "cannot tell"),
+        ],
+    )
+    def test_noise_at_all_levels(self, intervals: tuple[tuple[float, float], ...], verdict: str):
+        rows = [{"level": level, "ratio": sum(ends) / 2, "interval": ends} for level, ends in enumerate(intervals)]
+        (found,) = robustness._noise(rows)
+        assert found.verdict == verdict
+        assert f"{sum(intervals[1]) / 2:.1f} ({intervals[1][0]:.1f} to {intervals[1][1]:.1f}) at 1" in found.measured
+
+    def test_small(self, ten_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        whole, trained = robustness.run_robustness, robustness.pretrain
+        save(settling_cordsnet(classes=10), tmp_path / "own.safetensors")
+        small = {"count": 10, "noise_image_ms": 20, "rest_ms": 20, "resamples": 20}
+        made: list[str] = []
+
+        def fast(images: Path, out: Path, **given: object) -> dict[str, object]:
+            given = {"network": str(tmp_path / "own.safetensors"), **given, **small}
+            return whole(images, out, **given)
+
+        def counted(*given: object, **more: object) -> bool:
+            made.append(str(more["stage"]))
+            return trained(*given, **more)  # type: ignore[arg-type]
+
+        sizes: dict[str, dict[str, object]] = {
+            "all": {"train_images": 20, "cnn_epochs": 1, "match": "nonlinear", "match_images": 10, "equilibrium_epochs": 1},
+            "recurrent": {"train_images": 20, "recurrent_epochs": 1, "recurrent_steps": 2},
+        }
+        batches = {
+            "all": {"match_batch": 10, "equilibrium_batch": 10, "check_images": 10, "test_images": 10},
+            "recurrent": {},
+        }
+        for name, value in (("run_robustness", fast), ("pretrain", counted), ("SIZE", {"depth": 2, "image_size": 32})):
+            monkeypatch.setattr(robustness, name, value)
+        monkeypatch.setattr(
+            robustness, "_sizes", lambda quick: {stage: {**sizes[stage], **batches[stage]} for stage in sizes}
+        )
+        workplace = Workplace(quick=True, device="cpu", images=ten_classes)
+        outcome = robustness.autonomy(tmp_path / "3", workplace)
+        assert made == ["all", "recurrent"]
+        assert len(outcome.findings) == 6
+        assert all((tmp_path / "3" / drawing.file).is_file() for drawing in outcome.drawings)
+        again = robustness.autonomy(tmp_path / "3", workplace)
+        assert made == ["all", "recurrent"]
+        assert again.findings == outcome.findings
+
+
+def test_small_early_and_late(ten_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    small = {"batches": 1, "batch": 4, "seeds": 2, "count": 4, "eigenvalues": 3, "jacobians": 1, "gradients": "truncated"}
+    monkeypatch.setattr(dynamics, "EARLY_LATE_QUICK", {"depth": 2, "image_size": 32, **small})
+    outcome = dynamics.early_and_late(tmp_path, Workplace(quick=True, images=ten_classes))
+    assert [finding.claim.split(" early ")[1][:13] for finding in outcome.findings] == ["have leading ", "overshoot mor"]
+    assert (tmp_path / outcome.drawings[0].file).is_file()
+    assert "--gradients truncated" in outcome.commands[0]
+
+
+@pytest.mark.parametrize(
+    ("real", "oscillating", "verdicts"),
+    [((-0.2, -0.1), (3, 1), ["agrees", "agrees"]), ((-0.2, 0.1), (3, 0), ["cannot tell", "does not agree"])],
+)
+def test_spectra(
+    real: tuple[float, float],
+    oscillating: tuple[int, int],
+    verdicts: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    common = {"real": [-1.0] * 5, "converged": 5, "residual": 1e-6, "largest_imaginary": 0.3}
+    rows = [
+        {"area": area, "largest_real": largest, "oscillating": number, **common}
+        for area, (largest, number) in enumerate(zip(real, oscillating, strict=True))
+    ]
+    monkeypatch.setattr(dynamics, "run_spectra", lambda folder, **given: {"areas": rows})
+    outcome = dynamics.spectra(tmp_path, Workplace())
+    assert [finding.verdict for finding in outcome.findings] == verdicts
+    assert outcome.findings[1].measured.startswith(f"{sum(oscillating)} of 10 have")
 
 
 def test_small_comparison_of_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -36,6 +36,17 @@ def numbers(*shape: int, seed: int = 3) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
 
 
+def step_by_step(network: RNN, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and rates of the public step, which autograd differentiates."""
+    state = network._start(inputs)
+    rates = []
+    for step in range(inputs.shape[1]):
+        state = network.step(state, inputs[:, step])
+        rates.append(network.rates(state))
+    read = torch.stack(rates, 1)
+    return read @ network.output_weights.T + network.output_bias, read
+
+
 class TestAgainstEachAlone:
     @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
     @pytest.mark.parametrize("form", ["rate", "current"])
@@ -54,7 +65,7 @@ class TestAgainstEachAlone:
         outputs, rates = stack(inputs, return_states=True)
         ((outputs * by_output).sum() + (rates * by_rate).sum()).backward()
         for index, network in enumerate(alone):
-            y, r = network(inputs[index], return_states=True)
+            y, r = step_by_step(network, inputs[index])
             ((y * by_output[index]).sum() + (r * by_rate[index]).sum()).backward()
             torch.testing.assert_close(outputs[index], y, rtol=1e-10, atol=1e-12)
             torch.testing.assert_close(rates[index], r, rtol=1e-10, atol=1e-12)
@@ -90,7 +101,7 @@ class TestAgainstEachAlone:
         outputs = stack(inputs)
         outputs.square().sum().backward()
         for index, network in enumerate(alone):
-            network(inputs[index]).square().sum().backward()
+            step_by_step(network, inputs[index])[0].square().sum().backward()
             gradient = stack.get_parameter("recurrent_weights").grad
             assert gradient is not None
             torch.testing.assert_close(
@@ -194,3 +205,5 @@ class TestBadInput:
             RNNStack([])
         with pytest.raises(InputError, match=r"inputs of shape \(5, 7, 3\): expected \(2, trial, time, 3\)"):
             RNNStack(networks(count=2))(numbers(5, 7, 3))
+        with pytest.raises(InputError, match="noise: has 1 generators; give one for each of 2 networks"):
+            RNNStack(networks(count=2))(numbers(2, 5, 7, 3), noise=[np.random.default_rng(0)])

@@ -76,11 +76,10 @@ class TestEveryNetwork:
         inputs, start = numbers(2, TRIALS, STEPS, CHANNELS), numbers(2, TRIALS, UNITS, seed=4)
         stack = RNNStack(networks)
         _, together = stack(inputs, return_states=True)
-        weights = torch.cat([stack.recurrent(), stack.input_weights], 2)
-        dynamics = Dynamics(form, activation, stack.alpha)
         given = numbers(STEPS, 2, TRIALS, UNITS, seed=5)
-        beside = given + stack.bias[:, None]  # `run` has no bias of its own, and overwrites the noise
-        _, by_time = run(dynamics, inputs.permute(2, 0, 1, 3), weights, stack.output_weights, start, beside)
+        through = torch.einsum("nbtc,nuc->ntbu", inputs, stack.input_weights) + stack.bias[:, None, None]
+        drive = (through + given.transpose(0, 1)).detach()  # `run` has no bias of its own, and overwrites the drive
+        by_time = run(Dynamics(form, activation, stack.alpha), drive, stack.recurrent(), start)
         for index, rnn in enumerate(networks):
             expected = stepped(rnn, inputs[index], torch.zeros(TRIALS, UNITS, dtype=torch.float64))
             torch.testing.assert_close(together[index], expected, rtol=1e-10, atol=1e-12)
@@ -88,7 +87,7 @@ class TestEveryNetwork:
             torch.testing.assert_close(rates, expected, rtol=1e-12, atol=1e-14)
             torch.testing.assert_close(outputs, expected @ rnn.output_weights.T + rnn.output_bias, rtol=1e-12, atol=1e-14)
             begun = stepped(rnn, inputs[index], start[index], given[:, index])
-            torch.testing.assert_close(by_time[:, index].transpose(0, 1), begun, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(by_time[index].transpose(0, 1), begun, rtol=1e-10, atol=1e-12)
             _, rates = rnn(inputs[index], return_states=True, initial=start[index])
             torch.testing.assert_close(rates, stepped(rnn, inputs[index], start[index]), rtol=1e-12, atol=1e-14)
 
@@ -106,6 +105,79 @@ class TestEveryNetwork:
         drawn = torch.from_numpy(np.random.default_rng(6).standard_normal(shape))
         expected = stepped(rnn, inputs, zero, rnn.noise_per_step * drawn)
         torch.testing.assert_close(rates[0], expected, rtol=1e-10, atol=1e-12)
+
+
+@every_kind
+@every_form
+@every_activation
+@every_tau
+class TestTheGradient:
+    def test_it_is_that_of_the_steps(self, kind: Connectivity, form: str, activation: str, tau: str):
+        """With respect to everything that `forward` is given, by autograd through the public step."""
+        rnn = made(kind, form=form, activation=activation, tau=TAUS[tau])
+        inputs, start = numbers(TRIALS, STEPS, CHANNELS), numbers(TRIALS, UNITS, seed=4)
+        current, late = numbers(TRIALS, STEPS, UNITS, seed=5), numbers(TRIALS, STEPS, UNITS, seed=6)
+        late[:, -2:] = 0  # nothing depends on the last steps
+        given = {"inputs": inputs, "start": start, "current": current}
+        wanted = [*rnn.parameters(), *(value.requires_grad_() for value in given.values())]
+        outputs, rates = rnn(inputs, return_states=True, initial=start, current=current)
+        loss = (rates * late).sum() + outputs[:, :-2].square().sum()
+        expected = stepped(rnn, inputs, start, current.transpose(0, 1))
+        read = expected @ rnn.output_weights.T + rnn.output_bias
+        reference = (expected * late).sum() + read[:, :-2].square().sum()
+        pairs = zip(torch.autograd.grad(loss, wanted), torch.autograd.grad(reference, wanted), strict=True)
+        for name, (ours, theirs) in zip([*dict(rnn.named_parameters()), *given], pairs, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
+class TestHowItIsDifferentiated:
+    @every_form
+    def test_by_finite_differences(self, form: str):
+        alpha = torch.linspace(0.1, 0.5, 4, dtype=torch.float64)
+        drive, weights, start = numbers(2, 5, 3, 4), numbers(2, 4, 4, seed=4), numbers(2, 3, 4, seed=5)
+        for fraction in (0.3, alpha):
+
+            def rates(*given: Tensor, fraction: float | Tensor = fraction) -> Tensor:
+                return run(Dynamics(form, "softplus", fraction), given[0].clone(), *given[1:])
+
+            assert torch.autograd.gradcheck(rates, [value.requires_grad_() for value in (drive, weights, start)])
+
+    @every_form
+    def test_twice_from_one_run(self, form: str):
+        rnn, inputs = made(Full(), form=form), numbers(TRIALS, STEPS, CHANNELS)
+        loss = rnn(inputs).square().sum()
+        first, second = (torch.autograd.grad(loss, list(rnn.parameters()), retain_graph=True) for _ in range(2))
+        for one, other in zip(first, second, strict=True):
+            assert one.any()
+            assert torch.equal(one, other)
+
+    @every_form
+    def test_nothing_depends_on_anything(self, form: str):
+        rnn = made(Full(), form=form, train_initial=True)
+        (rnn(numbers(TRIALS, STEPS, CHANNELS)) * 0).sum().backward()
+        for name, parameter in rnn.named_parameters():
+            assert parameter.grad is not None, name
+            assert not parameter.grad.any(), name
+
+    def test_a_second_derivative_is_refused(self):
+        rnn, inputs = made(Full(), activation="tanh"), numbers(TRIALS, STEPS, CHANNELS)
+        slopes = torch.autograd.grad(rnn(inputs).square().sum(), list(rnn.parameters()), create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            slopes[1].square().sum().backward()
+
+    @every_form
+    def test_transforms_of_functions_see_the_steps(self, form: str):
+        rnn, inputs, ways = made(Full(), form=form, activation="tanh"), numbers(TRIALS, STEPS, CHANNELS), numbers(UNITS)
+        start = numbers(UNITS, seed=4)
+
+        def end(state: Tensor) -> Tensor:
+            return rnn(inputs[:1], return_states=True, initial=state[None])[1][0, -1]
+
+        cotangent = numbers(UNITS, seed=5)
+        pulled = torch.func.vjp(end, start)[1](cotangent)[0]
+        with torch.no_grad():
+            ahead, behind = (float(end(start + sign * 1e-5 * ways) @ cotangent) for sign in (1, -1))
+        assert float(pulled @ ways) == pytest.approx((ahead - behind) / 2e-5, rel=1e-6)
 
 
 class TestOneStep:

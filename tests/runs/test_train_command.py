@@ -54,6 +54,7 @@ class TestRun:
         )
         assert f"front-end simulated on cpu through {summary['bank']['engine']}\n" in finished[1]
         assert summary["read"] == {"areas": [1], "sides": [1], "features": 64}
+        assert f"\npeak memory: {summary['memory']['peak_mb']:.0f} MB (largest resident set of the process)\n" in finished[1]
 
     def test_the_conditions_add_up(self, finished: tuple[Path, str]):
         heldout = read(finished[0])["heldout"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 from collections import Counter
@@ -384,6 +385,12 @@ class TestOwnPictures:
         """(whether it is a bee, number) of every picture of the trials."""
         pixels = [shown(t, name)[8, 8] for t in trials for name in ("sample", "test")]
         return {(bool(blue), round(green / 10)) for _, green, blue in pixels}
+
+    def test_photographs_are_read_where_late_areas_know_what_they_show(self, photographs: Path) -> None:
+        drawn, shown = CatDogTask(**SMALL_ANIMALS), CatDogTask(stimuli_dir=str(photographs), **SMALL_ANIMALS)
+        assert (drawn.run_defaults["areas"], drawn.run_defaults["side"]) == (3, 4)
+        for task in (shown, dataclasses.replace(shown, pictures=2)):
+            assert {**task.run_defaults} == {**drawn.run_defaults, "areas": None, "side": None}
 
     def test_photographs_by_folder(self, photographs: Path):
         task = CatDogTask(stimuli_dir=str(photographs), **SMALL_ANIMALS)

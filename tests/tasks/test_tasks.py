@@ -230,6 +230,11 @@ class TestRandomDots:
         assert trial.answer_window == (310, 650)
         assert trial.answer_from == 310
 
+    def test_motion_lasts_longer_where_it_would_last_until_the_answer(self):
+        assert RandomDotsTask().timing["motion"] == 500
+        assert RandomDotsTask(reaction_time=True).timing["motion"] == 1500
+        assert RandomDotsTask(reaction_time=True, motion=500.0).timing["motion"] == 500
+
     def test_each_direction_has_its_answer(self):
         task = RandomDotsTask(directions=(45.0, 270.0, 100.0), display=self.DISPLAY)
         for direction, answer in [(45, 1), (270, 2), (100, 3)]:

@@ -75,7 +75,7 @@ WRONG: dict[type[NetworkSettings], dict[str, tuple[Any, ...]]] = {
         "mix_sizes": ((), (0, 1), (1.5,), "2", None, (True,)),
         "bound": (0, -1.0, "1", True, NAN, math.inf, [1.0]),
         "bound_trials": WHOLE,
-        **dict.fromkeys(("non_decision", "inter_trial"), FROM_ZERO),
+        **dict.fromkeys(("non_decision", "inter_trial", "time_out", "reward_from"), FROM_ZERO),
     },
 }
 TASK = {AbstractSettings: "dms", VisualSettings: "rdm"}

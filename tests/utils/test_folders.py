@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from cordstasks import compare, pretrain, sweep, tasks, train
 from cordstasks.cordsnet import save
@@ -22,7 +24,7 @@ from cordstasks.runs.recorded import named_weights
 from cordstasks.training.settings import AbstractSettings, VisualSettings
 from cordstasks.utils import folders
 from cordstasks.utils.folders import LOCK, locked, new_folder, unfinished_folder
-from cordstasks.utils.run_folder import RunFolder
+from cordstasks.utils.run_folder import RunFolder, environment
 from helpers import ROOT, tiny_cordsnet
 
 # It hears SIGINT even where the shell that started the tests ignores it, as for a job in the background.
@@ -323,3 +325,12 @@ class TestResumingTheLast:
         with pytest.raises(SystemExit) as ended:
             train.main(words)
         assert ended.value.code == 0
+
+
+def test_a_run_s_record_does_not_load_torchvision(monkeypatch: pytest.MonkeyPatch):
+    """It takes longer than all else that a small run loads, and only its version is recorded."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # type: ignore[arg-type]
+    found = environment(torch.device("cpu"))
+    assert found["torchvision"] == importlib.metadata.version("torchvision")
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: 1 / 0 if package != "torchvision" else "9.9")
+    assert environment(torch.device("cpu"))["torchvision"] == "9.9"

@@ -1,0 +1,210 @@
+"""Time of one batch of training on a visual task: autograd through every step, and the gradient that is written out.
+
+    python benchmarks/visual_training.py [--tasks rdm saccade] [--rounds 5] [--clock cpu]
+
+Trials, network and settings are those of ``python -m cordstasks.train``; the inputs are random numbers in the place of
+features, so no front-end is needed. Each batch has everything that training has: mixed trials or noisy inputs, forward with
+private noise, the losses of the actions, of the teacher and of the auxiliary targets, backward, clipping, AdamW and the
+running average of the weights. The two ways are processes that take turns, in another order in every round, from the same
+weights and random numbers; the medians are printed. Then comes an evaluation on the
+validation trials.
+
+OMP_NUM_THREADS sets the number of CPU threads. On a machine that is busy with other programs, ``OMP_NUM_THREADS=1`` and
+``--clock cpu`` compare processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from cordstasks.utils.command_line import run_command
+from cordstasks.utils.measured import machine_line, note_number
+
+if TYPE_CHECKING:
+    from cordstasks.training.settings import VisualSettings
+    from cordstasks.training.trials import TrialSet
+
+AUTOGRAD, WRITTEN = "autograd", "written"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Seconds per batch when training on visual tasks.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--tasks", nargs="+", default=["rdm", "saccade"])
+    parser.add_argument("--connectivity", default="full")
+    parser.add_argument("--units", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="wall time, or processor time of all threads")
+    run(parser.parse_args())
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    from cordstasks.training.settings import VisualSettings
+
+    clock = options.clock
+    print(f"{options.clock} time\n{machine_line()}")
+    for name in options.tasks:
+        settings = VisualSettings.new(name, units=options.units, connectivity=options.connectivity)
+        settings = settings.with_inputs(10**6, chosen=False)
+        context = multiprocessing.get_context("spawn")
+        workers = {}
+        for way in (AUTOGRAD, WRITTEN):
+            ours, theirs = context.Pipe()
+            context.Process(target=work, args=(settings, way, clock, theirs), daemon=True).start()
+            workers[way] = ours
+            described = ours.recv()
+        seconds: dict[str, list[float]] = {way: [] for way in workers}
+        losses = dict.fromkeys(workers, 0.0)
+        for number in range(options.rounds):
+            for way in sorted(workers, reverse=bool(number % 2)):
+                workers[way].send(True)
+                losses[way], passed = workers[way].recv()
+                seconds[way].append(passed)
+        medians = {way: statistics.median(values) for way, values in seconds.items()}
+        print(f"{name}: {settings.units} units, {options.connectivity}, batch {settings.batch}, {described}")
+        for way, median in medians.items():
+            print(f"  {way:12}{median * 1000:9.1f} ms per batch; loss of the last batch {losses[way]:.6f}")
+        ratio = medians[AUTOGRAD] / medians[WRITTEN]
+        print(f"  ratio {ratio:.2f}")
+        note_number(f"{name}: a batch of training", 1e3 * medians[WRITTEN], "ms", ratio=ratio, beside=AUTOGRAD)
+        for worker in workers.values():
+            worker.send(False)
+        evaluations = {way: worker.recv() for way, worker in workers.items()}
+        print(f"  an evaluation, every {settings.evaluate_every} batches: {evaluations[WRITTEN]:.3f} s", flush=True)
+
+
+def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:
+    """Learn from a batch whenever that is ordered, in a process of its own, since how memory is kept holds for a process."""
+    from cordstasks.training.evaluation import run_model
+    from cordstasks.utils.allocation import kept_memory
+
+    seen, unseen = trials_of(settings)
+    learn = learner(settings, seen, way)
+    orders.send(f"{seen.inputs.steps} steps of {settings.inputs} inputs, {len(seen)} trials")
+    with nullcontext() if way == AUTOGRAD else kept_memory():
+        learn()  # the first batch touches memory, and compiles
+        while orders.recv():
+            began = CLOCKS[clock]()
+            loss = learn()
+            orders.send((loss, CLOCKS[clock]() - began))
+        model = model_of(settings, way)
+        began = CLOCKS[clock]()
+        run_model(model, unseen.inputs)
+        orders.send(CLOCKS[clock]() - began)
+
+
+def trials_of(settings: VisualSettings) -> tuple[TrialSet, TrialSet]:
+    """Training and validation trials of a run with random inputs."""
+    import numpy as np
+    import torch
+
+    from cordstasks.frontend.features import Features
+    from cordstasks.frontend.histories import Cost
+    from cordstasks.runs.visual import task_of, training_trials, validation_trials
+    from cordstasks.training.trials import trial_set
+
+    task, sets = task_of(settings), []
+    assert settings.inputs is not None
+    for number, batch in enumerate((training_trials(settings, task), validation_trials(settings, task))):
+        # trials end at different times, after which there are no features
+        ends = np.array([round(movie.duration_ms / batch.dt) for movie in batch.movies])
+        inside = np.arange(batch.targets.shape[1]) < ends[:, None]
+        index = np.where(inside, inside.cumsum().reshape(inside.shape) - 1, -1)
+        generator = torch.Generator().manual_seed(number)
+        rows = torch.randn(int(inside.sum()), settings.inputs, generator=generator, dtype=torch.float32)
+        sets.append(trial_set(Features(rows, torch.from_numpy(index), Cost()), batch, torch.device("cpu"), task))
+    return sets[0], sets[1]
+
+
+def model_of(settings: VisualSettings, way: str) -> Any:
+    """The untrained model of a run, differentiated in one of two ways."""
+    import torch
+    from torch.nn import functional as F
+
+    from cordstasks.model import MultiAreaModel
+    from cordstasks.rnn.network import ACTIVATIONS
+    from cordstasks.runs.visual import task_of
+    from cordstasks.training.networks import initial_network
+
+    class StepByStep(MultiAreaModel):
+        """Autograd keeps every step and adds up the gradients of the weights step by step."""
+
+        def forward(self, inputs: Any, *, generator: Any = None) -> Any:
+            rnn = self.rnn
+            drives = F.linear(inputs, rnn.input_weights, rnn.bias).transpose(0, 1)
+            if generator is not None and rnn.noise:
+                drawn = torch.randn(drives.shape, generator=generator, device=drives.device, dtype=drives.dtype)
+                drives = drives + rnn.noise_per_step * drawn
+            recur, activation, state, kept = rnn.kind.operator(rnn.recurrent()), ACTIVATIONS[rnn.activation], None, []
+            state = inputs.new_zeros(len(inputs), rnn.units)
+            for drive in drives:
+                rate = rnn.rates(state)
+                total = recur(drive, rate)
+                state = torch.lerp(state, activation(total) if rnn.form == "rate" else total, rnn.alpha)
+                kept.append(rnn.rates(state))
+            rates = torch.stack(kept, 1)
+            return F.linear(rates, rnn.output_weights, rnn.output_bias), rates
+
+    assert settings.inputs is not None
+    kind = StepByStep if way == AUTOGRAD else MultiAreaModel
+    return kind(initial_network(settings, settings.inputs, len(task_of(settings).actions), seed=0), 2048)
+
+
+def learner(settings: VisualSettings, trials: TrialSet, way: str) -> Callable[[], float]:
+    """A function that learns from one batch, in one of two ways, and returns its loss."""
+    import torch
+    from torch.nn import functional as F
+
+    from cordstasks.training import visual
+    from cordstasks.training.distillation import Teacher
+    from cordstasks.training.losses import AuxiliaryHeads
+
+    class GatheredRates(AuxiliaryHeads):
+        """The rates of the steps that have a target are gathered, and then multiplied."""
+
+        def forward(self, rates: Any, auxiliary: Any) -> Any:
+            losses = []
+            for name, head in self.heads.items():
+                asked = auxiliary[name] >= 0
+                right = auxiliary[name][asked]
+                right = self.soft_targets[name][right] if name in self.soft_targets else right
+                losses.append(F.cross_entropy(head(rates[asked]), right))
+            return torch.stack(losses).mean() if losses else rates.new_zeros(())
+
+    model = model_of(settings, way)
+    teacher = None
+    if settings.teacher:
+        assert settings.inputs is not None
+        matrix = 0.01 * torch.randn(settings.inputs, settings.inputs, generator=torch.Generator().manual_seed(1))
+        teacher = Teacher(model.mean, model.projection, matrix - matrix.T, (2,))
+    mixing, classes = visual._mixing(trials, settings, teacher), visual._classes(trials, settings)
+    heads = (GatheredRates if way == AUTOGRAD else AuxiliaryHeads)(settings.units, classes, trials.soft_targets)
+    parameters = [*model.parameters(), *heads.parameters()]
+    if way == AUTOGRAD:
+        optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    else:
+        optimiser = visual._optimiser(parameters, settings)
+    averaged = visual._averaged(model, settings)
+    generator = torch.Generator().manual_seed(0)
+
+    def learn() -> float:
+        loss = visual._step(model, heads, trials, mixing, teacher, optimiser, generator, settings)
+        if averaged is not None:
+            averaged.update_parameters(model)
+        return loss
+
+    return learn
+
+
+if __name__ == "__main__":
+    run_command(main)

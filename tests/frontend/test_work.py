@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,13 @@ FrontEnd(sys.argv[1], device="cpu", bank=sys.argv[2], batch=2).features(picture_
         stopped(make(), movies, 5)
         assert_same(make(batch=3).features(movies), make(batch=3, bank=False).features(movies))
 
+    def test_parts_of_other_histories_that_look_alike_are_not_taken(self, make: Callable[..., FrontEnd]):
+        """After ten pictures, the same two: ten jobs differ in the states with which they begin, and in nothing else."""
+        pictures = np.random.default_rng(9).integers(0, 256, (12, SIZE, SIZE, 1), np.uint8)
+        movies = [shown((sample, 40), (test, 60)) for sample in pictures[:10] for test in pictures[10:]]
+        stopped(make(batch=4), movies, 5)
+        assert_same(make(batch=3).features(movies), make(batch=3, bank=False).features(movies))
+
     def test_what_was_quick_is_not_kept(
         self, make: Callable[..., FrontEnd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
@@ -234,6 +243,17 @@ class TestSharing:
             assert_same(found, expected)
             assert found.cost == expected.cost
             assert_same(make().features(movies, dt=8), expected)  # and is in the bank
+
+    def test_processes_keep_no_network_of_equal_weights(self, make: Callable[..., FrontEnd], network: CordsNet):
+        """They stay for the next work, whose network may see its images otherwise."""
+        other = deepcopy(network)
+        other.preprocessing = replace(network.preprocessing, mean=(0.8, 0.8, 0.8))
+        movies, spread = noise_movies(2), Spread(processes=1)
+        first, second = (FrontEnd(each, device="cpu", bank=False) for each in (network, other))
+        assert first.digest() == second.digest()
+        found = first.features(movies, spread=spread)
+        assert not torch.equal(found.rows, second.features(movies).rows)
+        assert_same(second.features(movies, spread=spread), second.features(movies))
 
     @pytest.mark.filterwarnings("ignore")  # of a third party's, while its processes start and stop
     def test_a_dask_cluster_gives_the_same_features(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):

@@ -273,14 +273,12 @@ class FrontEnd:
         if self.bank is None or not self._bank_writable:
             return None
         try:
-            self.bank.write(piece.key, shard)
+            self.bank.write(piece.key, shard, parts=piece.used)
         except WriteError as error:
             if error.errno in FULL:
                 raise
             self._bank_writable = False
             return error
-        for name in piece.used:
-            self.bank.forget(name)
         return None
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:

@@ -225,6 +225,21 @@ FrontEnd(sys.argv[1], device="cpu", bank=sys.argv[2], batch=2).features(picture_
         stopped(make(bank_limit=(other.stat().st_size + 100) / 1e9), picture_movies(), 5)
         assert list((tmp_path / "bank").iterdir()) == [other]
 
+    def test_nor_does_the_whole_in_their_place(
+        self, make: Callable[..., FrontEnd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """There is room for the old file and the new one, and for the old one and the parts, but not for all three."""
+        movies, folder = picture_movies(), tmp_path / "bank"
+        make().features(noise_movies(3))
+        (old,) = folder.iterdir()
+        make(bank=tmp_path / "other").features(movies)
+        (whole,) = (tmp_path / "other").iterdir()
+        stopped(make(), movies, 5)
+        parts = sum(path.stat().st_size for path in folder.glob("*-unfinished.bank"))
+        room = old.stat().st_size + max(whole.stat().st_size, parts)
+        make(bank_limit=(room + 100) / 1e9).features(movies)
+        assert {path.name for path in folder.iterdir()} == {old.name, whole.name}
+
 
 class TestSharing:
     """The tests of one process compare these features with a step-by-step simulation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from cordstasks.cordsnet.checkpoints import from_bytes
 from cordstasks.cordsnet.simulator import Simulator
-from cordstasks.errors import WriteError
+from cordstasks.errors import InputError, WriteError
 from cordstasks.frontend.bank import Bank
 from cordstasks.frontend.features import read_areas
 from cordstasks.frontend.histories import Histories
@@ -189,10 +190,16 @@ def _there(tasks: Tasks, weights: NDArray[np.uint8], recipe: Recipe, spread: Spr
     by_task = dict(tasks)
     work = joblib.delayed(_work)
     calls = (work(weights, recipe, task, _packed(piece.histories.make(task[1]))) for task, piece in by_task.items())
-    for task, arrays, note, seconds in unordered(spread.processes)(calls) if by_task else ():
-        result = _result(arrays, note)
-        by_task[task].progress(result.simulated - result.warmup)
-        yield task, result, seconds
+    try:
+        for task, arrays, note, seconds in unordered(spread.processes)(calls) if by_task else ():
+            result = _result(arrays, note)
+            by_task[task].progress(result.simulated - result.warmup)
+            yield task, result, seconds
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"processes={spread.processes}: one of them was killed, most often for lack of memory; use fewer, and "
+            "what is done already is not done again"
+        ) from error
 
 
 Packed = tuple[Any, Any, "NDArray[np.float32] | None"]

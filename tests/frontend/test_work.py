@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -283,6 +284,19 @@ class TestSharing:
         assert here.batches == 0
         assert_same(found, expected)
         assert found.cost == expected.cost
+
+    def test_a_process_that_is_killed_is_named(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
+        def broken(processes: int) -> Callable[..., list[Any]]:
+            def run(calls: Any) -> list[Any]:
+                raise BrokenProcessPool  # as joblib's processes do, of which the system has killed one
+
+            return run
+
+        monkeypatch.setattr(work, "unordered", broken)
+        with pytest.raises(
+            InputError, match=r"^processes=2: one of them was killed, most often for lack of memory; use fewer"
+        ):
+            make().features(noise_movies(6), spread=Spread(processes=2))
 
     def test_work_that_was_stopped_is_shared_later(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         movies = picture_movies()

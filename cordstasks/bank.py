@@ -118,7 +118,8 @@ def _build(options: argparse.Namespace) -> int:
     parameters = assignments(options.set, "motion=1000")
     if parameters:
         given["parameters"] = parameters
-    with naming({"parameters=": "--set ", **{f"{name}=": f"--set {name}=" for name in parameters}}):
+    flags = {"processes=": "--jobs ", "bank=": "--bank ", "bank_limit=": "--bank-limit "}
+    with naming({"parameters=": "--set ", **flags, **{f"{name}=": f"--set {name}=" for name in parameters}}):
         VisualSettings.new(options.task, quick=options.quick, **given)  # mistakes need not wait for torch
         with loading():
             from cordstasks.runs.bank import build_bank

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class Bank:
     ----------
     damaged : int
         How many damaged files `read` has met.
+    used : set of str
+        Keys of the shards that have been read or written through this object.
 
     Raises
     ------
@@ -104,6 +106,7 @@ class Bank:
             writable_folder(self.folder, "folder")
         self.limit = int(limit * 1e9)
         self.damaged = 0
+        self.used: set[str] = set()
 
     def path(self, key: str) -> Path:
         """The file of a key.
@@ -140,12 +143,23 @@ class Bank:
             return None
         with contextlib.suppress(OSError):  # a folder may be read-only, and another process may have made room
             os.utime(path)  # so that the least recently used go first
+        self.used.add(key)
         return Shard(found[0]["rows"], found[0]["index"], found[1]["cost"])
 
-    def write(self, key: str, shard: Shard) -> int:
+    def write(self, key: str, shard: Shard, *, parts: Iterable[str] = ()) -> int:
         """Store a shard and return its file's size in bytes; older ones make room if need be.
 
         One that is larger than the whole bank may be is not stored, and its size is returned as 0.
+
+        Parameters
+        ----------
+        key : str
+            Of the shard.
+        shard : Shard
+            What is to be stored.
+        parts : iterable of str, optional
+            Keys of the parts that `keep` has kept of it. They are removed once it is stored, so no other file makes room
+            for them.
 
         Returns
         -------
@@ -158,15 +172,29 @@ class Bank:
             If the disk is full, or the folder cannot be written.
         """
         content = _encode({"rows": shard.rows, "index": shard.index}, shard.cost)
+        self.used.add(key)
         if len(content) > self.limit:
             return 0
+        names = list(parts)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(len(content))
+            self._make_room(len(content), {self.path(name + UNFINISHED) for name in names})
         except OSError as error:
             raise unwritable(self.path(key), error) from error
         write_bytes(self.path(key), content)
+        for name in names:
+            self.forget(name)
         return len(content)
+
+    def lost(self) -> int:
+        """How many of the shards that have been read or written through this object are not here any more.
+
+        Returns
+        -------
+        int
+            Those that made room for others, or were larger than the whole bank may be.
+        """
+        return sum(not self.path(key).is_file() for key in self.used)
 
     def keep(self, key: str, tensors: Mapping[str, NDArray[Any]], cost: Mapping[str, float], note: Any) -> bool:
         """Keep a part of a simulation that is under way, if there is room without removing anything.
@@ -322,9 +350,9 @@ class Bank:
                 if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                     path.unlink()
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self, wanted: int, replaced: set[Path]) -> None:
         self._tidy()
-        entries = self.entries()
+        entries = [entry for entry in self.entries() if entry[1] not in replaced]
         excess = sum(size for _, _, size in entries) + wanted - self.limit
         for _, path, size in entries:
             if excess <= 0:

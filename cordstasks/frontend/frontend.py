@@ -273,14 +273,12 @@ class FrontEnd:
         if self.bank is None or not self._bank_writable:
             return None
         try:
-            self.bank.write(piece.key, shard)
+            self.bank.write(piece.key, shard, parts=piece.used)
         except WriteError as error:
             if error.errno in FULL:
                 raise
             self._bank_writable = False
             return error
-        for name in piece.used:
-            self.bank.forget(name)
         return None
 
     def _parts(self, movies: Sequence[Movie], size: int) -> list[Sequence[Movie]]:
@@ -332,7 +330,8 @@ class FrontEnd:
             weights = np.frombuffer(to_bytes(self.network), np.uint8)
             threads = spread.threads(torch.get_num_threads())
             where = str(self.device)
-            recipe = Recipe(self._sha256, self.areas, self.sides, where, self.precision, **how, threads=threads)  # type: ignore[arg-type]
+            sent = hashlib.sha256(weights).hexdigest()
+            recipe = Recipe(sent, self.areas, self.sides, where, self.precision, **how, threads=threads)  # type: ignore[arg-type]
         bank = self.bank if self._bank_writable else None
         for piece, engine in simulated(pieces, stepper, bank, spread=spread, weights=weights, recipe=recipe):
             self._engine = engine or self._engine

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Node:
     frame: int
     start: int
     length: int = 0
+    number: int = 0  # in the plan; equal plans have equal numbers
     children: dict[tuple[int, int], Node] = field(default_factory=dict)  # by (steps into this node, frame)
     rows: list[int] = field(default_factory=list)  # a feature row for each bin that ends in this node
     begun: bool = False
@@ -125,6 +127,7 @@ def plan(movies: Sequence[Movie], step_ms: float, bin_steps: int) -> Plan:
     """
     numbers: dict[bytes, int] = {}
     made = Plan([], {}, [], [])
+    count = 0
     for movie in movies:
         steps = int(np.floor(movie.duration_ms / step_ms + 1e-9)) // bin_steps * bin_steps
         if not steps:
@@ -145,11 +148,12 @@ def plan(movies: Sequence[Movie], step_ms: float, bin_steps: int) -> Plan:
         path: list[Node] = []
         for start, end in zip(changes[:-1], changes[1:], strict=True):
             frame = int(frames[start])
-            if not path:
-                node = made.roots.setdefault(frame, Node(frame, 0))
-            else:
-                parent = path[-1]
-                node = parent.children.setdefault((start - parent.start, frame), Node(frame, start))
+            family: dict[Any, Node] = path[-1].children if path else made.roots
+            key = (start - path[-1].start, frame) if path else frame
+            if key not in family:
+                family[key] = Node(frame, start, number=count)
+                count += 1
+            node = family[key]
             node.length = max(node.length, end - start)
             path.append(node)
         made.paths.append(path)
@@ -280,6 +284,16 @@ class Histories:
         return tuple(
             Stretch(rows.get(_state_of(job)), job.node.start, tuple(map(_period, job.chain))) for job in self._round[number]
         )
+
+    def pasts(self, number: int) -> tuple[int, ...]:
+        """After which history each stretch of a batch of the round begins, as the number of its first node in the plan.
+
+        Returns
+        -------
+        tuple of int
+            One per stretch. Stretches that look alike may begin with the states of different histories.
+        """
+        return tuple(job.node.number for job in self._round[number])
 
     def make(self, number: int) -> Batch:
         """One batch of the round, with the states that it needs.

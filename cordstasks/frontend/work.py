@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from cordstasks.cordsnet.checkpoints import from_bytes
 from cordstasks.cordsnet.simulator import Simulator
-from cordstasks.errors import WriteError
+from cordstasks.errors import InputError, WriteError
 from cordstasks.frontend.bank import Bank
 from cordstasks.frontend.features import read_areas
 from cordstasks.frontend.histories import Histories
@@ -26,7 +27,7 @@ from cordstasks.utils.parallel import Spread, backend_of, unordered
 __all__ = ["Piece", "Recipe", "simulated"]
 
 KEEP_SECONDS = 1.0  # a batch that took less is simulated again sooner than its states are read
-KEPT = 1  # changes when the meaning of what is kept does
+KEPT = 2  # changes when the meaning of what is kept does
 
 Task = tuple[int, int]  # numbers of the piece and of the batch in its round
 Tasks = Iterable[tuple[Task, "Piece"]]
@@ -50,12 +51,11 @@ class Piece:
     key: str
     histories: Histories
     progress: Callable[[int], None]
-    round: int = 0
     results: list[Result | None] = field(default_factory=list)
     used: list[str] = field(default_factory=list)  # parts in the bank
 
     def name(self, number: int) -> str:
-        """The key of what one batch of the round has given: of all that determines it.
+        """The key of what one batch of the round has given: of all that determines it, up to the tolerance.
 
         Returns
         -------
@@ -63,7 +63,7 @@ class Piece:
             64 hexadecimal digits.
         """
         stretches = [asdict(stretch) for stretch in self.histories.stretches(number)]
-        return sha256(repr((KEPT, self.key, self.round, number, stretches)).encode()).hexdigest()
+        return sha256(repr((KEPT, self.key, self.histories.pasts(number), stretches)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Recipe:
     Attributes
     ----------
     digest : str
-        Of the weights.
+        Of the network as it is sent, with its settings, since a process keeps the last one for its next work.
     areas, sides : tuple of int
         The areas that are read, and the side of each one's map of features.
     device : str
@@ -173,7 +173,7 @@ def _rounds(pieces: Sequence[Piece], run: Callable[[Tasks], Done], bank: Bank | 
 def _ended(piece: Piece) -> bool:
     """End a round whose results are all there; whether the piece is finished."""
     piece.histories.end_round([result for result in piece.results if result is not None])
-    piece.results, piece.round = [], piece.round + 1
+    piece.results = []
     return piece.histories.finished
 
 
@@ -190,10 +190,16 @@ def _there(tasks: Tasks, weights: NDArray[np.uint8], recipe: Recipe, spread: Spr
     by_task = dict(tasks)
     work = joblib.delayed(_work)
     calls = (work(weights, recipe, task, _packed(piece.histories.make(task[1]))) for task, piece in by_task.items())
-    for task, arrays, note, seconds in unordered(spread.processes)(calls) if by_task else ():
-        result = _result(arrays, note)
-        by_task[task].progress(result.simulated - result.warmup)
-        yield task, result, seconds
+    try:
+        for task, arrays, note, seconds in unordered(spread.processes)(calls) if by_task else ():
+            result = _result(arrays, note)
+            by_task[task].progress(result.simulated - result.warmup)
+            yield task, result, seconds
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"processes={spread.processes}: one of them was killed, most often for lack of memory; use fewer, and "
+            "what is done already is not done again"
+        ) from error
 
 
 Packed = tuple[Any, Any, "NDArray[np.float32] | None"]

@@ -303,7 +303,8 @@ class RNN(nn.Module):
         return_states : bool
             Also return the rates.
         initial : Tensor or array (trial, unit), optional
-            State before the first step, rates x or currents h (default: that of the network, zero).
+            State before the first step, rates x or currents h (default: that of the network, zero); one of (unit,) or
+            (1, unit) holds for all trials.
         generator : torch.Generator, optional
             Where the noise is drawn from; without one, no noise is added.
         current : Tensor (trial, time, unit), optional
@@ -321,7 +322,7 @@ class RNN(nn.Module):
         Raises
         ------
         InputError
-            If the inputs have another shape.
+            If the inputs, the initial state or the current have another shape.
         """
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
@@ -333,8 +334,9 @@ class RNN(nn.Module):
             rows = rows.add_(drawn, alpha=scale) if isinstance(scale, float) else rows.addcmul_(drawn, scale)
         drives = rows.unflatten(0, (inputs.shape[1], len(inputs)))
         if current is not None:
-            drives = drives + current.to(drives).transpose(0, 1)
-        state = self._start(inputs) if initial is None else torch.as_tensor(initial).to(inputs)
+            drives = drives + _spread("current", current, (*inputs.shape[:2], self.units)).to(drives).transpose(0, 1)
+        shape = (len(inputs), self.units)
+        state = self._start(inputs) if initial is None else _spread("initial", torch.as_tensor(initial), shape).to(inputs)
         rates = self._run(drives, state) if change is None and self._written() else self._step_by_step(drives, state, change)
         outputs = F.linear(rates, self.output_weights, self.output_bias).transpose(0, 1)
         return (outputs, rates.transpose(0, 1)) if return_states else outputs
@@ -426,6 +428,16 @@ class RNN(nn.Module):
         if SIGNS in self.recurrent_names:
             raise InputError(f"{what}: the patterns of a network that obeys Dale's law must keep their signs")
         return self.get_parameter("recurrent_m"), self.get_parameter("recurrent_n")
+
+
+def _spread(name: str, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Values of this shape, where an axis of length 1 holds for all."""
+    try:
+        return values.expand(shape)
+    except RuntimeError as error:
+        raise InputError(
+            f"{name} of shape {tuple(values.shape)}: expected {shape}, or 1 for an axis on which all agree"
+        ) from error
 
 
 def _vector(name: str, values: Sequence[float] | Tensor, units: int) -> Tensor:

@@ -74,6 +74,11 @@ def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype)
 
 
 def _fill(compiled: Callable[..., Any], source: Any, out: NDArray[np.float32]) -> None:
+    with source.lock:  # as NumPy's own drawing does, so that threads can share a generator
+        _fill_locked(compiled, source, out)
+
+
+def _fill_locked(compiled: Callable[..., Any], source: Any, out: NDArray[np.float32]) -> None:
     state = source.state
     words = np.array([*state["state"]["state"], state["has_uint32"], state["uinteger"]], np.uint64)
     compiled(words, out.reshape(-1))

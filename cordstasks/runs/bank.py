@@ -13,6 +13,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend.histories import Cost
 from cordstasks.runs import visual
 from cordstasks.training.settings import VisualSettings
+from cordstasks.utils.files import writable_folder
 from cordstasks.utils.parallel import Spread
 from cordstasks.utils.run_folder import RunFolder
 
@@ -63,7 +64,8 @@ def build_bank(
     Raises
     ------
     InputError
-        If the task is an abstract one, a setting is not possible, or the bank cannot be written.
+        If the task is an abstract one, a setting is not possible, the bank cannot be written, or it is too small for the
+        features.
     """
     if tasks.is_abstract(task):
         raise InputError(f"task={task}: is an abstract task, which shows no movies; name a visual task, such as task='rdm'")
@@ -72,6 +74,9 @@ def build_bank(
     # a folder that is never made, since nothing is written there
     prepared = visual.prepare(chosen, RunFolder(Path("bank"), numbered=True), execution, chosen=frozenset(settings))
     frontend = prepared.frontend
+    if frontend.bank is None:
+        raise InputError("bank=False: there is nothing to fill; give a folder, or None for that of the user")
+    writable_folder(frontend.bank.folder, "bank")  # before hours of work that could not be kept
     if verbose:
         print(f"task {prepared.task.id}, front-end {chosen.frontend}, reads {frontend.describe()}", flush=True)
     began, cost = time.monotonic(), Cost()
@@ -80,6 +85,11 @@ def build_bank(
     if verbose:
         how = "" if frontend.engine is None else f" through {frontend.engine}"
         print(f"steps of 2 ms: {cost.requested} requested, {cost.simulated} simulated{how}")
-        where = "no bank" if frontend.bank is None else f"{frontend.bank.folder}: {frontend.bank.size() / 1e6:.1f} MB"
-        print(f"{where}; {time.monotonic() - began:.0f} s")
+        print(f"{frontend.bank.folder}: {frontend.bank.size() / 1e6:.1f} MB; {time.monotonic() - began:.0f} s")
+    if lost := frontend.bank.lost():
+        used = len(frontend.bank.used)
+        raise InputError(
+            f"bank_limit={bank_limit:g}: {lost} of the run's {used} files did not stay in the bank, and the "
+            "run will simulate them again; give a larger one (GB)"
+        )
     return cost

@@ -16,6 +16,8 @@ from cordstasks.utils.files import write_bytes
 
 __all__ = ["check_moments", "read_state", "restore_optimiser", "restoring", "save_state"]
 
+COMPUTED = ("fused", "foreach")  # how an optimiser computes, of what it calls its settings
+
 
 def save_state(path: Path, state: Any) -> None:
     """Write tensors and plain values as `torch.save` does, atomically.
@@ -56,12 +58,18 @@ def restoring(path: Path, fix: str = "remove it to start afresh") -> Iterator[No
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
-    """Restore an Adam of the same settings from its `state`; a state that does not fit is an error now, not later."""
+    """Restore an Adam of the same settings from its `state`; a state that does not fit is an error now, not later.
+
+    How the optimiser computes is no setting: it stays as it is, so that a state of another device or version can go on.
+    """
 
     def settings() -> list[dict[str, Any]]:
         return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimiser.param_groups]
 
     before = settings()
+    how = [{name: group[name] for name in COMPUTED if name in group} for group in optimiser.param_groups]
+    groups = [{**group, **kept} for group, kept in zip(state["param_groups"], how, strict=True)]
+    state = {**state, "param_groups": groups}
     optimiser.load_state_dict(state)
     if settings() != before:
         raise ValueError("its optimiser has other settings")

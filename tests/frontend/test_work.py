@@ -8,6 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +204,13 @@ FrontEnd(sys.argv[1], device="cpu", bank=sys.argv[2], batch=2).features(picture_
         stopped(make(), movies, 5)
         assert_same(make(batch=3).features(movies), make(batch=3, bank=False).features(movies))
 
+    def test_parts_of_other_histories_that_look_alike_are_not_taken(self, make: Callable[..., FrontEnd]):
+        """After ten pictures, the same two: ten jobs differ in the states with which they begin, and in nothing else."""
+        pictures = np.random.default_rng(9).integers(0, 256, (12, SIZE, SIZE, 1), np.uint8)
+        movies = [shown((sample, 40), (test, 60)) for sample in pictures[:10] for test in pictures[10:]]
+        stopped(make(batch=4), movies, 5)
+        assert_same(make(batch=3).features(movies), make(batch=3, bank=False).features(movies))
+
     def test_what_was_quick_is_not_kept(
         self, make: Callable[..., FrontEnd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
@@ -215,6 +225,21 @@ FrontEnd(sys.argv[1], device="cpu", bank=sys.argv[2], batch=2).features(picture_
         (other,) = (tmp_path / "bank").iterdir()
         stopped(make(bank_limit=(other.stat().st_size + 100) / 1e9), picture_movies(), 5)
         assert list((tmp_path / "bank").iterdir()) == [other]
+
+    def test_nor_does_the_whole_in_their_place(
+        self, make: Callable[..., FrontEnd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """There is room for the old file and the new one, and for the old one and the parts, but not for all three."""
+        movies, folder = picture_movies(), tmp_path / "bank"
+        make().features(noise_movies(3))
+        (old,) = folder.iterdir()
+        make(bank=tmp_path / "other").features(movies)
+        (whole,) = (tmp_path / "other").iterdir()
+        stopped(make(), movies, 5)
+        parts = sum(path.stat().st_size for path in folder.glob("*-unfinished.bank"))
+        room = old.stat().st_size + max(whole.stat().st_size, parts)
+        make(bank_limit=(room + 100) / 1e9).features(movies)
+        assert {path.name for path in folder.iterdir()} == {old.name, whole.name}
 
 
 class TestSharing:
@@ -235,6 +260,17 @@ class TestSharing:
             assert found.cost == expected.cost
             assert_same(make().features(movies, dt=8), expected)  # and is in the bank
 
+    def test_processes_keep_no_network_of_equal_weights(self, make: Callable[..., FrontEnd], network: CordsNet):
+        """They stay for the next work, whose network may see its images otherwise."""
+        other = deepcopy(network)
+        other.preprocessing = replace(network.preprocessing, mean=(0.8, 0.8, 0.8))
+        movies, spread = noise_movies(2), Spread(processes=1)
+        first, second = (FrontEnd(each, device="cpu", bank=False) for each in (network, other))
+        assert first.digest() == second.digest()
+        found = first.features(movies, spread=spread)
+        assert not torch.equal(found.rows, second.features(movies).rows)
+        assert_same(second.features(movies, spread=spread), second.features(movies))
+
     @pytest.mark.filterwarnings("ignore")  # of a third party's, while its processes start and stop
     def test_a_dask_cluster_gives_the_same_features(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         distributed = pytest.importorskip("distributed", reason="Dask comes with the extra `cluster`")
@@ -248,6 +284,19 @@ class TestSharing:
         assert here.batches == 0
         assert_same(found, expected)
         assert found.cost == expected.cost
+
+    def test_a_process_that_is_killed_is_named(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
+        def broken(processes: int) -> Callable[..., list[Any]]:
+            def run(calls: Any) -> list[Any]:
+                raise BrokenProcessPool  # as joblib's processes do, of which the system has killed one
+
+            return run
+
+        monkeypatch.setattr(work, "unordered", broken)
+        with pytest.raises(
+            InputError, match=r"^processes=2: one of them was killed, most often for lack of memory; use fewer"
+        ):
+            make().features(noise_movies(6), spread=Spread(processes=2))
 
     def test_work_that_was_stopped_is_shared_later(self, make: Callable[..., FrontEnd], monkeypatch: pytest.MonkeyPatch):
         movies = picture_movies()

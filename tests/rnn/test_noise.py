@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,13 @@ class TestNumPysNumbers:
             out = np.empty(size, np.float32)
             fill_normal(ours, out)
             np.testing.assert_array_equal(out, theirs.standard_normal(size, np.float32))
+
+    def test_threads_that_share_a_generator_draw_different_numbers(self):
+        generator, drawn = pair(7)[0], np.empty((6, 500_000), np.float32)
+        fill_normal(generator, drawn[0])  # compiled before the threads begin
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(fill_normal, [generator] * len(drawn), drawn))
+        assert len(np.unique(drawn[:, :100])) > 590
 
     def test_arrays_of_several_axes(self):
         ours, theirs = pair(6)

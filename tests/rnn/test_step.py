@@ -202,6 +202,25 @@ class TestOneStep:
         inputs = numbers(CHANNELS, seed=4)
         assert torch.autograd.gradcheck(lambda state: rnn.step(state, inputs), numbers(2, UNITS).requires_grad_())
 
+    @every_form
+    def test_one_initial_state_does_for_all_trials(self, form: str):
+        rnn, inputs, start = made(Full(), form=form), numbers(TRIALS, STEPS, CHANNELS), numbers(UNITS, seed=4)
+        expected = stepped(rnn, inputs, start.expand(TRIALS, -1))
+        for given in (start, start[None]):
+            _, rates = rnn(inputs, return_states=True, initial=given)
+            torch.testing.assert_close(rates, expected, rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize(
+        ("name", "shape", "message"),
+        [
+            ("initial", (TRIALS - 1, UNITS), r"initial of shape \(4, 12\): expected \(5, 12\), or 1 for an axis"),
+            ("current", (TRIALS, STEPS - 1, UNITS), r"current of shape \(5, 6, 12\): expected \(5, 7, 12\), or 1 for"),
+        ],
+    )
+    def test_wrong_shapes_of_a_whole_run_are_named(self, name: str, shape: tuple[int, ...], message: str):
+        with pytest.raises(InputError, match=f"^{message}"):
+            made(Full())(numbers(TRIALS, STEPS, CHANNELS), **{name: numbers(*shape)})
+
     @pytest.mark.parametrize(
         ("state", "inputs", "message"),
         [

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from cordstasks import bank, train
+from cordstasks.errors import InputError
 from cordstasks.frontend.stretches import Batch, Result, Stepper
+from cordstasks.runs.bank import build_bank
+from cordstasks.utils import files
 from helpers import contents, flags, output_of, printed_by, read, refused, small_run
 
 
@@ -76,6 +81,42 @@ def test_ctrl_c_says_how_to_go_on(place: Path, tmp_path: Path, monkeypatch: pyte
 )
 def test_what_cannot_be(words: list[str], message: str):
     assert refused(bank.main, "build", *words) == message
+
+
+def test_a_bank_that_is_too_small_says_so(place: Path, tmp_path: Path):
+    shutil.copy(place / "r2.safetensors", tmp_path)
+    message = refused(bank.main, "build", *small_run(tmp_path), "--bank-limit", "0.00001", begun=True)
+    found = re.fullmatch(
+        r"--bank-limit 1e-05: (\d) of the run's (\d) files did not stay in the bank, and the run will simulate them again; "
+        r"give a larger one \(GB\)",
+        message,
+    )
+    assert found is not None, message
+    lost, all_of_them = map(int, found.groups())
+    assert lost == all_of_them - len(shards(tmp_path / "bank"))
+    assert lost > 0
+
+
+def test_a_bank_that_cannot_be_written_is_refused_before_the_work(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(**given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    def simulate(stepper: Stepper, batch: Batch, *more: object) -> Result:
+        raise AssertionError("work that cannot be kept")
+
+    shutil.copy(place / "r2.safetensors", tmp_path)
+    (tmp_path / "bank").mkdir()
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(Stepper, "simulate", simulate)
+    message = refused(bank.main, "build", *small_run(tmp_path))
+    assert message == f"--bank {tmp_path / 'bank'}: cannot write there (Permission denied); choose another folder"
+
+
+def test_without_a_bank_there_is_nothing_to_fill(place: Path):
+    with pytest.raises(InputError, match=r"^bank=False: there is nothing to fill"):
+        build_bank("rdm", quick=True, frontend=str(place / "r2.safetensors"), bank=False, device="cpu")
 
 
 def test_an_abstract_task_has_no_movies():

@@ -21,6 +21,7 @@ __all__ = ["Spectrum", "eigenvalues"]
 Complexes = NDArray[np.complex128]
 TINY = float(np.finfo(np.float64).tiny)
 SMALL = 256  # up to this size the matrix is formed
+MARGIN, MARGIN_FRACTION = 6, 0.1  # how many more are sought than asked for: at least, and as a fraction of those
 # what is sorted by, the largest first
 ORDERS: dict[str, Callable[[Any], Any]] = {
     "LM": np.abs,
@@ -94,8 +95,10 @@ def eigenvalues(
 ) -> Spectrum:
     """Leading eigenvalues of an operator that is never formed as a matrix, each with its residual.
 
-    Implicitly restarted Arnoldi iteration (ARPACK). Up to 256 units, or if nearly all eigenvalues are asked for, the
-    matrix is formed and all are computed directly.
+    Implicitly restarted Arnoldi iteration (ARPACK). A tenth more than k are sought, at least 6 more, and the first k are
+    kept: of eigenvalues of nearly the same size, an iteration for k alone may stop at one that is not among the first k,
+    and leave out one that is. Up to 256 units, or if nearly all eigenvalues are asked for, the matrix is formed and all are
+    computed directly.
 
     Parameters
     ----------
@@ -112,7 +115,8 @@ def eigenvalues(
     left : bool
         Whether to return left eigenvectors, too; this takes a second iteration, with the operator's ``rmatvec``.
     subspace : int, optional
-        Dimension of the Krylov space, above k + 1 (default: 2.5 k, at least 40). It takes that many vectors of memory.
+        Dimension of the Krylov space, above k + 1 (default: 2.5 times the number that is sought, at least 40). It takes
+        that many vectors of memory. Below twice the number that is sought, fewer are sought.
     restarts : int, optional
         Largest number of restarts (default 100).
     rng : int or Generator, default 0
@@ -135,7 +139,8 @@ def eigenvalues(
 
     Notes
     -----
-    Not valid as a proof of completeness: an eigenvalue that the start vector hardly contains may be missed. Residuals bound
+    Not valid as a proof of completeness: an eigenvalue that the start vector hardly contains may be missed, and of one that
+    occurs several times some copies may be. A tolerance far above the default makes this more likely. Residuals bound
     the error of an eigenvalue only up to its condition number, which is large in strongly non-normal operators. "SM" and
     eigenvalues inside the spectrum converge slowly, since nothing is inverted. Where many eigenvalues have nearly the same
     modulus, as at the edge of a random matrix's disc, thousands of products are needed.
@@ -196,17 +201,22 @@ def _arnoldi(
     restarts: int | None,
     rng: int | np.random.Generator,
 ) -> tuple[Complexes, Complexes]:
-    """Eigenpairs by ARPACK; if some have not converged, these with the best approximations of a single Krylov space."""
+    """At least k eigenpairs by ARPACK; if some have not converged, these with the best ones of a single Krylov space."""
     size = operator.shape[0]
-    dimension = min(size, max(40, 5 * k // 2 + 1)) if subspace is None else count("subspace", subspace, k + 2)
-    if dimension > size:
-        raise InputError(f"subspace={dimension}: the operator has only {size} units; give at most {size}")
+    sought = min(k + max(MARGIN, int(MARGIN_FRACTION * k)), size - 2)
+    if subspace is None:
+        dimension = min(size, max(40, 5 * sought // 2 + 1))
+    else:
+        dimension = count("subspace", subspace, k + 2)
+        if dimension > size:
+            raise InputError(f"subspace={dimension}: the operator has only {size} units; give at most {size}")
+        sought = min(sought, max(k, dimension // 2))  # convergence is slow without room beyond what is sought
     most = 100 if restarts is None else count("restarts", restarts, 1)
     kind = np.dtype(operator.dtype)
     start = np.random.default_rng(rng).standard_normal(size).astype(kind)
     if not np.any(operator.matvec(start)):  # nor is any other vector, so that there is nothing to iterate with
         return np.zeros(k, np.complex128), np.eye(size, k, dtype=np.complex128)
-    options: dict[str, Any] = {"k": k, "which": which, "ncv": dimension, "maxiter": most}
+    options: dict[str, Any] = {"k": sought, "which": which, "ncv": dimension, "maxiter": most}
     least = float(np.finfo(kind).eps)
     try:
         values, vectors = eigs(operator, v0=start, tol=max(tolerance / 2, least), **options)

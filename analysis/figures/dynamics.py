@@ -131,6 +131,8 @@ def regimes(rows: Sequence[Mapping[str, Any]], examples: Mapping[float, ArrayLik
         shown = real_array("examples", activity, ("time", "unit"))
         panel.plot(np.arange(len(shown)) * dt, shown, linewidth=1)
         dress(panel, f"gain {gain:g}", "time (ms)", "rate" if panel is panels[0] else "")
+    low, high = panels[0].get_ylim()  # which all panels share; what is left of settled activity is not to fill them
+    panels[0].set_ylim(min(low, -0.05), max(high, 0.05))
     kinds = list(dict.fromkeys(str(row["kind"]) for row in rows))
     colours = {kind: (BLUE, ORANGE, GREEN)[place % 3] for place, kind in enumerate(kinds)}
     lower = bottom.subplots(1, 3)

@@ -42,7 +42,7 @@ class Observer:
     reaction_time: Floats | None = None
 
 
-def read_observers(path: str | Path) -> list[Observer]:
+def read_observers(path: str | Path, *, at_once: bool = False) -> list[Observer]:
     """Read choices from a CSV table with one row per trial.
 
     Parameters
@@ -51,6 +51,9 @@ def read_observers(path: str | Path) -> list[Observer]:
         A table with the columns ``monkey`` (or ``subject``), ``coh`` (or ``coherence``; a fraction) and ``correct`` (1 or
         0), such as that of Roitman & Shadlen (2002) which PyDDM's documentation distributes. It may have reaction times in s
         as ``rt`` (or ``reaction_time``). Other columns are ignored.
+    at_once : bool
+        Whether a reaction time may be 0, as that of a model without a non-decision time. In tables of animals a 0 often
+        stands for a missing value.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def read_observers(path: str | Path) -> list[Observer]:
         if correct not in (0, 1):
             raise InputError(f"path={path}: line {line} has {names['correct']} {correct:g}; give 1 or 0")
         time = 0.0 if timed is None else _number(path, line, timed, row[timed])
-        if timed is not None and not 0 < time <= LONGEST:
+        if timed is not None and not (0 < time <= LONGEST or (at_once and time == 0)):
             raise InputError(f"path={path}: line {line} has {timed} {time:g}; give a time in s above 0")
         found.setdefault(str(row[names["observer"]]).strip(), []).append((coherence, bool(correct), 1000 * time))
     kind = names["observer"]

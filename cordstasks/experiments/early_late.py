@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from cordstasks import analysis
 from cordstasks.analysis import dynamics
+from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.checkpoints import load
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
@@ -43,7 +44,6 @@ from cordstasks.cordsnet.system import CordsNetSystem, area_operator
 from cordstasks.errors import InputError
 from cordstasks.experiments.dynamics_settings import EarlyLateSettings
 from cordstasks.experiments.in_time import digest_of
-from cordstasks.experiments.spectra import leading
 from cordstasks.pretraining.data import Images
 from cordstasks.pretraining.datasets import read_dataset
 from cordstasks.pretraining.pipeline import pretrain
@@ -162,6 +162,9 @@ def run_early_late(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     if not source.is_dir():
         raise InputError(f"images={source}: there is no such folder; name that of the images")
     seeds = range(chosen.seed, chosen.seed + chosen.seeds)
+    _check(chosen)
+    if not all(_weights(folder.path, seed, name).is_file() for seed in seeds for name in WINDOWS):
+        _test_images(source, chosen)  # too few are not to be noticed after hours of training
     with folder.lock():
         folder.begin(chosen, images=str(source.resolve()), environment=environment(torch.device("cpu")))
         try:
@@ -176,10 +179,27 @@ def run_early_late(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     return summary
 
 
+def _check(settings: EarlyLateSettings) -> None:
+    """Refuse networks that do not exist, or that have fewer units than there are to be eigenvalues."""
+    depth, side = arch.check_depth(settings.depth), arch.check_image_size(settings.image_size)
+    sides = arch.area_sides(side, depth)
+    units = [channels * side**2 for channels, side in zip(arch.CHANNELS_OUT, sides, strict=False)]
+    fewest = min(units)
+    if settings.eigenvalues > fewest:
+        raise InputError(
+            f"eigenvalues={settings.eigenvalues}: area {units.index(fewest)} has {fewest} units; give at most as many"
+        )
+
+
+def _weights(folder: Path, seed: int, name: str) -> Path:
+    """Where the weights of a trained network are."""
+    return folder / f"{name}-{seed}" / "direct.safetensors"
+
+
 def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int, name: str) -> Path:
     """The weights of one network, which is trained if it was not."""
-    place = folder / f"{name}-{seed}"
-    weights = place / "direct.safetensors"
+    weights = _weights(folder, seed, name)
+    place = weights.parent
     if weights.is_file():
         return weights
     image_steps, image_window = settings.window(name)
@@ -344,8 +364,8 @@ def _along(changes: Tensor, last: int) -> Floats:
 
 def _spectrum(operator: Any, count: int) -> tuple[Complexes, float]:
     """Leading eigenvalues, and their largest relative residual."""
-    found = leading(operator, count, tolerance=TOLERANCE)
-    return found.values[:count], float(found.residuals[:count].max() / np.abs(found.values).max())
+    found = dynamics.eigenvalues(operator, count, tolerance=TOLERANCE)
+    return found.values, float(found.residuals.max() / np.abs(found.values).max())
 
 
 def _jacobian_spectrum(

@@ -159,7 +159,7 @@ def _shift(
         return None
     towards = float(direction[batch.answers == batch.options[0]][0]) if preferred is None else float(preferred)
     action = int(batch.answers[direction == towards][0])
-    signed = (batch.conditions["coherence"] * np.where(direction == towards, 1, -1))[decided]
+    signed = (batch.conditions["coherence"] * np.where(direction == towards, 1, -1))[decided] + 0.0  # no -0
     before, since = ((seen.chosen == action)[decided] for seen in (control, after))
     found = analysis.psychophysics.choice_shift(signed, before, since, rng=rng, bootstrap=settings.bootstrap)
     table = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import time
@@ -10,6 +11,7 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -64,6 +66,7 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     chosen, folder, source = RobustnessSettings(**settings), RunFolder(Path(out)), Path(images)
     networks = _networks(chosen)
     pixels, labels = _images(source, chosen.count, networks)
+    images_digest = hashlib.sha256(pixels.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
     with folder.lock():
         folder.begin(chosen, images=str(source.resolve()), environment=environment(torch.device("cpu")))
         try:
@@ -72,8 +75,8 @@ def run_robustness(images: str | os.PathLike[str], out: str | os.PathLike[str], 
             for network in networks:
                 name = network.name
                 shown = network, pixels, labels, chosen
-                runs[name] = _kept(folder, "autonomy", network, Autonomy, partial(_show, *shown))
-                responses[name] = _kept(folder, "noise", network, NoiseResponse, partial(_disturb, *shown))
+                runs[name] = _kept(folder, "autonomy", network, images_digest, Autonomy, partial(_show, *shown))
+                responses[name] = _kept(folder, "noise", network, images_digest, NoiseResponse, partial(_disturb, *shown))
                 bootstrap = {"resamples": chosen.resamples, "seed": chosen.seed}
                 found["networks"][name] = {"step_ms": network.step_ms, "weights": network.digest}
                 found["autonomy"][name] = runs[name].summary(chosen.periods, **bootstrap)
@@ -119,20 +122,23 @@ def _images(source: Path, count: int, networks: list[InTime]) -> tuple[Tensor, T
     return chosen.batch(torch.arange(len(chosen)))
 
 
-def _kept(folder: RunFolder, part: str, network: InTime, kind: Any, make: Callable[[], Any]) -> Any:
-    """A result that an earlier call has left, if it was made with these weights; otherwise a new one, which is then left."""
+def _kept(folder: RunFolder, part: str, network: InTime, images: str, kind: Any, make: Callable[[], Any]) -> Any:
+    """A result that an earlier call has left, if it is of these weights and images; otherwise a new one, which is then left.
+
+    `images` is a digest of the images and their labels.
+    """
     path = folder.path / f"{part}-{network.name.replace(' ', '-')}.npz"
     names = [field.name for field in fields(kind)]
     if path.is_file():
         try:
             with np.load(path) as arrays:
-                if str(arrays["weights"]) == network.digest:
+                if (str(arrays["weights"]), str(arrays["images"])) == (network.digest, images):
                     return kind(**{name: arrays[name] for name in names})
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             pass  # damaged, so it is made again
     result = make()
     content = io.BytesIO()
-    np.savez(content, weights=network.digest, **{name: getattr(result, name) for name in names})
+    np.savez(content, weights=network.digest, images=images, **{name: getattr(result, name) for name in names})
     write_bytes(path, content.getvalue())
     return result
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator
 
 from cordstasks import analysis
 from cordstasks.analysis import dynamics
@@ -115,8 +114,8 @@ def area_spectrum(network: CordsNet, area: int, eigenvalues: int = 100, *, toler
     """
     began = time.monotonic()
     operator = area_operator(network, area)
-    found = leading(operator, eigenvalues, tolerance=tolerance)
-    values, residuals = found.values[:eigenvalues] - 1, found.residuals[:eigenvalues]
+    found = dynamics.eigenvalues(operator, eigenvalues, tolerance=tolerance)
+    values, residuals = found.values - 1, found.residuals
     imaginary = np.abs(values.imag)
     return {
         "area": area,
@@ -124,7 +123,7 @@ def area_spectrum(network: CordsNet, area: int, eigenvalues: int = 100, *, toler
         "real": values.real.tolist(),
         "imaginary": values.imag.tolist(),
         "residual": float(residuals.max()),
-        "converged": int(found.converged[:eigenvalues].sum()),
+        "converged": int(found.converged.sum()),
         "largest_real": float(values.real.max()),
         "largest_imaginary": float(imaginary.max()),
         "mean_imaginary": float(imaginary.mean()),
@@ -133,20 +132,6 @@ def area_spectrum(network: CordsNet, area: int, eigenvalues: int = 100, *, toler
         "products": found.applications,
         "seconds": time.monotonic() - began,
     }
-
-
-def leading(operator: LinearOperator, count: int, *, tolerance: float) -> dynamics.Spectrum:
-    """At least `count` leading eigenvalues, those of largest modulus first.
-
-    A tenth more are computed than asked for: of eigenvalues of nearly the same modulus, an iteration may find the last ones
-    in another order, and leave out one that belongs among them.
-
-    Returns
-    -------
-    Spectrum
-        With `count` values or more.
-    """
-    return dynamics.eigenvalues(operator, min(count + max(4, count // 10), operator.shape[0]), tolerance=tolerance)
 
 
 def complex_values(row: dict[str, Any]) -> NDArray[np.complex128]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import os
 import time
@@ -40,7 +42,8 @@ def run_trajectories(
 ) -> dict[str, Any]:
     """Follow the last area on its principal components and on the axis between two classes, and every area's latency.
 
-    Called again with the same arguments, it continues what was stopped: what the images so far have given is kept.
+    Called again with the same arguments, it continues what was stopped: what the images so far have given is kept. If
+    weights or image files have changed since, it begins again.
 
     Parameters
     ----------
@@ -113,6 +116,16 @@ def _files(source: Path, name: str, count: int) -> list[Path]:
     return [files[row] for row in np.linspace(0, len(files) - 1, count).astype(int)]
 
 
+def _digest_of_files(files: list[Path]) -> str:
+    """Changes with the files' names, order and content."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.parent.name}/{file.name}".encode(errors="surrogateescape"))
+        with contextlib.suppress(OSError):  # reading it as an image says what is wrong
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 class _Followed:
     """One pass over the images: components of the last area, and each area's distance from rest on the way.
 
@@ -129,7 +142,7 @@ class _Followed:
 
     def __init__(self, network: CordsNet, steps: tuple[int, ...], files: list[Path], progress: Path) -> None:
         self._network, self._steps, self._files, self._progress = network, steps, files, progress
-        self._digest = digest_of(network)
+        self._digest, self._images = digest_of(network), _digest_of_files(files)
         self._rest = [r[0].reshape(-1).numpy() for r in Simulator(network).spontaneous()]
         self._cuts = np.cumsum([len(r) for r in self._rest])[:-1]
         self._done = 0
@@ -170,10 +183,10 @@ class _Followed:
         self._done += 1
 
     def _resume(self) -> None:
-        """Continue with what an earlier call has left, if it is of these weights and whole."""
+        """Continue with what an earlier call has left, if it is of these weights and images, and whole."""
         try:
             with np.load(io.BytesIO(self._progress.read_bytes())) as arrays:
-                if str(arrays["weights"]) != self._digest:
+                if (str(arrays["weights"]), str(arrays["images"])) != (self._digest, self._images):
                     return
                 components, done = dynamics.RunningComponents.from_state(arrays), int(arrays["done"])
                 self.distances[:done], self.ends[:done] = arrays["distances"], arrays["ends"]
@@ -183,8 +196,9 @@ class _Followed:
 
     def _save(self) -> None:
         content, done = io.BytesIO(), self._done
-        kept: dict[str, Any] = {"weights": self._digest, "done": done, **self.components.state()}
-        np.savez(content, distances=self.distances[:done], ends=self.ends[:done], **kept)
+        kept: dict[str, Any] = {"weights": self._digest, "images": self._images, "done": done}
+        kept |= {"distances": self.distances[:done], "ends": self.ends[:done], **self.components.state()}
+        np.savez(content, **kept)
         write_bytes(self._progress, content.getvalue())
 
     def relative(self) -> Floats:

@@ -38,7 +38,7 @@ def beside(folder: Path, others: Sequence[Observer]) -> list[dict[str, Any]]:
         One row per observer, the model first: ``"observer"``, ``"trials"``, and what the fits of accuracy, of reaction times
         and of the drift-diffusion model found; None for a model that cannot be fitted.
     """
-    (model,) = read_observers(folder / TABLE)
+    (model,) = read_observers(folder / TABLE, at_once=True)
     everyone = [Observer("model", model.coherence, model.correct, model.reaction_time), *others]
     known = read_json(folder / "summary.json")["reaction_times"].get("diffusion")
     rows, curves = [], []

@@ -20,6 +20,7 @@ from cordstasks.errors import InputError
 from cordstasks.frontend.features import Features
 from cordstasks.frontend.frontend import FrontEnd
 from cordstasks.model import MultiAreaModel, principal_components
+from cordstasks.reports import reaction_times
 from cordstasks.runs.recorded import named_weights, recorded_network
 from cordstasks.stimuli import Display
 from cordstasks.tasks import TrialBatch, VisualTask
@@ -37,6 +38,7 @@ from cordstasks.utils.states import restoring
 __all__ = ["Execution", "carry_out", "frontend_of", "heldout_trials", "model_of", "prepare", "task_of", "validation_trials"]
 
 SETS = ("training", "validation", "heldout", "controls")
+OF_REACTION_TIMES = ("bound", "bound_trials", "non_decision", "inter_trial", "time_out", "reward_from")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,18 @@ class Prepared:
     machine: dict[str, Any]
 
 
+def _refuse_without_effect(settings: VisualSettings, chosen: frozenset[str]) -> None:
+    """Refuse settings of reaction times, other than their defaults, where there are none."""
+    defaults = {each.name: each.default for each in fields(VisualSettings)}
+    for name in OF_REACTION_TIMES:
+        value = getattr(settings, name)
+        if name in chosen and value != defaults[name]:
+            raise InputError(
+                f"{name}={value:g}: has no effect, since trials of this task are not answered while the evidence is shown; "
+                "leave it out (task rdm has reaction times with reaction_time=true)"
+            )
+
+
 def prepare(
     settings: VisualSettings, folder: RunFolder, execution: Execution, *, chosen: frozenset[str] = frozenset()
 ) -> Prepared:
@@ -146,6 +160,8 @@ def prepare(
         "heldout": heldout_trials(settings, task),
     }
     reports.check(task, batches["heldout"])
+    if not folder.begun and not reaction_times.applies(task, batches["heldout"]):
+        _refuse_without_effect(settings, chosen)
     if settings.teacher:
         if not (task.stationary and len(task.actions) == 3):
             raise InputError(f"teacher=True: task {task.id} has no stationary evidence for two answers; leave it out")

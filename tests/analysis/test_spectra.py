@@ -14,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 from torch.nn import functional as F
 
 from cordstasks.analysis import dynamics
+from cordstasks.analysis.dynamics import spectra
 from cordstasks.errors import InputError, Note
 
 SHAPE = (3, 5, 7)  # channels, height, width
@@ -177,6 +178,31 @@ class TestEigenvalues:
         every = np.linalg.eigvals(np.asarray(operator.matmat(np.eye(336)), np.float64))
         assert max(np.abs(every - value).min() for value in spectrum.values) < 1e-3
         np.testing.assert_allclose(np.abs(spectrum.values), np.sort(np.abs(every))[::-1][:8], rtol=1e-3)
+
+    def test_none_of_nearly_the_same_modulus_is_left_out(self):
+        for seed in range(20):
+            kernel = kernel_of(8, 8, (3, 3), seed)
+            operator = dynamics.convolution_operator(kernel, (8, 6, 7))
+            every = np.sort(np.abs(np.linalg.eigvals(operator.matmat(np.eye(336)))))[::-1]
+            spectrum = dynamics.eigenvalues(operator, 6, tolerance=1e-4)
+            assert spectrum.converged.all()
+            np.testing.assert_allclose(np.abs(spectrum.values), every[:6], rtol=1e-3, err_msg=f"seed {seed}")
+
+    @pytest.mark.parametrize("seed", [13, 58])
+    def test_where_an_iteration_for_six_leaves_some_out(self, seed: int, monkeypatch: pytest.MonkeyPatch):
+        kernel = np.random.default_rng(seed).standard_normal((16, 16, 3, 3)) / 12
+        operator = dynamics.convolution_operator(kernel, (16, 8, 8), padding="circular")
+        every = np.sort(np.abs(dynamics.circular_spectrum(kernel, (16, 8, 8))).ravel())[::-1]
+        found = np.abs(dynamics.eigenvalues(operator, 6, tolerance=1e-4).values)
+        np.testing.assert_allclose(found, every[:6], rtol=1e-3)
+        monkeypatch.setattr(spectra, "MARGIN", 0)
+        assert np.abs(dynamics.eigenvalues(operator, 6, tolerance=1e-4).values / every[:6]).min() < 0.999
+
+    def test_a_small_subspace_is_kept_to(self):
+        matrix, values = separated()
+        few = dynamics.eigenvalues(matrix, 6, subspace=14)
+        np.testing.assert_allclose(np.abs(few.values), np.abs(values[:6]), rtol=1e-5)
+        assert few.converged.all()
 
     def test_without_convergence_it_warns_and_says_which(self):
         matrix = random_matrix(600)

@@ -120,6 +120,11 @@ class TestFigures:
         with pytest.raises(InputError, match="give at least one of each"):
             figures.regimes([], {}, dt=2.0)
 
+    def test_settled_activity_is_drawn_as_settled(self):
+        row = {"kind": "convolutional", "gain": 0.5, "exponent": -0.5, "dimension": None, "autocorrelation_ms": None}
+        figure = figures.regimes([row], {0.5: 1e-35 * np.sin(np.arange(40.0))[:, None]}, dt=2.0)
+        assert figure.axes[0].get_ylim() == (-0.05, 0.05)
+
     def test_groups_and_fixed_points(self):
         states = np.random.default_rng(0).standard_normal((12, 3))
         stable = np.array([True, False, True, True])

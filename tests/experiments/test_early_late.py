@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +189,21 @@ class TestMistakes:
             (("--jacobians", 200), "--jacobians 200: only --count 100 images are shown"),
             (("--gradients", "none"), "(known: full, truncated)"),
             (("--images", "nowhere"), "--images nowhere: there is no such folder"),
+            (("--depth", 3), "--depth 3: CordsNet has 2, 4, 6 or 8 areas"),
+            (("--image-size", 16), "--image-size 16: choose a whole number of pixels from 32"),
+            (("--eigenvalues", 4097), "--eigenvalues 4097: area 0 has 4096 units; give at most as many"),
+            (("--depth", 8, "--eigenvalues", 513), "--eigenvalues 513: area 6 has 512 units; give at most as many"),
         ],
     )
     def test_words(self, tmp_path: Path, words: tuple[Any, ...], message: str) -> None:
         common = () if "--images" in words else ("--images", tmp_path)
         said = refused(command.main, "early-late", *common, "--out", tmp_path / "out", *words)
         assert message in said
+        assert not (tmp_path / "out").exists()
+
+    def test_too_few_test_images_are_refused_before_training(self, images: Path, tmp_path: Path) -> None:
+        said = refused(command.main, "early-late", "--images", images, "--out", tmp_path / "out", "--count", 7)
+        assert re.search(r"--count 7: .* holds 6 test images; choose at most as many", said)
         assert not (tmp_path / "out").exists()
 
     def test_another_run(self, finished: Path, images: Path) -> None:

@@ -124,6 +124,23 @@ class TestRun:
         for part in ("autonomy", "noise"):
             assert found[part] == reference[part]
 
+    def test_other_images_and_damaged_results_are_computed_anew(
+        self, images: Path, tmp_path: Path, networks: dict[str, Any]
+    ) -> None:
+        import shutil
+
+        source, out = tmp_path / "test", tmp_path / "run"
+        shutil.copytree(images / "test", source)
+        given = {"network": str(networks["network"]), **QUICK, "sequence": ("image:40", "blank:60")}
+        before = experiment.run_robustness(source, out, **given)
+        kept = out / next(path.name for path in out.glob("noise-*.npz"))
+        kept.write_bytes(kept.read_bytes()[:300])
+        assert experiment.run_robustness(source, out, **given)["noise"] == before["noise"]
+        first, second = sorted(source.rglob("*.png"))[:2]
+        first.write_bytes(second.read_bytes())
+        after = experiment.run_robustness(source, out, **given)
+        assert after["noise"] == experiment.run_robustness(source, tmp_path / "anew", **given)["noise"] != before["noise"]
+
     def test_other_weights_are_computed_anew(
         self, finished: tuple[Path, str], images: Path, tmp_path: Path, networks: dict[str, Any]
     ) -> None:

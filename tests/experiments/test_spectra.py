@@ -25,7 +25,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_values_are_those_of_the_convolution() -> None:
-    own = settling_cordsnet(recurrence=0.8)  # of whose area 1 an iteration for six values alone leaves two out
+    own = settling_cordsnet(recurrence=0.8)  # of whose area 1 an iteration for six values alone would leave two out
     kernel = own.area_conv[1].weight.detach().double().numpy()
     reference = dynamics.eigenvalues(dynamics.convolution_operator(kernel, (64, 8, 8)), 12, tolerance=1e-8)
     found = area_spectrum(own, 1, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,17 @@ class TestContinuing:
         assert run_trajectories(images, ("ape", "cow"), out, network=str(own), **GIVEN)["areas"] == first["areas"]
         cordsnet.save(settling_cordsnet(recurrence=0.1), own)
         assert run_trajectories(images, ("ape", "cow"), out, network=str(own), **GIVEN)["areas"] != first["areas"]
+
+    def test_other_images_begin_again(self, images: Path, network: Path, tmp_path: Path) -> None:
+        source, given = tmp_path / "images", {**GIVEN, "network": str(network)}
+        shutil.copytree(images, source)
+        before = run_trajectories(source, ("ape", "cow"), tmp_path / "out", **given)
+        for file in (source / "ape").iterdir():  # the same names
+            file.write_bytes((images / "bee" / file.name).read_bytes())
+        after = run_trajectories(source, ("ape", "cow"), tmp_path / "out", **given)
+        anew = run_trajectories(source, ("ape", "cow"), tmp_path / "anew", **given)
+        assert after["axis"] == anew["axis"] != before["axis"]
+        assert after["areas"] == anew["areas"] != before["areas"]
 
     def test_other_settings_are_refused(self, found: tuple[dict[str, Any], Path], images: Path, network: Path) -> None:
         given = {**GIVEN, "network": str(network), "count": 7}

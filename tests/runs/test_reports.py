@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from cordstasks import analysis, reports, tasks
-from cordstasks.analysis.psychophysics import Observer
+from cordstasks.analysis.psychophysics import Observer, read_observers
 from cordstasks.errors import InputError
 from cordstasks.frontend import Features
 from cordstasks.frontend.histories import Cost
@@ -505,6 +505,17 @@ class TestReactionTimes:
         assert rows[1]["by_coherence"][1]["mean"] == pytest.approx(animal.reaction_time[30:].mean())
         assert json.loads((tmp_path / "observers.json").read_text())[1]["trials"] == 60
         assert (tmp_path / "observers.png").exists()
+
+    def test_beside_animals_with_decisions_at_once(self, tmp_path: Path):
+        task = setting_of("rdm", {"reaction_time": True, "motion": 400.0, "coherences": (0.1, 0.4)})
+        reported(task, 20, tmp_path, settings=VisualSettings("rdm", bound=1e-7, non_decision=0.0))
+        times = [row["rt"] for row in csv.DictReader(io.StringIO((tmp_path / observers.TABLE).read_text()))]
+        assert "0.000000" in times
+        animal = Observer("monkey", np.repeat([0.1, 0.4], 10), np.arange(20) % 4 > 0, np.linspace(300, 900, 20))
+        model = observers.beside(tmp_path, [animal])[0]
+        assert model["trials"] == len(times)
+        with pytest.raises(InputError, match=r"rt 0; give a time in s above 0"):
+            read_observers(tmp_path / observers.TABLE)
 
 
 def test_selected_trials_are_as_long_as_the_longest_of_them():

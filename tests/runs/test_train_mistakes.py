@@ -120,6 +120,8 @@ class TestBadInput:
             ("--set directions=[0,360]", "--set directions=(0, 360): give two or more different directions in deg"),
             ("--set reaction_time=1", "--set reaction_time=1: give true or false, such as false"),
             ("--set display=64", "--set display=64: the screen takes the front-end's image size"),
+            ("--bound 1", "--bound 1: has no effect, since trials of this task are not answered while"),
+            ("--reward-from 100", "--reward-from 100: has no effect"),
             ("--set spot=[1]", "--set spot=[1]: give a number, such as 0.3"),
             ("--set aperture=9", "aperture is 9 deg, larger than the screen"),
         ],

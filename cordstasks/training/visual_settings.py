@@ -258,6 +258,8 @@ class VisualSettings(NetworkSettings):
         if labels_only:
             rules |= {"auxiliary": 0.0, "recombine": 0.0}
         usual = {**rules, **chosen.run_defaults, **small}
+        if given.get("readout", "flatten") != "flatten":
+            usual["side"] = None  # whole maps are pooled
         made = cls(task, **{**usual, **given, "parameters": parameters})
         usual = {**{each.name: each.default for each in dataclasses.fields(cls)}, **usual}
         check_effects(made, given, usual, NEEDS)

@@ -179,7 +179,7 @@ class TestBadInput:
         [
             ("--units 5", "--units 5: the run in {} has 16; leave it out, or use another folder"),
             ("--areas 0", "--areas 0: the run in {} has 1; leave it out"),
-            ("--side 2", "--side 2: the run in {} has 8; leave it out"),
+            ("--side 2", "--side 2: the run in {} has none; leave it out"),
             ("--dt 10", "--dt 10: the run in {} has 20; leave it out"),
             ("--set motion=300", "--set motion=300: the run in {} has --set motion=120; leave it out"),
             ("--frontend cordsnet-r8", "--frontend cordsnet-r8: the run in {} has"),

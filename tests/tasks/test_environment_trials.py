@@ -83,7 +83,7 @@ class TestRandomDots:
         environment = RandomDotsEnv(reaction_time=True, **SMALL)
         environment.reset(seed=1)
         answer = environment.trial["ground_truth"]
-        assert environment.gt.tolist() == [FIXATE] * 15 + [answer] * 30
+        assert environment.gt.tolist() == [FIXATE] * 15 + [answer] * 80  # motion is shown for 1500 ms, unless set
         fixate(environment, 14)
         assert environment.step(answer)[1] == -0.1
         _, reward, _, _, info = environment.step(answer)

@@ -327,10 +327,11 @@ class FrontEnd:
         stepper = Stepper(self.simulator, prepare=self._prepare, readout=self.read, **how)  # type: ignore[arg-type]
         weights = recipe = None
         if spread is not None:
-            weights = np.frombuffer(to_bytes(self.network), np.uint8)
+            content = to_bytes(self.network)
+            weights = np.frombuffer(content, np.uint8)
             threads = spread.threads(torch.get_num_threads())
             where = str(self.device)
-            sent = hashlib.sha256(weights).hexdigest()
+            sent = hashlib.sha256(content).hexdigest()
             recipe = Recipe(sent, self.areas, self.sides, where, self.precision, **how, threads=threads)  # type: ignore[arg-type]
         bank = self.bank if self._bank_writable else None
         for piece, engine in simulated(pieces, stepper, bank, spread=spread, weights=weights, recipe=recipe):

@@ -131,7 +131,7 @@ def _kept(folder: RunFolder, part: str, network: InTime, images: str, kind: Any,
     names = [field.name for field in fields(kind)]
     if path.is_file():
         try:
-            with np.load(path) as arrays:
+            with np.load(io.BytesIO(path.read_bytes())) as arrays:
                 if (str(arrays["weights"]), str(arrays["images"])) == (network.digest, images):
                     return kind(**{name: arrays[name] for name in names})
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):

@@ -418,7 +418,7 @@ def test_small_comparison_of_architectures(tmp_path: Path, monkeypatch: pytest.M
     measured = [each.measured for each in outcome.findings]
     compared = [each for each in measured if "network learned it" not in each]
     assert all("difference by alpha 1 " in each and "CKA" in each for each in compared), measured
-    assert compared
+    assert len(compared) >= 3, measured  # in 120 batches, a kind may not learn in one design
     capsys.readouterr()
     (tmp_path / "B.3").mkdir()
     again = architectures.by_task(tmp_path / "B.3", workplace)

@@ -112,10 +112,16 @@ def _times(axis: Axes, times: Effect, others: Sequence[Effect]) -> None:
 
 def _psychometric(axis: Axes, shift: Effect, others: Sequence[Effect]) -> None:
     """Choices against signed coherence without and with the perturbation."""
-    x = np.arange(len(shift["by_coherence"]))
+    # a set in whose trials nobody has decided at a coherence has no choices there
+    levels = sorted({row["coherence"] for each in (shift, *others) for row in each["by_coherence"]})
+
+    def places(each: Effect) -> list[int]:
+        return [levels.index(row["coherence"]) for row in each["by_coherence"]]
+
     for place, other in enumerate(others):
         rates = [row["after"] for row in other["by_coherence"]]
-        axis.plot(x, rates, color=ORANGE, alpha=0.35, linewidth=1, label=None if place else "random sets")
+        axis.plot(places(other), rates, color=ORANGE, alpha=0.35, linewidth=1, label=None if place else "random sets")
+    x = places(shift)
     axis.plot(x, [row["before"] for row in shift["by_coherence"]], "o-", color=BLACK, label="without")
     said = "chosen units"
     if shift["shift"] is not None:
@@ -124,7 +130,7 @@ def _psychometric(axis: Axes, shift: Effect, others: Sequence[Effect]) -> None:
         said += f": shift beyond {size}" if shift["beyond"] else f": shift {size}{ends}"
     axis.plot(x, [row["after"] for row in shift["by_coherence"]], "s-", color=BLUE, label=said)
     axis.axhline(0.5, color=GREY, linestyle=":")
-    axis.set_xticks(x, [percent(row["coherence"]) for row in shift["by_coherence"]])
+    axis.set_xticks(np.arange(len(levels)), [percent(level) for level in levels])
     axis.tick_params(axis="x", rotation=45)
     axis.set_ylim(-0.03, 1.03)
     dress(axis, f"Choices of {shift['towards']:g} deg", "signed coherence (%)", "fraction of choices")

@@ -24,6 +24,7 @@ CHECK_STEPS = 10  # how far apart the states are that tell whether a frame's res
 # A fast response can hide a slow one that is still small, so no response is taken to shrink by more than this factor in
 # CHECK_STEPS: one with a time constant of up to 95 steps (190 ms) cannot hide.
 SHRINKS_TO = 0.9
+ROUNDING = 3e-6  # states that are less than this apart, relative to their norm, may differ by rounding errors alone
 
 
 @dataclass(frozen=True)
@@ -356,7 +357,8 @@ class Stepper:
         """Whether what is left to the fixed point is within the tolerance in every area.
 
         With distances d between states CHECK_STEPS apart shrinking by a factor q each time, d q / (1 - q) is left; q is
-        the larger of the last two, because states may be close by chance while a response turns round.
+        the larger of the last two, because states may be close by chance while a response turns round. No state comes
+        further in what is left of the period than d at each check. Where d is as small as rounding errors, q says nothing.
         """
         rates = self._copies(row)
         size = torch.stack([r.norm() for r in rates]).clamp_min(1e-12)
@@ -365,9 +367,10 @@ class Stepper:
         if len(each.moved) < 3:
             return False
         first, second, third = each.moved[-3:]
-        ratio = torch.maximum(second / first.clamp_min(1e-30), third / second.clamp_min(1e-30))
-        ratio = ratio.clamp(SHRINKS_TO, 1 - 1e-6)
-        left = float((third * ratio / (1 - ratio)).max())
+        ratio = torch.maximum(second / first.clamp_min(1e-30), third / second.clamp_min(1e-30)).clamp_min(SHRINKS_TO)
+        checks = (each.period.length - each.done) / CHECK_STEPS
+        ahead = torch.where(ratio < 1, (ratio / (1 - ratio)).clamp_max(checks), torch.inf)
+        left = float((third * torch.where(third < ROUNDING, checks, ahead)).max())
         if not left < self.tolerance:  # a diverging network's is not a number
             return False
         self._bound = max(self._bound, left)

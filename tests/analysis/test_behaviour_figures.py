@@ -177,3 +177,17 @@ class TestPerturbation:
         assert [container.lines[0].get_ydata()[0] for container in times.containers] == [-30.0, -60.0]
         labels = [text.get_text() for text in psychometric.get_legend().get_texts()]
         assert "chosen units: shift beyond 50 % coherence" in labels
+
+    @pytest.mark.parametrize(("chosen", "random"), [((0, 1, 2, 3), (1, 3)), ((1, 3), (0, 1, 2, 3)), ((0, 2), (1,))])
+    def test_choices_stand_at_their_coherence_where_others_have_none(self, chosen: tuple, random: tuple):
+        def only(places: tuple) -> dict:
+            effect = self.effect(timed=False)
+            effect["shift"]["by_coherence"] = [effect["shift"]["by_coherence"][place] for place in places]
+            return effect
+
+        axis = figures.perturbation(only(chosen), [only(random)]).axes[-1]
+        ticks = dict(zip(axis.get_xticks(), (label.get_text() for label in axis.get_xticklabels()), strict=True))
+        drawn = [[ticks[x] for x in line.get_xdata()] for line in axis.lines[:3]]
+        names = {place: f"{100 * self.LEVELS[place]:g}".replace("-", "\N{MINUS SIGN}") for place in range(4)}
+        expected = [[names[place] for place in places] for places in (random, chosen, chosen)]
+        assert [[label.replace("-", "\N{MINUS SIGN}") for label in row] for row in drawn] == expected

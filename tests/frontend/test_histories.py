@@ -99,6 +99,20 @@ class LinearAreas:
         return np.reshape(states[warmup_steps:], (-1, bin_steps, len(states[0]))).mean(1)
 
 
+class Trembling(LinearAreas):
+    """Areas of a fast and a slow response, with errors as of rounding that differ each time they are asked for steps."""
+
+    def __init__(self, size: float, seed: int) -> None:
+        super().__init__()
+        self.matrix = np.diag([0.0] * self.sizes[0] + [0.92] * self.sizes[1])
+        self.size, self.rng = size, np.random.default_rng(seed)
+
+    def step_summed(self, rates: list[Tensor], drives: list[Tensor], totals: list[Tensor], steps: int) -> None:
+        super().step_summed(rates, drives, totals, steps)
+        for own in rates:
+            own *= 1 + self.size * torch.from_numpy(self.rng.uniform(-1, 1, own.shape)).float()
+
+
 def simulate(
     areas: LinearAreas,
     movies: Sequence[Movie],
@@ -274,6 +288,21 @@ class TestSlowAndOscillatingResponses:
             expected = areas.trial(movie, 10, 10)
             error = np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
             assert error.max() <= HONEST * cost.bound + HALF + FLOAT32
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_rounding_errors_do_not_keep_it_from_settling(self, seed: int):
+        movies = [movie_of((1, 800), (0, 800))]
+        _, quiet = simulate(Trembling(0, seed), movies, tolerance=1e-3)
+        _, noisy = simulate(Trembling(1e-6, seed), movies, tolerance=1e-3)
+        assert quiet.simulated < 0.4 * quiet.requested
+        assert noisy.simulated == quiet.simulated
+
+    @pytest.mark.parametrize("growth", [1.002, 1.01])
+    def test_what_leaves_slowly_has_not_settled(self, growth: float):
+        areas = LinearAreas((growth,), fixed=np.eye(7)[[6] * 256])
+        areas.fixed[1] += 0.01 * areas.basis[:, 0]
+        _, cost = simulate(areas, [movie_of((0, 20), (1, 1500))], tolerance=1e-2)
+        assert (cost.simulated, cost.bound) == (10 + 760, 0.0)
 
     def test_what_never_settles_is_simulated_throughout(self):
         areas = LinearAreas((np.exp(0.05j),))

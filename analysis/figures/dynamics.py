@@ -284,5 +284,5 @@ def early_and_late(
         panel.plot([0, 1], [np.mean(first), np.mean(second)], color=BLACK, linewidth=2.5)
         panel.set_xticks([0, 1], short)
         panel.set_xlim(-0.4, 1.4)
-        dress(panel, name, "trained to answer", "")
+        dress(panel, "", "trained to answer", name)
     return figure

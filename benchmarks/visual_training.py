@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cordstasks.utils.command_line import run_command
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cordstasks.training.trials import TrialSet
 
 AUTOGRAD, WRITTEN = "autograd", "written"
+SQUARE = 1024  # rows of the matrices whose product is the rate that others are compared with
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -42,7 +44,7 @@ def main() -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--tasks", nargs="+", default=["rdm", "saccade", "catdog"])
-    parser.add_argument("--trials", type=int, help="training trials to draw from (default: as many as the task's runs have)")
+    parser.add_argument("--trials", type=int, default=500, help="most training trials to draw batches from")
     parser.add_argument("--connectivity", default="full")
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
@@ -57,9 +59,8 @@ def run(options: argparse.Namespace) -> None:
     clock = options.clock
     print(f"{options.clock} time\n{machine_line()}")
     for name in options.tasks:
-        size = {} if options.trials is None else {"trials": options.trials}
-        settings = VisualSettings.new(name, units=options.units, connectivity=options.connectivity, **size)
-        settings = settings.with_inputs(10**6, chosen=False)
+        settings = VisualSettings.new(name, units=options.units, connectivity=options.connectivity)
+        settings = replace(settings.with_inputs(10**6, chosen=False), trials=min(settings.trials, options.trials))
         context = multiprocessing.get_context("spawn")
         workers = {}
         for way in (AUTOGRAD, WRITTEN):
@@ -69,38 +70,58 @@ def run(options: argparse.Namespace) -> None:
             described = ours.recv()
         seconds: dict[str, list[float]] = {way: [] for way in workers}
         losses = dict.fromkeys(workers, 0.0)
+        at_products, computed = [], []
         for number in range(options.rounds):
             for way in sorted(workers, reverse=bool(number % 2)):
                 workers[way].send(True)
-                losses[way], passed = workers[way].recv()
+                losses[way], passed, products, steps = workers[way].recv()
                 seconds[way].append(passed)
+                if way == WRITTEN:
+                    at_products.append(products / passed)
+                    computed.append(steps)
         medians = {way: statistics.median(values) for way, values in seconds.items()}
         print(f"{name}: {settings.units} units, {options.connectivity}, batch {settings.batch}, {described}")
         for way, median in medians.items():
             print(f"  {way:12}{median * 1000:9.1f} ms per batch; loss of the last batch {losses[way]:.6f}")
         ratio = medians[AUTOGRAD] / medians[WRITTEN]
         print(f"  ratio {ratio:.2f}")
+        print(
+            f"  {statistics.mean(computed):.0%} of the batches' steps are computed; at the rate of a product of two "
+            f"{SQUARE} x {SQUARE} matrices, the products would take {statistics.median(at_products):.0%} of the time"
+        )
         note_number(f"{name}: a batch of training", 1e3 * medians[WRITTEN], "ms", ratio=ratio, beside=AUTOGRAD)
         for worker in workers.values():
             worker.send(False)
         evaluations = {way: worker.recv() for way, worker in workers.items()}
-        print(f"  an evaluation, every {settings.evaluate_every} batches: {evaluations[WRITTEN]:.3f} s", flush=True)
+        every = f"an evaluation, every {settings.evaluate_every} batches"
+        print(f"  {every}: {evaluations[AUTOGRAD]:.3f} s of whole trials, {evaluations[WRITTEN]:.3f} s today", flush=True)
 
 
 def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:
     """Learn from a batch whenever that is ordered, in a process of its own, since how memory is kept holds for a process."""
+    import torch
+
     from cordstasks.training.evaluation import run_model, run_until
     from cordstasks.utils.allocation import kept_memory
 
+    assert settings.inputs is not None
     seen, unseen = trials_of(settings)
-    learn = learner(settings, seen, way)
+    learn, batch_of = learner(settings, seen, way), rows_of_batches()
     orders.send(f"{seen.inputs.steps} steps of {settings.inputs} inputs, {len(seen)} trials")
     with nullcontext() if way == AUTOGRAD else kept_memory():
         learn()  # the first batch touches memory, and compiles
+        square = torch.randn(SQUARE, SQUARE)
         while orders.recv():
             began = CLOCKS[clock]()
+            square @ square
+            rate = 2 * SQUARE**3 / (CLOCKS[clock]() - began)
+            began = CLOCKS[clock]()
             loss = learn()
-            orders.send((loss, CLOCKS[clock]() - began))
+            passed = CLOCKS[clock]() - began
+            rows, steps = batch_of[-1] if way == WRITTEN else (0, 1)
+            # recurrent weights: forward, back, and their gradient; input weights: forward, and their gradient
+            products = 2 * rows * settings.units * (3 * settings.units + 2 * settings.inputs) / rate
+            orders.send((loss, passed, products, rows / (settings.batch * steps)))
         model = model_of(settings, way)
         began = CLOCKS[clock]()
         if way == AUTOGRAD:
@@ -108,6 +129,20 @@ def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:
         else:
             run_until(model, unseen.inputs, (unseen.mask > 0) | unseen.response_mask)
         orders.send(CLOCKS[clock]() - began)
+
+
+def rows_of_batches() -> list[tuple[int, int]]:
+    """From now on, how many steps of trials each batch has computed, and of how many time steps, the latest batch last."""
+    from cordstasks.rnn import RNN
+
+    batches, packed = [], RNN.packed
+
+    def noted(rnn: RNN, inputs: Any, packing: Any, **options: Any) -> Any:
+        batches.append((len(inputs), packing.steps))
+        return packed(rnn, inputs, packing, **options)
+
+    RNN.packed = noted  # type: ignore[method-assign]
+    return batches
 
 
 def trials_of(settings: VisualSettings) -> tuple[TrialSet, TrialSet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +68,9 @@ class AuxiliaryHeads(nn.Module):
         scores : dict of str to Tensor of shape (trial, time, class)
             By name: the logits of each head.
         """
-        linear = list(self.heads.values())
-        through, offset = (
-            torch.cat([weights, *(head.weight for head in linear)]),
-            torch.cat([bias, *(h.bias for h in linear)]),
-        )
-        outputs, *scores = F.linear(rates, through, offset).split([len(bias), *(len(head.bias) for head in linear)], -1)
+        heads = cast(list[nn.Linear], list(self.heads.values()))
+        through, offset = torch.cat([weights, *(head.weight for head in heads)]), torch.cat([bias, *(h.bias for h in heads)])
+        outputs, *scores = F.linear(rates, through, offset).split([len(bias), *(head.out_features for head in heads)], -1)
         return outputs, dict(zip(self.heads, scores, strict=True))
 
     def forward(self, scores: Mapping[str, Tensor], auxiliary: Mapping[str, Tensor]) -> Tensor:

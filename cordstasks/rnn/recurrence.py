@@ -155,7 +155,12 @@ def _steps(rates: Tensor, drive: Tensor, counts: tuple[int, ...]) -> Iterator[tu
     """For each step: the rates before it of the trials that run, their drive, and room for the rates after it."""
     states = rates.split([rates.shape[1] - drive.shape[1], *counts], 1)
     for before, d, after in zip(states[:-1], drive.split(counts, 1), states[1:], strict=True):
-        yield before[:, : d.shape[1]], d, after
+        yield _first(before, d.shape[1]), d, after
+
+
+def _first(values: Tensor, trials: int) -> Tensor:
+    """Values of the first trials; those of all without a view, which would take as long as the arithmetic on few units."""
+    return values if values.shape[1] == trials else values[:, :trials]
 
 
 def _added(drive: Tensor, rates: Tensor, across: Tensor, room: Tensor | None) -> Tensor:
@@ -163,7 +168,7 @@ def _added(drive: Tensor, rates: Tensor, across: Tensor, room: Tensor | None) ->
     if room is None:
         torch.addmm(drive[0], rates[0], across[0], out=drive[0])
         return drive
-    return torch.baddbmm(drive, rates, across, out=room[:, : drive.shape[1]])
+    return torch.baddbmm(drive, rates, across, out=_first(room, drive.shape[1]))
 
 
 def _fraction(alpha: float | Tensor, like: Tensor) -> float | Tensor:
@@ -185,7 +190,7 @@ def _add_later(gradient: Tensor, later: Tensor | None, weights: Tensor, total: T
         total.copy_(gradient)
         return
     going_on = later.shape[1]
-    torch.baddbmm(gradient[:, :going_on], later, weights, out=total[:, :going_on])
+    torch.baddbmm(_first(gradient, going_on), later, weights, out=_first(total, going_on))
     if going_on < total.shape[1]:
         total[:, going_on:] = gradient[:, going_on:]
 
@@ -231,9 +236,9 @@ class _Rate(torch.autograd.Function):
         steps, deltas, later = _steps_that_matter(gradients), delta.split(counts, 1), None
         delta[:, sum(counts[:steps]) :] = 0
         for g, y, d in reversed(list(zip(gradients, active.split(counts, 1), deltas, strict=True))[:steps]):
-            m = state[:, : d.shape[1]]
+            m = _first(state, d.shape[1])
             if later is not None:
-                going_on = m[:, : later.shape[1]]
+                going_on = _first(m, later.shape[1])
                 if isinstance(alpha, float):  # the leak is a factor of the product
                     torch.baddbmm(going_on, later, scaled, beta=1 - alpha, alpha=alpha, out=going_on)
                 else:
@@ -261,7 +266,7 @@ class _Current(torch.autograd.Function):
         activate(initial, rates[:, :trials])
         states = initial.clone(memory_format=torch.contiguous_format)
         for before, d, after in _steps(rates, drive, counts):
-            total, state = _added(d, before, across, room), states[:, : d.shape[1]]
+            total, state = _added(d, before, across, room), _first(states, d.shape[1])
             torch.lerp(state, total, _fraction(dynamics.alpha, d), out=state)
             activate(state, after)
         ctx.dynamics, ctx.counts = dynamics, counts
@@ -281,12 +286,12 @@ class _Current(torch.autograd.Function):
         steps, m = _steps_that_matter(gradients), None
         delta[:, sum(counts[:steps]) :] = 0
         for g, y, d in reversed(list(zip(gradients, after, deltas, strict=True))[:steps]):
-            total = back[:, : d.shape[1]]
+            total = _first(back, d.shape[1])
             _add_later(g, m, recurrent, total)
             differentiate(total, y, total)
             going_on = 0 if m is None else m.shape[1]
             if m is not None:
-                torch.lerp(m, total[:, :going_on], _fraction(dynamics.alpha, m), out=d[:, :going_on])
+                torch.lerp(m, _first(total, going_on), _fraction(dynamics.alpha, m), out=_first(d, going_on))
             if going_on < d.shape[1]:
                 torch.mul(total[:, going_on:], dynamics.alpha, out=d[:, going_on:])
             m = d

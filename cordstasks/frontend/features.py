@@ -64,8 +64,10 @@ class Features:
             index = self.index[trials, torch.arange(trials.shape[1], device=self.index.device)]
         else:
             index = self.index[trials]
-        chosen = self.rows[index.clamp_min(0)].float()
-        return chosen if bool((index >= 0).all()) else chosen * (index >= 0)[..., None]
+        chosen, beyond = self.rows[index.clamp_min(0)].float(), index < 0
+        if bool(beyond.any()):
+            chosen[beyond] = 0
+        return chosen
 
     def to(self, device: torch.device) -> Features:
         """The same on another device.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from cordstasks.errors import InputError, unknown
 from cordstasks.rnn.connectivity import KINDS, SIGNS, Connections, Connectivity, Full, LowRank, balanced
 from cordstasks.rnn.noise import normal as standard_normal
-from cordstasks.rnn.recurrence import Dynamics, run
+from cordstasks.rnn.packing import Packing
+from cordstasks.rnn.recurrence import Dynamics, run_packed
 from cordstasks.utils.arguments import number, plain, whole
 
 __all__ = ["ACTIVATIONS", "FORMS", "RNN"]
@@ -327,39 +328,108 @@ class RNN(nn.Module):
         inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.input_weights.shape[1]:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected (trial, time, {self.input_weights.shape[1]})")
-        # one matrix, since autograd copies what is added in place to a view
-        rows = F.linear(inputs.transpose(0, 1).flatten(0, 1), self.input_weights, self.bias)
+        rows = self._drives(inputs.transpose(0, 1).flatten(0, 1))
         if generator is not None and self.noise:
-            drawn, scale = standard_normal(rows.shape, generator, rows.dtype), self.noise_per_step
-            rows = rows.add_(drawn, alpha=scale) if isinstance(scale, float) else rows.addcmul_(drawn, scale)
+            rows = self._noisy(rows, standard_normal(rows.shape, generator, rows.dtype))
         drives = rows.unflatten(0, (inputs.shape[1], len(inputs)))
         if current is not None:
             drives = drives + _spread("current", current, (*inputs.shape[:2], self.units)).to(drives).transpose(0, 1)
         shape = (len(inputs), self.units)
-        state = self._start(inputs) if initial is None else _spread("initial", torch.as_tensor(initial), shape).to(inputs)
-        rates = self._run(drives, state) if change is None and self._written() else self._step_by_step(drives, state, change)
-        outputs = F.linear(rates, self.output_weights, self.output_bias).transpose(0, 1)
+        state = (
+            self._start(len(inputs)) if initial is None else _spread("initial", torch.as_tensor(initial), shape).to(inputs)
+        )
+        if change is None and self._written():
+            rates = self._run(drives.flatten(0, 1), state, (len(inputs),) * inputs.shape[1])
+        else:
+            rates = self._step_by_step(drives, state, change)
+        rates = rates.unflatten(0, drives.shape[:2])
+        outputs = self.outputs(rates).transpose(0, 1)
         return (outputs, rates.transpose(0, 1)) if return_states else outputs
+
+    def packed(self, inputs: Tensor, packing: Packing, *, generator: torch.Generator | None = None) -> Tensor:
+        """Rates of the network in trials of different lengths, without the steps after their ends.
+
+        They are those of `forward` up to the end of each trial, with the same noise. `outputs` reads them out.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (row, channel)
+            Packed inputs of all trials.
+        packing : Packing
+            Which step of which trial each row is.
+        generator : torch.Generator, optional
+            Where the noise is drawn from; without one, no noise is added.
+
+        Returns
+        -------
+        Tensor of shape (row, unit)
+            Rates after each step, packed as the inputs are.
+
+        Raises
+        ------
+        InputError
+            If the inputs have another shape.
+        """
+        expected = len(packing.trial), self.input_weights.shape[1]
+        if inputs.shape != expected:
+            raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected {expected}, a row for each step of a trial")
+        rows = self._drives(inputs)
+        if generator is not None and self.noise:
+            shape = packing.steps * packing.trials, self.units
+            rows = self._noisy(rows, packing.pack_by_time(standard_normal(shape, generator, rows.dtype)))
+        state = self._start(packing.trials)
+        if self._written():
+            return self._run(rows, state, packing.counts)
+        return self._step_by_step(rows.split(packing.counts), state, None)
+
+    def outputs(self, rates: Tensor) -> Tensor:
+        """The read-out of rates.
+
+        Parameters
+        ----------
+        rates : Tensor of shape (..., unit)
+            Such as those of `packed`.
+
+        Returns
+        -------
+        Tensor of shape (..., channel)
+            Output weights times rates, plus the bias.
+        """
+        return F.linear(rates, self.output_weights, self.output_bias)
+
+    def _drives(self, inputs: Tensor) -> Tensor:
+        """Inputs (row, channel) through their weights, and the bias: (row, unit)."""
+        # one matrix, since autograd copies what is added in place to a view
+        return F.linear(inputs, self.input_weights, self.bias)
+
+    def _noisy(self, rows: Tensor, drawn: Tensor) -> Tensor:
+        """Drives (row, unit) with standard normal numbers (row, unit) as private noise, in the place of the drives."""
+        scale = self.noise_per_step
+        return rows.add_(drawn, alpha=scale) if isinstance(scale, float) else rows.addcmul_(drawn, scale)
 
     def _written(self) -> bool:
         """Whether to use the written-out gradient: it needs a dense matrix, and knows no other differentiation."""
         return self.units <= self.kind.dense_up_to and not torch._C._are_functorch_transforms_active()
 
-    def _run(self, drives: Tensor, state: Tensor) -> Tensor:
-        """Rates (time, trial, unit), all steps at once; `drives` (time, trial, unit) are overwritten."""
+    def _run(self, rows: Tensor, state: Tensor, counts: tuple[int, ...]) -> Tensor:
+        """Rates (row, unit), all steps at once; `rows`, drives (row, unit), are overwritten."""
         dynamics = Dynamics(self.form, self.activation, self.alpha)
-        return run(dynamics, drives[None], self.kind.matrix(self.recurrent())[None], state[None]).squeeze(0)
+        return run_packed(dynamics, rows[None], self.kind.matrix(self.recurrent())[None], state[None], counts).squeeze(0)
 
-    def _step_by_step(self, drives: Tensor, state: Tensor, change: Callable[[int, Tensor], Tensor] | None) -> Tensor:
-        """Rates (time, trial, unit) for drives (time, trial, unit)."""
+    def _step_by_step(
+        self, drives: Iterable[Tensor], state: Tensor, change: Callable[[int, Tensor], Tensor] | None
+    ) -> Tensor:
+        """Rates (row, unit) for the drives (trial, unit) of each step, of all trials or of the first."""
         recur, alpha = self.kind.operator(self.recurrent()), self.alpha
         state, rate = self._changed(-1, state, change)
         kept = []
         for step, drive in enumerate(drives):
+            if len(drive) < len(state):
+                state, rate = state[: len(drive)], rate[: len(drive)]
             state = self._advanced(state, rate, drive, recur, alpha)
             state, rate = self._changed(step, state, change)
             kept.append(rate)
-        return torch.stack(kept)
+        return torch.cat(kept) if kept else rate[:0]
 
     def _changed(self, step: int, state: Tensor, change: Callable[[int, Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
         """State and rates after `change`; in current form, currents go on as they were below the changed rates."""
@@ -369,10 +439,10 @@ class RNN(nn.Module):
         rate = change(step, rate)
         return (rate if self.form == "rate" else state), rate
 
-    def _start(self, inputs: Tensor) -> Tensor:
+    def _start(self, trials: int) -> Tensor:
         if self.initial_state is None:
-            return inputs.new_zeros(len(inputs), self.units)
-        return self.initial_state.expand(len(inputs), -1)
+            return self.bias.new_zeros(trials, self.units)
+        return self.initial_state.expand(trials, -1)
 
     @torch.no_grad()
     def reparametrise(self) -> Tensor:

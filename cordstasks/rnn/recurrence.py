@@ -16,20 +16,22 @@ which is as much work as a step forward. The gradient with respect to W is the s
 ``delta x'`` (of ``delta f(h)'`` in current form): one product for all of them, after the last step.
 
 Everything is laid out as (network, time, trial, unit), so that the steps and trials of a network are the rows of one matrix,
-and what all steps need (input weights, read-out, gradients of weights) is one product for each network.
+and what all steps need (input weights, read-out, gradients of weights) is one product for each network. Where trials end at
+different times, the rows of those that have ended are left out (`cordstasks.rnn.packing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["Dynamics", "run"]
+__all__ = ["Dynamics", "run", "run_packed"]
 
 aten = torch.ops.aten
 
@@ -108,14 +110,40 @@ def run(dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -
     Tensor of shape (network, time, trial, unit)
         Rates after each step.
     """
+    steps, trials = drive.shape[1:3]
+    return run_packed(dynamics, drive.flatten(1, 2), recurrent, initial, (trials,) * steps).unflatten(1, (steps, trials))
+
+
+def run_packed(dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor, counts: tuple[int, ...]) -> Tensor:
+    """Run networks side by side, on trials of different lengths; see `cordstasks.rnn.packing`.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        The networks' equation.
+    drive : Tensor of shape (network, row, unit)
+        As for `run`, of the trials that run at the first step, then of those that run at the second, and so on. It is
+        overwritten.
+    recurrent : Tensor of shape (network, unit to, unit from)
+        The recurrent weights.
+    initial : Tensor of shape (network, trial, unit)
+        States before the first step.
+    counts : tuple of int, one per time step
+        The number of trials that run at this step. They are the first trials, so it never increases.
+
+    Returns
+    -------
+    Tensor of shape (network, row, unit)
+        Rates after each step.
+    """
     function = _Rate if dynamics.form == "rate" else _Current
-    rates: Tensor = function.apply(dynamics, drive, recurrent, initial)
+    rates: Tensor = function.apply(dynamics, counts, drive, recurrent, initial)
     return rates
 
 
 def _room(drive: Tensor, initial: Tensor) -> Tensor:
     """Room for the rates before the first step and after each."""
-    return drive.new_empty(len(drive), drive.shape[1] + 1, *initial.shape[1:])
+    return drive.new_empty(len(drive), initial.shape[1] + drive.shape[1], drive.shape[2])
 
 
 def _contiguous(drive: Tensor, initial: Tensor) -> Tensor | None:
@@ -123,12 +151,24 @@ def _contiguous(drive: Tensor, initial: Tensor) -> Tensor | None:
     return None if len(drive) == 1 else drive.new_empty(initial.shape)
 
 
+def _steps(rates: Tensor, drive: Tensor, counts: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For each step: the rates before it of the trials that run, their drive, and room for the rates after it."""
+    states = rates.split([rates.shape[1] - drive.shape[1], *counts], 1)
+    for before, d, after in zip(states[:-1], drive.split(counts, 1), states[1:], strict=True):
+        yield _first(before, d.shape[1]), d, after
+
+
+def _first(values: Tensor, trials: int) -> Tensor:
+    """Values of the first trials; those of all without a view, which would take as long as the arithmetic on few units."""
+    return values if values.shape[1] == trials else values[:, :trials]
+
+
 def _added(drive: Tensor, rates: Tensor, across: Tensor, room: Tensor | None) -> Tensor:
     """The drive of a step plus the recurrent input, in the room, or else in the place of the drive."""
     if room is None:
         torch.addmm(drive[0], rates[0], across[0], out=drive[0])
         return drive
-    return torch.baddbmm(drive, rates, across, out=room)
+    return torch.baddbmm(drive, rates, across, out=_first(room, drive.shape[1]))
 
 
 def _fraction(alpha: float | Tensor, like: Tensor) -> float | Tensor:
@@ -136,98 +176,131 @@ def _fraction(alpha: float | Tensor, like: Tensor) -> float | Tensor:
     return alpha if isinstance(alpha, float) else alpha.expand(like.shape)
 
 
-def _steps_that_matter(gradient: Tensor) -> int:
-    """The number of steps (network, time, ...) up to the last at which the gradient is not zero."""
-    steps = gradient.shape[1]
-    while steps and not bool(gradient[:, steps - 1].any()):
+def _steps_that_matter(gradients: Sequence[Tensor]) -> int:
+    """The number of steps up to the last at which the gradient (network, trial, unit) is not zero."""
+    steps = len(gradients)
+    while steps and not bool(gradients[steps - 1].any()):
         steps -= 1
     return steps
 
 
-def _by_weights(delta: Tensor, rates: Tensor, steps: int) -> Tensor:
+def _add_later(gradient: Tensor, later: Tensor | None, weights: Tensor, total: Tensor) -> None:
+    """Add what comes back from the next step, which fewer trials may have, to the gradient of a step."""
+    if later is None:
+        total.copy_(gradient)
+        return
+    going_on = later.shape[1]
+    torch.baddbmm(_first(gradient, going_on), later, weights, out=_first(total, going_on))
+    if going_on < total.shape[1]:
+        total[:, going_on:] = gradient[:, going_on:]
+
+
+def _by_weights(delta: Tensor, rates: Tensor, counts: tuple[int, ...], steps: int) -> Tensor:
     """The gradient with respect to the recurrent weights: delta times the rates before each step, over steps and trials."""
-    return torch.bmm(delta[:, :steps].flatten(1, 2).mT, rates[:, :steps].flatten(1, 2))
+    rows, trials = sum(counts[:steps]), rates.shape[1] - delta.shape[1]
+    before = rates[:, :rows]
+    if rows < steps * trials:  # the trials that have ended leave gaps
+        before = torch.cat([here for here, *_ in islice(_steps(rates, delta, counts), steps)], 1)
+    return torch.bmm(delta[:, :rows].mT, before)
 
 
 class _Rate(torch.autograd.Function):
     """``x <- x + alpha (f(W x + d) - x)``."""
 
     @staticmethod
-    def forward(ctx: Any, dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
-        activate, fraction = ACTIVATIONS[dynamics.activation].apply, _fraction(dynamics.alpha, initial)
+    def forward(
+        ctx: Any, dynamics: Dynamics, counts: tuple[int, ...], drive: Tensor, recurrent: Tensor, initial: Tensor
+    ) -> Tensor:
+        activate, trials = ACTIVATIONS[dynamics.activation].apply, initial.shape[1]
         rates, across, room = _room(drive, initial), recurrent.mT.contiguous(), _contiguous(drive, initial)
-        rates[:, 0] = initial
-        for before, d, after in zip(rates[:, :-1].unbind(1), drive.unbind(1), rates[:, 1:].unbind(1), strict=True):
+        rates[:, :trials] = initial
+        for before, d, after in _steps(rates, drive, counts):
             total = _added(d, before, across, room)
             activate(total, d)  # in the place of the drive, for the way back
-            torch.lerp(before, d, fraction, out=after)
-        ctx.dynamics = dynamics
+            torch.lerp(before, d, _fraction(dynamics.alpha, d), out=after)
+        ctx.dynamics, ctx.counts = dynamics, counts
         ctx.save_for_backward(recurrent, rates, drive)
-        return rates[:, 1:]
+        return rates[:, trials:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, rates, active = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
+        counts: tuple[int, ...] = ctx.counts
         differentiate = ACTIVATIONS[dynamics.activation].backward
-        m, back = torch.zeros_like(rates[:, 0]), torch.empty_like(rates[:, 0])
-        fraction, steps = _fraction(dynamics.alpha, m), _steps_that_matter(gradient)
-        delta = torch.empty_like(active)
-        delta[:, steps:] = 0
-        for step in reversed(range(steps)):
-            if step + 1 < steps:
-                torch.baddbmm(gradient[:, step], delta[:, step + 1], recurrent, out=back)
-            else:
-                back.copy_(gradient[:, step])
-            torch.lerp(m, back, fraction, out=m)
-            differentiate(m, active[:, step], delta[:, step])
+        trials = rates.shape[1] - active.shape[1]
+        state, alpha = torch.zeros_like(rates[:, :trials]), dynamics.alpha
+        scaled = recurrent if isinstance(alpha, float) else recurrent * alpha
+        delta, gradients = torch.empty_like(active), gradient.split(counts, 1)
+        steps, deltas, later = _steps_that_matter(gradients), delta.split(counts, 1), None
+        delta[:, sum(counts[:steps]) :] = 0
+        for g, y, d in reversed(list(zip(gradients, active.split(counts, 1), deltas, strict=True))[:steps]):
+            m = _first(state, d.shape[1])
+            if later is not None:
+                going_on = _first(m, later.shape[1])
+                if isinstance(alpha, float):  # the leak is a factor of the product
+                    torch.baddbmm(going_on, later, scaled, beta=1 - alpha, alpha=alpha, out=going_on)
+                else:
+                    going_on.mul_(1 - alpha).baddbmm_(later, scaled)
+            m.add_(g, alpha=alpha) if isinstance(alpha, float) else m.addcmul_(g, alpha)
+            differentiate(m, y, d)
+            later = d
         by_initial = None
-        if ctx.needs_input_grad[3]:
-            by_initial = m.mul_(1 / dynamics.alpha - 1)
-            if steps:
-                by_initial.baddbmm_(delta[:, 0], recurrent)
-        return None, delta, _by_weights(delta, rates, steps), by_initial
+        if ctx.needs_input_grad[4]:
+            by_initial = state.mul_(1 / dynamics.alpha - 1)
+            if later is not None:
+                by_initial[:, : later.shape[1]].baddbmm_(later, recurrent)
+        return None, None, delta, _by_weights(delta, rates, counts, steps), by_initial
 
 
 class _Current(torch.autograd.Function):
     """``h <- h + alpha (W f(h) + d - h)``."""
 
     @staticmethod
-    def forward(ctx: Any, dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Tensor) -> Tensor:
-        activate, fraction = ACTIVATIONS[dynamics.activation].apply, _fraction(dynamics.alpha, initial)
+    def forward(
+        ctx: Any, dynamics: Dynamics, counts: tuple[int, ...], drive: Tensor, recurrent: Tensor, initial: Tensor
+    ) -> Tensor:
+        activate, trials = ACTIVATIONS[dynamics.activation].apply, initial.shape[1]
         rates, across, room = _room(drive, initial), recurrent.mT.contiguous(), _contiguous(drive, initial)
-        activate(initial, rates[:, 0])
-        state = initial.clone(memory_format=torch.contiguous_format)
-        for before, d, after in zip(rates[:, :-1].unbind(1), drive.unbind(1), rates[:, 1:].unbind(1), strict=True):
-            total = _added(d, before, across, room)
-            torch.lerp(state, total, fraction, out=state)
+        activate(initial, rates[:, :trials])
+        states = initial.clone(memory_format=torch.contiguous_format)
+        for before, d, after in _steps(rates, drive, counts):
+            total, state = _added(d, before, across, room), _first(states, d.shape[1])
+            torch.lerp(state, total, _fraction(dynamics.alpha, d), out=state)
             activate(state, after)
-        ctx.dynamics = dynamics
+        ctx.dynamics, ctx.counts = dynamics, counts
         ctx.save_for_backward(recurrent, rates)
-        return rates[:, 1:]
+        return rates[:, trials:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, rates = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
+        counts: tuple[int, ...] = ctx.counts
         differentiate = ACTIVATIONS[dynamics.activation].backward
-        m, back = torch.zeros_like(rates[:, 0]), torch.empty_like(rates[:, 0])
-        fraction, steps = _fraction(dynamics.alpha, m), _steps_that_matter(gradient)
-        delta = rates.new_empty(gradient.shape)
-        delta[:, steps:] = 0
-        for step in reversed(range(steps)):
-            if step + 1 < steps:
-                torch.baddbmm(gradient[:, step], m, recurrent, out=back)
-            else:
-                back.copy_(gradient[:, step])
-            differentiate(back, rates[:, step + 1], back)
-            m = torch.lerp(m, back, fraction, out=delta[:, step])
+        trials = rates.shape[1] - gradient.shape[1]
+        back, delta = torch.empty_like(rates[:, :trials]), rates.new_empty(gradient.shape)
+        after, gradients, deltas = rates[:, trials:].split(counts, 1), gradient.split(counts, 1), delta.split(counts, 1)
+        steps, m = _steps_that_matter(gradients), None
+        delta[:, sum(counts[:steps]) :] = 0
+        for g, y, d in reversed(list(zip(gradients, after, deltas, strict=True))[:steps]):
+            total = _first(back, d.shape[1])
+            _add_later(g, m, recurrent, total)
+            differentiate(total, y, total)
+            going_on = 0 if m is None else m.shape[1]
+            if m is not None:
+                torch.lerp(m, _first(total, going_on), _fraction(dynamics.alpha, m), out=_first(d, going_on))
+            if going_on < d.shape[1]:
+                torch.mul(total[:, going_on:], dynamics.alpha, out=d[:, going_on:])
+            m = d
         by_initial = None
-        if ctx.needs_input_grad[3]:
-            # the initial state acts through its leak and through its rates
-            through_rates = torch.bmm(m, recurrent)
-            differentiate(through_rates, rates[:, 0], through_rates)
-            by_initial = (m * (1 / dynamics.alpha - 1)).add_(through_rates)
-        return None, delta, _by_weights(delta, rates, steps), by_initial
+        if ctx.needs_input_grad[4]:
+            by_initial = torch.zeros_like(rates[:, :trials])
+            if m is not None:
+                # the initial state acts through its leak and through its rates
+                through_rates = torch.bmm(m, recurrent)
+                differentiate(through_rates, rates[:, : m.shape[1]], through_rates)
+                by_initial[:, : m.shape[1]] = (m * (1 / dynamics.alpha - 1)).add_(through_rates)
+        return None, None, delta, _by_weights(delta, rates, counts, steps), by_initial

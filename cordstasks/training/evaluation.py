@@ -12,9 +12,10 @@ from torch import Tensor
 from cordstasks.errors import InputError
 from cordstasks.frontend.features import Features
 from cordstasks.model import MultiAreaModel
+from cordstasks.rnn.packing import Packing
 from cordstasks.tasks import TrialBatch
 
-__all__ = ["Behaviour", "behave", "behaviour_of", "choices", "run_model"]
+__all__ = ["Behaviour", "behave", "behaviour_of", "choices", "run_model", "run_until"]
 
 _ROUNDING = 1e-6  # ms, by which sums of durations and multiples of a step may differ
 
@@ -161,3 +162,31 @@ def run_model(model: MultiAreaModel, inputs: Features, *, batch: int = 128) -> t
         logits.append(out.cpu())
         rates.append(states.cpu())
     return torch.cat(logits), torch.cat(rates)
+
+
+@torch.no_grad()
+def run_until(model: MultiAreaModel, inputs: Features, read: Tensor, *, batch: int = 128) -> Tensor:
+    """Logits of all trials, without noise, up to the last step of each trial that is read.
+
+    Parameters
+    ----------
+    model : MultiAreaModel
+        The model.
+    inputs : Features
+        Its inputs.
+    read : Tensor of shape (trial, time), bool
+        Steps whose logits are used.
+    batch : int, default 128
+        Trials that are run at once.
+
+    Returns
+    -------
+    Tensor of shape (trial, time, action)
+        On the device of the inputs; zero after the last step that is read.
+    """
+    logits, rnn = [], model.rnn
+    for start in range(0, len(inputs), batch):
+        part = slice(start, start + batch)
+        packing = Packing.up_to_last(read[part])
+        logits.append(packing.unpack(rnn.outputs(rnn.packed(packing.pack(inputs.take(part)), packing))))
+    return torch.cat(logits)

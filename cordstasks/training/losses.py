@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +47,34 @@ class AuxiliaryHeads(nn.Module):
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def forward(self, rates: Tensor, auxiliary: Mapping[str, Tensor]) -> Tensor:
-        """Mean cross-entropy over the targets (trial, time) of rates (trial, time, unit), where these are not -1.
+    def read(self, rates: Tensor, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network's own outputs and the scores of all heads, in one product.
+
+        There are few outputs, so that reading the rates, and writing their gradient, takes most of the time of each product.
+
+        Parameters
+        ----------
+        rates : Tensor of shape (trial, time, unit)
+            Rates of the recurrent units.
+        weights : Tensor of shape (output, unit)
+            The network's output weights.
+        bias : Tensor of shape (output,)
+            Its output bias.
+
+        Returns
+        -------
+        outputs : Tensor of shape (trial, time, output)
+            The network's outputs.
+        scores : dict of str to Tensor of shape (trial, time, class)
+            By name: the logits of each head.
+        """
+        heads = cast(list[nn.Linear], list(self.heads.values()))
+        through, offset = torch.cat([weights, *(head.weight for head in heads)]), torch.cat([bias, *(h.bias for h in heads)])
+        outputs, *scores = F.linear(rates, through, offset).split([len(bias), *(head.out_features for head in heads)], -1)
+        return outputs, dict(zip(self.heads, scores, strict=True))
+
+    def forward(self, scores: Mapping[str, Tensor], auxiliary: Mapping[str, Tensor]) -> Tensor:
+        """Mean cross-entropy of scores (trial, time, class) by name, where the targets (trial, time) are not -1.
 
         Returns
         -------
@@ -55,16 +82,14 @@ class AuxiliaryHeads(nn.Module):
             The mean over heads; 0 if there are none.
         """
         losses = []
-        by_time = rates.transpose(0, 1)  # as the network lays them out, so that nothing is copied
-        for name, head in self.heads.items():
+        for name, logits in scores.items():
             asked = auxiliary[name] >= 0
             if bool(asked.any()):
                 right = auxiliary[name][asked]
                 if name in self.soft_targets:
                     right = self.soft_targets[name][right]
-                # of all steps: to gather the few logits takes less time than to gather the rates that they come from
-                losses.append(F.cross_entropy(head(by_time).transpose(0, 1)[asked], right))
-        return torch.stack(losses).mean() if losses else rates.new_zeros(())
+                losses.append(F.cross_entropy(logits[asked], right))
+        return torch.stack(losses).mean() if losses else torch.zeros(())
 
 
 def taught_loss(logits: Tensor, odds: Tensor, targets: Tensor, mask: Tensor, steps: Tensor, *, typical: float) -> Tensor:

@@ -8,15 +8,16 @@ import time
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from cordstasks.errors import InputError
 from cordstasks.model import MultiAreaModel
 from cordstasks.rnn.noise import normal
+from cordstasks.rnn.packing import Packing
 from cordstasks.training.distillation import Teacher, running_evidence
-from cordstasks.training.evaluation import choices, run_model
+from cordstasks.training.evaluation import choices, run_until
 from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, taught_loss
 from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
@@ -208,13 +209,24 @@ def _step(
             )
         inputs = trials.inputs.take(source)
         inputs = inputs.add_(normal(inputs.shape, generator, inputs.dtype), alpha=settings.input_noise)
-    logits, rates = model(inputs, generator=generator)
+    asked = [mask > 0, *(values >= 0 for values in auxiliary.values())]
+    judged = evidence | trials.response_mask[pick]  # where the difference of two logits is to be a teacher's evidence
+    packing = Packing.up_to_last(torch.stack(asked if teacher is None else [*asked, judged]).any(0))
+    rates = model.rnn.packed(packing.pack(inputs), packing, generator=generator)
+
+    def rows(values: Tensor) -> Tensor:
+        return packing.pack(values)[None]
+
+    # losses are means over steps, whichever trial these are of, so all rows can be the steps of one trial
+    logits, scores = heads.read(rates[None], model.rnn.output_weights, model.rnn.output_bias)
     if teacher is None:
-        loss = masked_cross_entropy(logits, targets, mask)
+        loss = masked_cross_entropy(logits, rows(targets), rows(mask))
     else:
         odds = running_evidence(inputs, teacher.matrix, teacher.lags, evidence)
-        loss = taught_loss(logits, odds, targets, mask, evidence | trials.response_mask[pick], typical=settings.odds_typical)
-    whole = loss + settings.auxiliary * heads(rates, auxiliary) if settings.auxiliary else loss
+        loss = taught_loss(logits, rows(odds), rows(targets), rows(mask), rows(judged), typical=settings.odds_typical)
+    whole = loss
+    if settings.auxiliary:
+        whole = loss + settings.auxiliary * heads(scores, {name: rows(values) for name, values in auxiliary.items()})
     optimiser.zero_grad(set_to_none=True)
     whole.backward()
     nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], settings.clip)
@@ -225,8 +237,8 @@ def _step(
 def _evaluate(
     model: MultiAreaModel, validation: TrialSet, settings: VisualSettings, folder: RunFolder, progress: dict[str, Any]
 ) -> None:
-    logits, _ = run_model(model, validation.inputs)
-    logits = logits.to(validation.targets.device)
+    # no rates are kept, and steps that nothing is read from are left out
+    logits = run_until(model, validation.inputs, (validation.mask > 0) | validation.response_mask)
     loss = float(masked_cross_entropy(logits, validation.targets, validation.mask))
     right = choices(logits, validation.response_mask, validation.options) == validation.answers
     progress["accuracy"] = float(right.float().mean())

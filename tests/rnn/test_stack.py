@@ -38,7 +38,7 @@ def numbers(*shape: int, seed: int = 3) -> Tensor:
 
 def step_by_step(network: RNN, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs and rates of the public step, which autograd differentiates."""
-    state = network._start(inputs)
+    state = network._start(len(inputs))
     rates = []
     for step in range(inputs.shape[1]):
         state = network.step(state, inputs[:, step])

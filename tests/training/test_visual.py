@@ -22,11 +22,12 @@ from cordstasks.frontend import Features
 from cordstasks.frontend.histories import Cost
 from cordstasks.model import MultiAreaModel, principal_components
 from cordstasks.rnn import RNN
+from cordstasks.rnn.packing import Packing
 from cordstasks.stimuli import Movie
 from cordstasks.tasks import TrialBatch
 from cordstasks.training import visual as training
 from cordstasks.training.distillation import Teacher
-from cordstasks.training.evaluation import choices, run_model
+from cordstasks.training.evaluation import choices, run_model, run_until
 from cordstasks.training.losses import AuxiliaryHeads, masked_cross_entropy, taught_loss
 from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
@@ -233,16 +234,26 @@ class TestModel:
         torch.testing.assert_close(rates, expected[1], rtol=1e-5, atol=1e-6)
         assert not logits.requires_grad
 
+    def test_run_until_is_the_same_up_to_the_last_step_that_is_read(self):
+        model, read = new_model(), torch.zeros(VALIDATION.mask.shape, dtype=torch.bool)
+        read[:, 3], read[4, 5] = True, True
+        expected, _ = run_model(model, VALIDATION.inputs)
+        expected[:, 4:] = 0
+        expected[4, 4:6] = run_model(model, VALIDATION.inputs)[0][4, 4:6]
+        logits = run_until(model, VALIDATION.inputs, read, batch=7)
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+        assert not logits.requires_grad
 
-def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """The inputs of every call of the recurrent network from now on."""
-    seen, forward = [], RNN.forward
 
-    def noted(rnn: RNN, inputs: torch.Tensor, **options: Any) -> Any:
-        seen.append(inputs)
-        return forward(rnn, inputs, **options)
+def inputs_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, Packing]]:
+    """The packed inputs of every batch of training from now on, and how they are packed."""
+    seen, packed = [], RNN.packed
 
-    monkeypatch.setattr(RNN, "forward", noted)
+    def noted(rnn: RNN, inputs: torch.Tensor, packing: Packing, **options: Any) -> Any:
+        seen.append((inputs, packing))
+        return packed(rnn, inputs, packing, **options)
+
+    monkeypatch.setattr(RNN, "packed", noted)
     return seen
 
 
@@ -377,25 +388,60 @@ class TestTraining:
         run_of(tmp_path / "cut", settings)
         assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
+    def test_a_batch_is_that_of_whole_trials(self):
+        """Loss and gradients are as if all steps were computed, also those after the end of a trial."""
+        told = torch.full(TRAINING.targets.shape, -1)
+        told[::2, 2:6] = (TRAINING.answers - 1)[::2, None]
+        seen = replace(TRAINING, auxiliary={"side": told})
+        settings = replace(SETTINGS, batch=13, auxiliary=0.7, clip=1e9)
+        losses, gradients = [], []
+        for dense in (False, True):
+            model, generator = new_model(), torch.Generator().manual_seed(5)
+            heads = AuxiliaryHeads(11, {"side": 2}, {})
+            torch.nn.init.constant_(heads.heads["side"].weight[0], 0.3)
+            parameters = [*model.parameters(), *heads.parameters()]
+            if dense:
+                pick = torch.randint(len(seen), (13,), generator=generator)
+                inputs = seen.inputs.take(pick)
+                inputs = inputs + 0.1 * torch.randn(inputs.shape, generator=generator)
+                logits, rates = model(inputs, generator=generator)
+                loss = masked_cross_entropy(logits, seen.targets[pick], seen.mask[pick])
+                asked, scores = told[pick] >= 0, heads.heads["side"](rates)
+                beside = torch.nn.functional.cross_entropy(scores[asked], told[pick][asked])
+                (loss + 0.7 * beside).backward()
+                losses.append(float(loss))
+            else:
+                optimiser = torch.optim.SGD(parameters, lr=0.0)
+                losses.append(training._step(model, heads, seen, None, None, optimiser, generator, settings))
+            gradients.append([parameter.grad for parameter in parameters])
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        for ours, theirs in zip(*gradients, strict=True):
+            assert theirs.abs().max() > 0
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
     def test_soft_targets_stand_in_for_classes(self):
         rates, classes = torch.randn(3, 2, 5), torch.tensor([[0, 2], [-1, 1], [1, -1]])
         soft_targets = torch.tensor([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
         heads = AuxiliaryHeads(5, {"place": 3}, {"place": soft_targets})
         torch.nn.init.normal_(heads.heads["place"].weight)
+        weights, bias = torch.randn(4, 5), torch.randn(4)
+        outputs, scores = heads.read(rates, weights, bias)
+        torch.testing.assert_close(outputs, rates @ weights.T + bias)
         logits = heads.heads["place"](rates).log_softmax(2)
         expected = [
             -(soft_targets[classes[t, s]] * logits[t, s]).sum() for t in range(3) for s in range(2) if classes[t, s] >= 0
         ]
-        assert float(heads(rates, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
-        assert float(heads(rates, {"place": torch.full((3, 2), -1)})) == 0
+        assert float(heads(scores, {"place": classes})) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+        assert float(heads(scores, {"place": torch.full((3, 2), -1)})) == 0
 
     @pytest.mark.parametrize("noise", [0.0, 0.4])
     def test_trials_that_are_not_mixed_are_noisy(self, monkeypatch: pytest.MonkeyPatch, noise: float):
         seen = inputs_of(monkeypatch)
         step_once(replace(SETTINGS, input_noise=noise, batch=4000), None)
         pick = torch.randint(len(TRAINING), (4000,), generator=torch.Generator().manual_seed(0))
-        added = seen[0] - TRAINING.inputs.take(pick)
-        torch.testing.assert_close(added.std((0, 1)), torch.full((INPUTS,), noise), rtol=0.03, atol=0)
+        inputs, packing = seen[0]
+        added = inputs - packing.pack(TRAINING.inputs.take(pick))
+        torch.testing.assert_close(added.std(0), torch.full((INPUTS,), noise), rtol=0.03, atol=0)
 
     def test_with_a_teacher_the_running_evidence_of_the_mixture_is_taught(self, monkeypatch: pytest.MonkeyPatch):
         seen, taught = inputs_of(monkeypatch), []
@@ -412,19 +458,23 @@ class TestTraining:
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
         mixed = mixing_of(settings).draw(pick, generator)
         logits, odds, targets, mask, steps = taught[0]
-        assert torch.equal(seen[0], mixed)  # without noise
-        assert not torch.equal(seen[0], TRAINING.inputs.take(pick))
-        inputs, matrix = seen[0].double(), TEACHER.matrix.double()
+        packed, packing = seen[0]
+        assert torch.equal(packed, packing.pack(mixed))  # without noise
+        assert not torch.equal(packed, packing.pack(TRAINING.inputs.take(pick)))
+        inputs, matrix = mixed.double(), TEACHER.matrix.double()
+        by_trial, lengths = packing.unpack(odds[0]), packing.trial.bincount()
+        assert set(lengths.tolist()) == {STEPS - 1, STEPS}
         for trial, of in enumerate(pick.tolist()):
             total = 0.0
             for step in range(STEPS):
                 for lag in TEACHER.lags:
                     if step >= lag and TRAINING.evidence[of, step] and TRAINING.evidence[of, step - lag]:
                         total += float(inputs[trial, step - lag] @ matrix @ inputs[trial, step])
-                assert float(odds[trial, step]) == pytest.approx(total, rel=1e-3, abs=1e-3)
-        assert torch.equal(targets, TRAINING.targets[pick])
-        assert torch.equal(mask, TRAINING.mask[pick])
-        assert torch.equal(steps, TRAINING.evidence[pick] | TRAINING.response_mask[pick])
+                if step < lengths[trial]:
+                    assert float(by_trial[trial, step]) == pytest.approx(total, rel=1e-3, abs=1e-3)
+        assert torch.equal(targets[0], packing.pack(TRAINING.targets[pick]))
+        assert torch.equal(mask[0], packing.pack(TRAINING.mask[pick]))
+        assert torch.equal(steps[0], packing.pack(TRAINING.evidence[pick] | TRAINING.response_mask[pick]))
         assert loss == float(taught_loss(logits, odds, targets, mask, steps, typical=2.5).detach())
 
     def test_without_a_teacher_only_trials_of_one_answer_are_mixed(self, monkeypatch: pytest.MonkeyPatch):
@@ -433,7 +483,8 @@ class TestTraining:
         step_once(settings, None)
         generator = torch.Generator().manual_seed(0)
         pick = torch.randint(len(TRAINING), (50,), generator=generator)
-        assert torch.equal(seen[0], mixing_of(settings, TRAINING.answers).draw(pick, generator))
+        packed, packing = seen[0]
+        assert torch.equal(packed, packing.pack(mixing_of(settings, TRAINING.answers).draw(pick, generator)))
 
     def test_the_seed_decides(self, tmp_path: Path, uninterrupted: Path, teacher: Teacher | None):
         run_of(tmp_path / "again", teacher=teacher)

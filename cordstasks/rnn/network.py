@@ -280,6 +280,7 @@ class RNN(nn.Module):
     ) -> Tensor:
         """The state after a step in which inputs, bias and noise add up to `drive`; `recur` adds ``W rates`` to it."""
         total = recur(drive, rates)
+        total = total.to(state.dtype)  # autocast may have made it of half precision
         return torch.lerp(state, ACTIVATIONS[self.activation](total) if self.form == "rate" else total, alpha)
 
     def forward(

@@ -23,6 +23,7 @@ different times, the rows of those that have ended are left out (`cordstasks.rnn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -137,8 +138,15 @@ def run_packed(dynamics: Dynamics, drive: Tensor, recurrent: Tensor, initial: Te
         Rates after each step.
     """
     function = _Rate if dynamics.form == "rate" else _Current
-    rates: Tensor = function.apply(dynamics, counts, drive, recurrent, initial)
+    kind = initial.dtype
+    with _without_autocast(drive.device):
+        rates: Tensor = function.apply(dynamics, counts, drive.to(kind), recurrent.to(kind), initial)
     return rates
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Keep the type of the state, which moves by small fractions at each step, where the caller has asked for half of it."""
+    return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
 
 
 def _room(drive: Tensor, initial: Tensor) -> Tensor:
@@ -225,6 +233,11 @@ class _Rate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        with _without_autocast(gradient.device):
+            return _Rate._back(ctx, gradient)
+
+    @staticmethod
+    def _back(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, rates, active = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
         counts: tuple[int, ...] = ctx.counts
@@ -276,6 +289,11 @@ class _Current(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        with _without_autocast(gradient.device):
+            return _Current._back(ctx, gradient)
+
+    @staticmethod
+    def _back(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, rates = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
         counts: tuple[int, ...] = ctx.counts

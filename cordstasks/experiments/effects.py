@@ -295,7 +295,9 @@ def _time_lines(times: dict[str, Any], others: Sequence[dict[str, Any]]) -> list
     """Changes of reaction times, in all and by choice."""
     rows = [("reaction time (ms)", times, others)]
     for place, row in enumerate(times["by_choice"]):
-        rows.append((f"reaction time of choices of {row['choice']} (ms)", row, [other["by_choice"][place] for other in others]))
+        rows.append(
+            (f"reaction time of choices of {row['choice']} (ms)", row, [other["by_choice"][place] for other in others])
+        )
     lines = []
     for name, row, same in rows:
         if row["change"] is None:

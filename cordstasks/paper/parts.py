@@ -10,7 +10,9 @@ from pathlib import Path
 from cordstasks.errors import unknown
 from cordstasks.paper.findings import Outcome
 
-__all__ = ["PARTS", "Part", "Workplace", "chosen"]
+__all__ = ["OUTCOME", "PARTS", "Part", "Workplace", "chosen"]
+
+OUTCOME = "outcome.json"  # what a part found, in its folder
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Part:
     function : str
         ``module:name`` of the function that makes it, given its folder and a `Workplace`.
     seconds : (float, float)
-        Seconds on two cores of the processor described in `cordstasks.paper.speed`, with small and with full settings.
+        Seconds on one core of the machine of `cordstasks.paper.speed.REFERENCE`, with small and with full settings.
     needs : tuple of str
         Attributes of `Workplace` that must be given.
     takes : tuple of str

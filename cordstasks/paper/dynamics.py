@@ -67,7 +67,7 @@ def regimes(folder: Path, workplace: Workplace) -> Outcome:
         )
     )
     drawing = Drawing(
-        "regimes.png", "Regimes of random networks over the gain", " ".join(each.measured for each in findings)
+        "regimes.png", "Regimes of random networks over the gain", " ".join(f"{each.measured}." for each in findings)
     )
     command = f"python -m cordstasks.dynamics regimes --gains {' '.join(f'{gain:g}' for gain in settings.gains)}"
     return Outcome(

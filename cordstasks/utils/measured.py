@@ -69,7 +69,8 @@ def machine_text() -> str:
         Such as ``"AMD EPYC 9B14, AVX512, 2 threads, torch 2.14.0"``.
     """
     found = processor()
-    return f"{found['processor']}, {found['capability']}, {found['threads']} threads, torch {found['torch']}"
+    threads = f"{found['threads']} thread{'' if found['threads'] == 1 else 's'}"
+    return f"{found['processor']}, {found['capability']}, {threads}, torch {found['torch']}"
 
 
 def note_number(what: str, value: float, unit: str, *, ratio: float | None = None, beside: str | None = None) -> None:

@@ -257,7 +257,8 @@ def spectra(folder: Path, workplace: Workplace) -> Outcome:
             f"agrees if some of every area have an imaginary part above their residual; {why}",
         ),
     ]
-    shown = f"Eigenvalues in the complex plane, a panel for each area, with the circle of radius 1 around -1. {findings[0].measured}."
+    shown = "Eigenvalues in the complex plane, a panel for each area, with the circle of radius 1 around -1. "
+    shown += f"{findings[0].measured[0].upper()}{findings[0].measured[1:]}."
     drawing = Drawing("spectra.png", "Leading eigenvalues of W_rec - I of each area", shown)
     areas = f" --areas {' '.join(map(str, given['areas']))}" if "areas" in given else ""
     command = f"python -m cordstasks.dynamics spectra --eigenvalues {given['eigenvalues']}{areas}"

@@ -421,6 +421,22 @@ def test_small_early_and_late(ten_classes: Path, tmp_path: Path, monkeypatch: py
     assert "--gradients truncated" in outcome.commands[0]
 
 
+@pytest.mark.parametrize(("largest", "notes"), [(2e-6, 2), (0.02, 1)])
+def test_networks_that_do_not_overshoot_are_named(
+    largest: float, notes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [
+        {"trained": name, "overshoot": value, "imaginary_jacobian": 0.2, "accuracy_early": 0.5, "accuracy_late": 0.5}
+        for name, value in (("early", largest), ("late", 1e-7))
+    ]
+    gap = {"mean": 0.1, "interval": [-0.1, 0.3]}
+    found = {"networks": rows, "differences": {"overshoot": gap, "imaginary_jacobian": gap}}
+    monkeypatch.setattr(dynamics, "run_early_late", lambda images, folder, **given: found)
+    outcome = dynamics.early_and_late(tmp_path, Workplace(images=tmp_path))
+    assert len(outcome.notes) == notes
+    assert outcome.notes[-1].startswith("all overshoots are below 0.0001") == (notes == 2)
+
+
 @pytest.mark.parametrize(
     ("real", "oscillating", "verdicts"),
     [((-0.2, -0.1), (3, 1), ["agrees", "agrees"]), ((-0.2, 0.1), (3, 0), ["cannot tell", "does not agree"])],

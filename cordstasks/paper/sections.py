@@ -40,7 +40,7 @@ def lead_of(results: Mapping[str, Mapping[str, Any]]) -> str:
 def sections_of(
     results: Mapping[str, Mapping[str, Any]], folder: Path, *, address: Callable[[Path], str] | None = None
 ) -> list[Section]:
-    """The conclusions of all parts in one table, and a section for each part.
+    """The conclusions of all parts in one table, a section for each part that is made, and a table of the others.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def sections_of(
     Returns
     -------
     list of Section
-        The first one is the table.
+        Those without content are to be left out.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def sections_of(
         [figure, row["claim"], row["verdict"]] for figure, result in results.items() for row in result.get("findings", ())
     ]
     sections = [Section("Conclusions", [Table(["figure", "the paper's conclusion", "verdict"], rows)] if rows else [])]
-    for figure, result in results.items():
-        title = f"{figure}: {result['title']}"
-        if "problem" in result:
-            sections.append(Section(title, [Paragraph(f"Not made: {result['problem']}")]))
-        else:
-            sections.append(Section(title, _part(figure, result, folder / figure, address)))
-    return sections
+    sections += [
+        Section(f"{figure}: {result['title']}", _part(figure, result, folder / figure, address))
+        for figure, result in results.items()
+        if "problem" not in result
+    ]
+    lacking = [[figure, result["title"], result["problem"]] for figure, result in results.items() if "problem" in result]
+    return [*sections, Section("Not made", [Table(["figure", "what", "why not"], lacking)] if lacking else [])]
 
 
 def command_of(figure: str, *, quick: bool = False) -> str:

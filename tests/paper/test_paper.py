@@ -182,6 +182,14 @@ class TestVerdicts:
         assert tasks._tuned("number", {0: {"tuning": None}}).verdict == "cannot tell"
         assert tasks._pooled([{"trials": 10, "accuracy": 0.5}, {"trials": 30, "accuracy": 0.9}])[0] == 32 / 40
 
+    def test_drawings_of_tasks_say_what_was_measured(self):
+        findings = [Finding("It learns.", "90 % right", "agrees", "rule"), Finding("Tuned.", "50 % of 8", "agrees", "rule")]
+        for panel in tasks.PANELS.values():
+            texts = {drawing.file: tasks._described(drawing, findings).alternative for drawing in panel.drawings}
+            assert sum("90 % right." in text for text in texts.values()) == 1
+            for file, text in texts.items():
+                assert ("All seeds: 50 % of 8." in text) == file.endswith("tuning.png")
+
 
 class TestParts:
     def test_all_of_them_can_be_imported(self):

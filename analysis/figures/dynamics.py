@@ -265,8 +265,8 @@ def early_and_late(
         raise InputError(f"responses and times_ms differ in their times ({len(times)}); give the same ones")
     if any(len(values) != 2 or len(values[0]) != len(values[1]) for values in pairs.values()):
         raise InputError("pairs: give for each measure as many values of the first kind as of the second")
-    figure = new_figure(8.5 + 3.0 * len(pairs), 3.6)
-    over_time, plane, *measures = figure.subplots(1, 2 + len(pairs), width_ratios=[2.0, 1.6, *[1.3] * len(pairs)])
+    figure = new_figure(9.0 + 2.2 * len(pairs), 3.6)
+    over_time, plane, *measures = figure.subplots(1, 2 + len(pairs), width_ratios=[2.0, 1.6, *[1.0] * len(pairs)])
     for (kind, course), colour in zip(courses.items(), (BLUE, ORANGE), strict=True):
         over_time.plot(times, course.T, color=colour, alpha=0.3, linewidth=0.8)
         over_time.plot(times, course.mean(axis=0), color=colour, linewidth=2, label=kind)
@@ -284,5 +284,5 @@ def early_and_late(
         panel.plot([0, 1], [np.mean(first), np.mean(second)], color=BLACK, linewidth=2.5)
         panel.set_xticks([0, 1], short)
         panel.set_xlim(-0.4, 1.4)
-        dress(panel, name, "trained to answer", "")
+        dress(panel, "", "trained to answer", name)
     return figure

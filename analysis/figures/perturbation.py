@@ -115,13 +115,13 @@ def _psychometric(axis: Axes, shift: Effect, others: Sequence[Effect]) -> None:
     # a set in whose trials nobody has decided at a coherence has no choices there
     levels = sorted({row["coherence"] for each in (shift, *others) for row in each["by_coherence"]})
 
-    def places(each: Effect) -> list[int]:
+    def at(each: Effect) -> list[int]:
         return [levels.index(row["coherence"]) for row in each["by_coherence"]]
 
     for place, other in enumerate(others):
         rates = [row["after"] for row in other["by_coherence"]]
-        axis.plot(places(other), rates, color=ORANGE, alpha=0.35, linewidth=1, label=None if place else "random sets")
-    x = places(shift)
+        axis.plot(at(other), rates, color=ORANGE, alpha=0.35, linewidth=1, label=None if place else "random sets")
+    x = at(shift)
     axis.plot(x, [row["before"] for row in shift["by_coherence"]], "o-", color=BLACK, label="without")
     said = "chosen units"
     if shift["shift"] is not None:

@@ -158,6 +158,13 @@ class EarlyLateSettings(Settings):
     dataset: str = setting(
         choice(*DATASETS), f"what --images holds: {', '.join(DATASETS)}", default="folder", group=NETWORKS
     )
+    weights: str | None = setting(
+        optional(text()),
+        "registry name or file of a trained CordsNet, which both are to begin with (by default random weights); depth and "
+        "image size are its own",
+        default=None,
+        group=NETWORKS,
+    )
     depth: int = setting(whole(least=2), "number of areas: 2, 4, 6 or 8", default=2, group=NETWORKS)
     image_size: int = setting(whole(), "side of the networks' input in px", default=32, group=NETWORKS)
     early: tuple[float, ...] = setting(

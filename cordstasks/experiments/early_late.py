@@ -1,7 +1,7 @@
 """Networks that are trained to answer early and late: overshoot of responses, and spectra (Soo et al. 2024, figure 4B).
 
-From the same random weights, with the same images in the same order, two networks are trained that differ only in when
-their answer counts. Then the same test images are shown to both.
+From the same weights, random ones or those of a trained network, with the same images in the same order, two networks are
+trained that differ only in when their answer counts. Then the same test images are shown to both.
 
 The response of an area to an image is followed along its final direction,
 
@@ -22,7 +22,7 @@ import io
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -37,7 +37,7 @@ from tqdm import tqdm
 from cordstasks import analysis
 from cordstasks.analysis import dynamics
 from cordstasks.cordsnet import architecture as arch
-from cordstasks.cordsnet.checkpoints import load
+from cordstasks.cordsnet.checkpoints import load, save
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.cordsnet.system import CordsNetSystem, area_operator
@@ -162,13 +162,20 @@ def run_early_late(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     if not source.is_dir():
         raise InputError(f"images={source}: there is no such folder; name that of the images")
     seeds = range(chosen.seed, chosen.seed + chosen.seeds)
+    start = None if chosen.weights is None else load(chosen.weights)
+    if start is not None:
+        chosen = replace(chosen, depth=start.depth, image_size=start.image_size)
     _check(chosen)
-    if not all(_weights(folder.path, seed, name).is_file() for seed in seeds for name in WINDOWS):
-        _test_images(source, chosen)  # too few are not to be noticed after hours of training
+    if not all(_weights(folder.path, chosen, seed, name).is_file() for seed in seeds for name in WINDOWS):
+        # mistakes are not to be noticed after hours of training
+        _check_fit(chosen, start, _test_images(source, chosen))
     with folder.lock():
-        folder.begin(chosen, images=str(source.resolve()), environment=environment(torch.device("cpu")))
+        whose = {} if start is None else {"start": digest_of(start)}
+        folder.begin(chosen, images=str(source.resolve()), **whose, environment=environment(torch.device("cpu")))
         try:
-            paths = {(seed, name): _trained(source, folder.path, chosen, seed, name) for seed in seeds for name in WINDOWS}
+            paths = {
+                (seed, name): _trained(source, folder.path, chosen, seed, name, start) for seed in seeds for name in WINDOWS
+            }
             found = _kept_all(paths, source, chosen)
         except KeyboardInterrupt as stop:
             raise Interrupted("the same command") from stop
@@ -191,24 +198,43 @@ def _check(settings: EarlyLateSettings) -> None:
         )
 
 
-def _weights(folder: Path, seed: int, name: str) -> Path:
+def _check_fit(settings: EarlyLateSettings, start: CordsNet | None, images: Images) -> None:
+    """Refuse a trained network that was made for other images."""
+    if start is not None and (start.classes, start.in_channels) != (len(images.classes), images.channels):
+        raise InputError(
+            f"weights={settings.weights}: a network of {start.classes} classes and {start.in_channels} colour channels, but "
+            f"the images have {len(images.classes)} and {images.channels}; give weights that were trained on such images"
+        )
+
+
+def _stage(settings: EarlyLateSettings) -> str:
+    """The stage of pre-training that trains the networks."""
+    return "direct" if settings.weights is None else "finetune"
+
+
+def _weights(folder: Path, settings: EarlyLateSettings, seed: int, name: str) -> Path:
     """Where the weights of a trained network are."""
-    return folder / f"{name}-{seed}" / "direct.safetensors"
+    return folder / f"{name}-{seed}" / f"{_stage(settings)}.safetensors"
 
 
-def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int, name: str) -> Path:
+def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int, name: str, start: CordsNet | None) -> Path:
     """The weights of one network, which is trained if it was not."""
-    weights = _weights(folder, seed, name)
+    weights = _weights(folder, settings, seed, name)
     place = weights.parent
     if weights.is_file():
         return weights
     image_steps, image_window = settings.window(name)
     print(f"seed {seed}, {name}", flush=True)
+    stage = _stage(settings)
+    resume = (place / "config.json").exists()
+    if start is not None and not resume:  # as if the stage before had left it
+        place.mkdir(parents=True, exist_ok=True)
+        save(start, place / "anneal.safetensors")
     pretrain(
         source,
         place,
-        stage="direct",
-        resume=(place / "config.json").exists(),
+        stage=stage,
+        resume=resume,
         device="cpu",
         dataset=settings.dataset,
         depth=settings.depth,
@@ -219,9 +245,11 @@ def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int,
         gradients=settings.gradients,
         image_steps=image_steps,
         image_window=image_window,
-        direct_images=settings.batches * settings.batch,
-        direct_batch=settings.batch,
-        direct_learning_rate=settings.learning_rate,
+        **{
+            f"{stage}_images": settings.batches * settings.batch,
+            f"{stage}_batch": settings.batch,
+            f"{stage}_learning_rate": settings.learning_rate,
+        },
     )
     return weights
 

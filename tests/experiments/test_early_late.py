@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from cordstasks import dynamics as command
 from cordstasks.analysis import dynamics
+from cordstasks.cordsnet.checkpoints import load, save
 from cordstasks.errors import InputError
 from cordstasks.experiments import early_late
 from cordstasks.experiments.dynamics_settings import EarlyLateSettings
@@ -47,6 +48,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
     out = tmp_path_factory.mktemp("out") / "pairs"
     run_early_late(images, out, **SMALL)
     return out
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "start.safetensors"
+    save(settling_cordsnet(recurrence=0.8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory, images: Path, weights: Path) -> Path:
+    place = tmp_path_factory.mktemp("tuned") / "pairs"
+    run_early_late(images, place, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1, "depth": 8})
+    return place
 
 
 class TestMeasure:
@@ -178,6 +193,35 @@ class TestRun:
         assert read(finished)["networks"] == before["networks"]
 
 
+class TestFromTrainedWeights:
+    def test_both_begin_with_them(self, tuned: Path, weights: Path) -> None:
+        start = load(weights)
+        for name in ("early", "late"):
+            found = load(tuned / f"{name}-0" / "finetune.safetensors")
+            differences = [
+                float((one - other).abs().max())
+                for one, other in zip(start.parameters(), found.parameters(), strict=True)
+                if one.numel() > 1
+            ]
+            assert 0 < max(differences) < 1e-4  # two batches at a rate of a millionth
+        assert (read(tuned, "config.json")["depth"], read(tuned, "config.json")["image_size"]) == (2, 32)
+
+    def test_other_weights_are_another_run(self, tuned: Path, images: Path, weights: Path) -> None:
+        save(settling_cordsnet(recurrence=0.7), weights)
+        with pytest.raises(InputError, match=r"start="):
+            run_early_late(
+                images, tuned, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1, "depth": 8}
+            )
+
+    def test_of_other_classes(self, images: Path, tmp_path: Path) -> None:
+        save(settling_cordsnet(classes=4), tmp_path / "other.safetensors")
+        said = refused(
+            command.main, "early-late", "--images", images, "--out", tmp_path / "out", "--count", 3, "--jacobians", 1,
+            "--weights", tmp_path / "other.safetensors",
+        )  # fmt: skip
+        assert "a network of 4 classes and 3 colour channels, but the images have 3 and 3; give weights" in said
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -189,6 +233,7 @@ class TestMistakes:
             (("--jacobians", 200), "--jacobians 200: only --count 100 images are shown"),
             (("--gradients", "none"), "(known: full, truncated)"),
             (("--images", "nowhere"), "--images nowhere: there is no such folder"),
+            (("--weights", "nobody"), "'nobody' is unknown (known: cordsnet-r8"),
             (("--depth", 3), "--depth 3: CordsNet has 2, 4, 6 or 8 areas"),
             (("--image-size", 16), "--image-size 16: choose a whole number of pixels from 32"),
             (("--eigenvalues", 4097), "--eigenvalues 4097: area 0 has 4096 units; give at most as many"),

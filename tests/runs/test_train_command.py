@@ -102,10 +102,7 @@ class TestRun:
         assert {name: config[name] for name in expected} == expected
         assert config["environment"]["torch"] == torch.__version__
         assert set(config) == {"family", "weights", "environment", *VisualSettings.names()}
-        assert (config["areas"], config["side"]) == (
-            [1],
-            None,
-        )  # random dots' area; its 8 x 8 is for maps that are not pooled
+        assert (config["areas"], config["side"]) == ([1], None)  # the task's area; its side is for maps that are not pooled
 
     def test_the_log_has_a_row_for_each_evaluation(self, finished: tuple[Path, str]):
         rows = RunFolder(finished[0]).log.read()

@@ -118,7 +118,7 @@ PARTS: tuple[Part, ...] = (
     Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 2000), ("images",)),
     Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (5, 20)),
     Part("5A", "Random-dot motion", VISUAL, (45, 1000), given=("rdm",)),
-    Part("5B", "Numerosity", VISUAL, (90, 3000), given=("numerosity",)),
+    Part("5B", "Numerosity", VISUAL, (90, 2700), given=("numerosity",)),
     Part("5C", "Cats and dogs", VISUAL, (90, 3300), given=("catdog",)),
     Part("5D", "Memory-guided saccade", VISUAL, (90, 3000), given=("saccade",)),
     Part("6B", "Temporal predictivity where the answer is known", "cordstasks.paper.recordings:known", (60, 600)),

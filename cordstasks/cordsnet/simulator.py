@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,11 +11,45 @@ from torch.nn import functional as F
 
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.engines import Portable, Weights, engine_for
-from cordstasks.cordsnet.engines.portable import SMALLEST
+from cordstasks.cordsnet.engines.portable import SMALLEST, Convolution
 from cordstasks.cordsnet.network import BLANK_STEPS, IMAGE_STEPS, CordsNet
 from cordstasks.errors import InputError
 
 __all__ = ["Simulator", "multiply_accumulates"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One step through the engine's convolutions.
+
+    It knows nothing of the simulator that it belongs to: with a reference back, neither would be freed when the last user
+    of the simulator is gone, and there are hundreds of megabytes of weights.
+    """
+
+    recurrent: Sequence[Convolution]
+    forward: Sequence[Convolution]
+    skips: Sequence[Convolution]
+    areas: tuple[int, ...]
+    alpha: float
+    on_cpu: bool
+
+    def __call__(self, rates_and_totals: list[Tensor], drives: list[Tensor]) -> None:
+        """Advance the rates in place, and add them to the sums of `areas` if these follow them."""
+        depth = len(self.recurrent)
+        rates, totals = rates_and_totals[:depth], rates_and_totals[depth:]
+        for area in reversed(range(depth)):
+            drive = drives[area]
+            if area == 1:
+                drive = self.forward[1](rates[0], drive)
+            elif area > 1 and area % 2 == 0:
+                drive = self.forward[area](rates[area - 1] + rates[area - 2], drive)
+            elif area > 1:
+                drive = self.forward[area](self.skips[(area - 3) // 2](rates[area - 2], rates[area - 1]), drive)
+            rates[area].lerp_(self.recurrent[area](rates[area], drive, relu=True), self.alpha)
+            if self.on_cpu:
+                torch.threshold_(rates[area], SMALLEST, 0.0)
+        for total, area in zip(totals, self.areas, strict=False):
+            total += rates[area]
 
 
 class Simulator:
@@ -80,13 +115,13 @@ class Simulator:
 
         self._stem = convolution(frozen(network.inp_conv), 2)
         self._inp_skip = convolution(frozen(network.inp_skip), 1)
-        self._rec = [convolution(frozen(module), 1) for module in network.area_conv[: self.depth]]
+        recurrent = [convolution(frozen(module), 1) for module in network.area_conv[: self.depth]]
         self._inp = [
             convolution(frozen(module), stride)
             for module, stride in zip(network.area_area[: self.depth], arch.STRIDES, strict=False)
         ]
         skips = max(0, self.depth // 2 - 1)
-        self._skips = [convolution(frozen(module), 2) for module in network.skip_area[:skips]]
+        skipping = [convolution(frozen(module), 2) for module in network.skip_area[:skips]]
         self._bias = [copied(b)[None].contiguous(memory_format=torch.channels_last) for b in network.conv_bias[: self.depth]]
         self._readout = frozen(network.out_fc), copied(network.out_fc.bias)
         weights = Weights(
@@ -95,8 +130,9 @@ class Simulator:
             skips=[frozen(module) for module in network.skip_area[:skips]],
             alpha=self.alpha,
         )
-        self._whole = self.engine.network(weights, self.areas, self._step)
-        self._repeat = self._whole or self.engine.repeat(self._step)
+        step = _Step(recurrent, self._inp, skipping, self.areas, self.alpha, on_cpu=self.device.type == "cpu")
+        self._whole = self.engine.network(weights, self.areas, step)
+        self._repeat = self._whole or self.engine.repeat(step)
         self._spontaneous: dict[int, list[Tensor]] = {}
 
     @torch.no_grad()
@@ -120,23 +156,6 @@ class Simulator:
             # an engine that takes whole steps reads what all images share once
             drives.append(same if self._whole else same.contiguous(memory_format=torch.channels_last))
         return drives
-
-    def _step(self, rates_and_totals: list[Tensor], drives: list[Tensor]) -> None:
-        """One step through the engine's convolutions, added to the sums of `areas` if they follow the rates."""
-        rates, totals = rates_and_totals[: self.depth], rates_and_totals[self.depth :]
-        for area in reversed(range(self.depth)):
-            drive = drives[area]
-            if area == 1:
-                drive = self._inp[1](rates[0], drive)
-            elif area > 1 and area % 2 == 0:
-                drive = self._inp[area](rates[area - 1] + rates[area - 2], drive)
-            elif area > 1:
-                drive = self._inp[area](self._skips[(area - 3) // 2](rates[area - 2], rates[area - 1]), drive)
-            rates[area].lerp_(self._rec[area](rates[area], drive, relu=True), self.alpha)
-            if self.device.type == "cpu":
-                torch.threshold_(rates[area], SMALLEST, 0.0)
-        for total, area in zip(totals, self.areas, strict=False):
-            total += rates[area]
 
     @torch.no_grad()
     def step(self, rates: list[Tensor], drives: list[Tensor], steps: int = 1) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -156,9 +157,12 @@ class _Followed:
         """Simulate the images that are left."""
         saved = time.monotonic()
         remaining = self._files[self._done :]
+        image_steps, after_steps = self._steps
+        pictures = (read_picture(path) for path in remaining)
+        blocks = stream(self._network, pictures, image_steps=image_steps, after_steps=after_steps)
         with stop_between_steps() as asked:
-            for path in tqdm(remaining, desc="simulating", unit="image", initial=self._done, total=len(self._files)):
-                self._follow(read_picture(path))
+            for _ in tqdm(remaining, desc="simulating", unit="image", initial=self._done, total=len(self._files)):
+                self._follow(blocks)
                 if asked or (self._done < len(self._files) and time.monotonic() - saved > SAVE_SECONDS):
                     self._save()
                     saved = time.monotonic()
@@ -167,11 +171,12 @@ class _Followed:
         if remaining:
             self._save()
 
-    def _follow(self, pixels: NDArray[np.uint8]) -> None:
-        """Simulate the next image."""
+    def _follow(self, blocks: Iterator[NDArray[np.float32]]) -> None:
+        """Take in the activity under the next image, block by block."""
         first, row = 0, self._done
         image_steps, after_steps = self._steps
-        for block in stream(self._network, [pixels], image_steps=image_steps, after_steps=after_steps):
+        while first < image_steps + after_steps:
+            block = next(blocks)
             parts = np.split(block, self._cuts, axis=1)
             for area, (part, rest) in enumerate(zip(parts, self._rest, strict=True)):
                 self.distances[row, first : first + len(block), area] = np.linalg.norm(part - rest, axis=1)

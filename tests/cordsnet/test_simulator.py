@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -174,6 +176,17 @@ class TestState:
             for parameter in network.parameters():
                 parameter.mul_(1.5)
         assert torch.equal(before.settle(x, steps=3)[-1], expected)
+
+    def test_its_weights_are_gone_with_its_last_user(self, random_network: Maker, engine: Portable) -> None:
+        simulator = Simulator(random_network(4), engine=engine)
+        simulator.settle(images(1, 32), steps=3)
+        left = weakref.ref(simulator)
+        gc.disable()  # which finds objects that refer to each other, but only now and then
+        try:
+            del simulator
+            assert left() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("options", [{"activation": "linear"}, {"activation": 0.2}, {"noise": 0.1}])

@@ -230,6 +230,11 @@ def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int,
     if start is not None and not resume:  # as if the stage before had left it
         place.mkdir(parents=True, exist_ok=True)
         save(start, place / "anneal.safetensors")
+    training: dict[str, Any] = {
+        f"{stage}_images": settings.batches * settings.batch,
+        f"{stage}_batch": settings.batch,
+        f"{stage}_learning_rate": settings.learning_rate,
+    }
     pretrain(
         source,
         place,
@@ -245,11 +250,7 @@ def _trained(source: Path, folder: Path, settings: EarlyLateSettings, seed: int,
         gradients=settings.gradients,
         image_steps=image_steps,
         image_window=image_window,
-        **{
-            f"{stage}_images": settings.batches * settings.batch,
-            f"{stage}_batch": settings.batch,
-            f"{stage}_learning_rate": settings.learning_rate,
-        },
+        **training,
     )
     return weights
 

@@ -211,7 +211,7 @@ def lines_of(summary: dict[str, Any]) -> list[str]:
     lines = [
         f"{len(members['units'])} of {members['of']} units{prefer}, beside {len(others)} random sets {alike}",
         "",
-        f"{'':34s} {'these units':>28s}   random sets: mean (smallest to largest)",
+        f"{'':40s} {'these units':>28s}   random sets: mean (smallest to largest)",
         _line(
             "accuracy",
             effect["accuracy"]["change"],
@@ -295,11 +295,13 @@ def _time_lines(times: dict[str, Any], others: Sequence[dict[str, Any]]) -> list
     """Changes of reaction times, in all and by choice."""
     rows = [("reaction time (ms)", times, others)]
     for place, row in enumerate(times["by_choice"]):
-        rows.append((f"reaction time of {row['choice']} (ms)", row, [other["by_choice"][place] for other in others]))
+        rows.append(
+            (f"reaction time of choices of {row['choice']} (ms)", row, [other["by_choice"][place] for other in others])
+        )
     lines = []
     for name, row, same in rows:
         if row["change"] is None:
-            lines.append(f"{name:34s} {'no trial with a decision both times':>28s}")
+            lines.append(f"{name:40s} {'no trial with a decision both times':>28s}")
             continue
         known = [each["change"] for each in same if each["change"] is not None]
         lines.append(_line(name, row["change"], row["interval"], known, digits=0, percent=False))
@@ -324,4 +326,4 @@ def _line(
         if not others
         else f"{form.format(np.mean(others))} ({form.format(min(others))} to {form.format(max(others))})"
     )
-    return f"{name:34s} {said or form.format(value) + ends:>28s}   {beside}"
+    return f"{name:40s} {said or form.format(value) + ends:>28s}   {beside}"

@@ -68,7 +68,7 @@ def motion_kernel(
     ------
     InputError
         If there is no such run, it is of another task, the model makes the same choice in all trials, or decides in fewer
-        than four.
+        than four, or at the onset of motion in at least half of those in which it decides.
 
     Notes
     -----
@@ -105,6 +105,12 @@ def motion_kernel(
                 f"{trials} trials; give more trials, or train it with a lower bound"
             )
         batch, chosen = batch.select(np.flatnonzero(found.decided)), found.option[found.decided] == 0
+        early = int((found.time[found.decided] <= 0).sum())
+        if 2 * early >= len(batch):
+            raise InputError(
+                f"folder={str(run.path)!r}: the model reaches its bound of {bound:.3g} at the onset of motion in {early} of "
+                f"{len(batch)} trials with a decision, before it sees any; train it with a longer reward_from or time_out"
+            )
     if chosen.all() or not chosen.any():
         raise InputError(
             f"folder={str(run.path)!r}: the model makes the same choice in all {len(batch)} trials; give more trials, or a "

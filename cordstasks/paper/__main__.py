@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cordstasks.errors import InputError
-from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
+from cordstasks.paper.parts import OUTCOME, PARTS, Part, Workplace, chosen
 from cordstasks.utils.command_line import Parser, loading, named_path, run_command
 
 DATA = ("images", "mnist", "recordings")  # folders of data that some parts need or take
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError(f"{name}={value}: has no effect on figures {figures}; leave it out")
     data = {name: getattr(options, name) for name in DATA}
     workplace = Workplace(options.quick, options.device, options.bank, **data)
-    print(_plan(parts, workplace), flush=True)
+    print(_plan(parts, workplace, options.out), flush=True)
     if options.list:
         return 0
     with loading():  # late: it loads torch, which mistakes need not wait for
@@ -60,18 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _plan(parts: Sequence[Part], workplace: Workplace) -> str:
+def _plan(parts: Sequence[Part], workplace: Workplace, out: Path) -> str:
     """What will be made and about how long it takes."""
     with loading():
-        from cordstasks.paper.speed import expected_seconds, machine_rate  # late: --help needs no NumPy
+        from cordstasks.paper.speed import duration_text, expected_seconds, machine_rate  # late: --help needs no NumPy
 
-    rate = machine_rate()
-    lines = []
+    rate, whole, lines = machine_rate(), 0.0, []
     for part in parts:
-        lacking = part.lacks(workplace)
-        minutes = expected_seconds(part, workplace, rate=rate) / 60
-        takes = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
-        lines.append(f"{part.figure:<4} {part.title:<62} {f'needs --{lacking[0]}' if lacking else takes}")
+        lacking, seconds = part.lacks(workplace), expected_seconds(part, workplace, rate=rate)
+        takes = duration_text(seconds)
+        if (out / part.figure / OUTCOME).exists():
+            takes = "finished"
+        elif lacking:
+            takes = f"needs --{lacking[0]}, then {takes}"
+        else:
+            whole += seconds
+        lines.append(f"{part.figure:<4} {part.title:<62} {takes}")
+    if whole:
+        lines.append(f"{duration_text(whole)} in all, of one core that does nothing else")
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ MEMORIES = {"memory-pro": "ring", "parametric-wm": "line", "dms": "discrete"}  #
 GAINS = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
 EARLY_LATE: dict[str, Any] = {"depth": 2, "image_size": 32, "batches": 100, "batch": 16, "seeds": 3}
 EARLY_LATE_QUICK: dict[str, Any] = {**EARLY_LATE, "batches": 4, "seeds": 2, "count": 10, "eigenvalues": 20, "jacobians": 1}
+NO_OVERSHOOT = 1e-4  # of the response; less is rounding of single precision, added up over steps
 CLASSES = ("cat", "dog")  # of CIFAR-10: the most similar ones
 
 
@@ -67,7 +68,7 @@ def regimes(folder: Path, workplace: Workplace) -> Outcome:
         )
     )
     drawing = Drawing(
-        "regimes.png", "Regimes of random networks over the gain", " ".join(each.measured for each in findings)
+        "regimes.png", "Regimes of random networks over the gain", " ".join(f"{each.measured}." for each in findings)
     )
     command = f"python -m cordstasks.dynamics regimes --gains {' '.join(f'{gain:g}' for gain in settings.gains)}"
     return Outcome(
@@ -200,9 +201,17 @@ def early_and_late(folder: Path, workplace: Workplace) -> Outcome:
             )
         )
     right = sum(row[f"accuracy_{row['trained']}"] for row in found["networks"]) / len(found["networks"])
-    drawing = Drawing(
-        "early_late.png", "Responses, eigenvalues and overshoot", " ".join(f"{each.measured}." for each in findings)
+    shown = "Responses of both kinds over time, their eigenvalues in the complex plane, and two measures of each pair. "
+    shown += " ".join(
+        f"{name}: {each.measured}." for name, each in zip(("Imaginary parts", "Overshoot"), findings, strict=True)
     )
+    drawing = Drawing("early_late.png", "Responses, eigenvalues and overshoot", shown)
+    notes = []
+    if max(row["overshoot"] for row in found["networks"]) < NO_OVERSHOOT:
+        notes.append(
+            f"all overshoots are below {NO_OVERSHOOT:g} of the response: networks of this size approach their final state "
+            "without any, so that the second conclusion cannot be tested with them"
+        )
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
     size = f"{given['depth']} areas at {given['image_size']} px"
     training = f"{given['batches']} batches of {given.get('batch', EarlyLateSettings().batch)} images"
@@ -215,7 +224,7 @@ def early_and_late(folder: Path, workplace: Workplace) -> Outcome:
         [drawing],
         [f"python -m cordstasks.dynamics early-late --images DIR {flags}"],
         tuple(range(given["seeds"])),
-        [note],
+        [note, *notes],
     )
 
 
@@ -257,7 +266,9 @@ def spectra(folder: Path, workplace: Workplace) -> Outcome:
             f"agrees if some of every area have an imaginary part above their residual; {why}",
         ),
     ]
-    drawing = Drawing("spectra.png", "Leading eigenvalues of W_rec - I of each area", findings[0].measured)
+    shown = "Eigenvalues in the complex plane, a panel for each area, with the circle of radius 1 around -1. "
+    shown += f"{findings[0].measured[0].upper()}{findings[0].measured[1:]}."
+    drawing = Drawing("spectra.png", "Leading eigenvalues of W_rec - I of each area", shown)
     areas = f" --areas {' '.join(map(str, given['areas']))}" if "areas" in given else ""
     command = f"python -m cordstasks.dynamics spectra --eigenvalues {given['eigenvalues']}{areas}"
     note = "leading are the eigenvalues that differ most from -1; cordsnet-r8 at 64 px"

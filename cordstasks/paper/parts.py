@@ -10,7 +10,9 @@ from pathlib import Path
 from cordstasks.errors import unknown
 from cordstasks.paper.findings import Outcome
 
-__all__ = ["PARTS", "Part", "Workplace", "chosen"]
+__all__ = ["OUTCOME", "PARTS", "Part", "Workplace", "chosen"]
+
+OUTCOME = "outcome.json"  # what a part found, in its folder
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Part:
     function : str
         ``module:name`` of the function that makes it, given its folder and a `Workplace`.
     seconds : (float, float)
-        Seconds on two cores of the processor described in `cordstasks.paper.speed`, with small and with full settings.
+        Seconds on one core of the machine of `cordstasks.paper.speed.REFERENCE`, with small and with full settings.
     needs : tuple of str
         Attributes of `Workplace` that must be given.
     takes : tuple of str
@@ -109,14 +111,14 @@ PARTS: tuple[Part, ...] = (
         (150, 4500),
     ),
     Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (20, 400)),
-    Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (35, 35)),
+    Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (40, 40)),
     Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
-    Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1500), ("images",)),
+    Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1200), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 240), ("images",)),
-    Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 1500), ("images",)),
-    Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (20, 90)),
+    Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 2000), ("images",)),
+    Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (5, 20)),
     Part("5A", "Random-dot motion", VISUAL, (45, 1000), given=("rdm",)),
-    Part("5B", "Numerosity", VISUAL, (90, 4000), given=("numerosity",)),
+    Part("5B", "Numerosity", VISUAL, (90, 2700), given=("numerosity",)),
     Part("5C", "Cats and dogs", VISUAL, (90, 3300), given=("catdog",)),
     Part("5D", "Memory-guided saccade", VISUAL, (90, 3000), given=("saccade",)),
     Part("6B", "Temporal predictivity where the answer is known", "cordstasks.paper.recordings:known", (60, 600)),

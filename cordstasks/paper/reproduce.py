@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,13 @@ from tqdm import tqdm
 import cordstasks
 from cordstasks.errors import InputError
 from cordstasks.paper.findings import VERDICTS, Finding, Outcome
-from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
+from cordstasks.paper.parts import OUTCOME, PARTS, Part, Workplace, chosen
 from cordstasks.utils.files import read_json, writable_folder, write_json
 from cordstasks.utils.folders import locked
 from cordstasks.utils.interrupt import Interrupted
+from cordstasks.utils.measured import machine_text
 
 __all__ = ["made_before", "reproduce", "table"]
-
-OUTCOME = "outcome.json"
 
 
 def reproduce(parts: Sequence[Part], out: str | Path, workplace: Workplace) -> dict[str, Any]:
@@ -110,24 +110,46 @@ def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
     lacking = part.lacks(workplace)
     if lacking:
         return {"title": part.title, "problem": f"{lacking[0]}=None: figure {part.figure} needs it; give a folder"}
-    began = time.monotonic()
-    before = read_json(folder / "seconds.json")["seconds"] if (folder / "seconds.json").exists() else 0.0
+    clock = _Clock(folder / "seconds.json")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         outcome = part.make(folder, workplace)
     except InputError as error:  # the other parts can still be made
         return {"title": part.title, "problem": str(error)}
     finally:
-        write_json(folder / "seconds.json", {"seconds": before + time.monotonic() - began})
+        clock.write()
     result = {
         "title": part.title,
         "quick": workplace.quick,
         "version": cordstasks.__version__,
-        "seconds": before + time.monotonic() - began,
+        "machine": machine_text(),
+        **clock.read(),
         **outcome.as_dict(),
     }
     write_json(earlier, result)
     return result
+
+
+class _Clock:
+    """Seconds that a part takes, of the clock and of the processor, over all commands that worked on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before: dict[str, float] = read_json(path) if path.exists() else {"seconds": 0.0, "processor_seconds": 0.0}
+        self.began = self._now()
+
+    @staticmethod
+    def _now() -> dict[str, float]:
+        return {"seconds": time.monotonic(), "processor_seconds": sum(os.times()[:4])}  # with processes that have ended
+
+    def read(self) -> dict[str, float]:
+        """Seconds so far; a folder of an earlier version has none of the processor."""
+        now = self._now()
+        return {name: value + now[name] - self.began[name] for name, value in self.before.items()}
+
+    def write(self) -> None:
+        """Keep them for the next command."""
+        write_json(self.path, self.read())
 
 
 def table(results: dict[str, Any]) -> str:

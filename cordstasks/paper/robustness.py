@@ -18,6 +18,7 @@ __all__ = ["autonomy", "cost"]
 REST = 0.05  # of the response to the image, after which activity counts as back at rest
 SMALLER = 10.0  # times, by which deviations are claimed to be smaller than in the CNN
 SIZE = {"depth": 4, "image_size": 32}  # of the networks that are trained here
+OVER_TIME = "Distance from rest, probabilities of both images' classes, and accuracy over time."  # of a drawing
 RECURRENT_STEPS = 3  # from zero activity to the answer; the image reaches the last area after two
 
 
@@ -54,7 +55,9 @@ def cost(folder: Path, workplace: Workplace) -> Outcome:
                 "exact counts at 224 px for 300 steps; agrees if all these models need fewer",
             )
         )
-    drawing = Drawing("cost.png", "Multiply-accumulates against parameters", " ".join(each.measured for each in findings))
+    shown = "Multiply-accumulates per image against parameters, of CordsNet-R2 to R8 and the models of torchvision. "
+    shown += " ".join(f"{each.claim.partition(', costs')[0]}: {each.measured}." for each in findings)
+    drawing = Drawing("cost.png", "Multiply-accumulates against parameters", shown)
     return Outcome(findings, [drawing], ["python -m cordstasks.cost"])
 
 
@@ -87,9 +90,21 @@ def autonomy(folder: Path, workplace: Workplace) -> Outcome:
     ]
     lasting = next(iter(found["answers"].items()))
     drawings = [
-        Drawing("shipped/autonomy.png", "The shipped network, a sequence of images and blanks", findings[0].measured),
-        Drawing("controls/autonomy.png", "Three networks of the same size, the same sequence", findings[-1].measured),
-        Drawing("controls/noise.png", "Deviation and accuracy under noise, drawn anew at each step", findings[-2].measured),
+        Drawing(
+            "shipped/autonomy.png",
+            "The shipped network, a sequence of images and blanks",
+            f"{OVER_TIME} Image 1: {findings[0].measured}.",
+        ),
+        Drawing(
+            "controls/autonomy.png",
+            "Three networks of the same size, the same sequence",
+            f"{OVER_TIME} Recurrent CNN: {findings[-1].measured}.",
+        ),
+        Drawing(
+            "controls/noise.png",
+            "Deviation and accuracy under noise, drawn anew at each step",
+            f"Deviation from the response without noise, and accuracy, by level of noise: {findings[-2].measured}.",
+        ),
     ]
     depth, size = SIZE["depth"], SIZE["image_size"]
     notes = [

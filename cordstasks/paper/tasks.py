@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,22 @@ def visual_task(folder: Path, workplace: Workplace, task: str) -> Outcome:
         )
         made[seed] = run.summary
     quick = " --quick" if workplace.quick else ""
+    findings = [finding(made) for finding in PANELS[task].findings]
     return Outcome(
-        [finding(made) for finding in PANELS[task].findings],
-        [drawing for drawing in PANELS[task].drawings if (folder / drawing.file).exists()],
+        findings,
+        [_described(drawing, findings) for drawing in PANELS[task].drawings if (folder / drawing.file).exists()],
         [f"python -m cordstasks.train --task {task}{quick} --seed {seed}" for seed in made],
         list(made),
         [SMALL] if workplace.quick else [],
     )
+
+
+def _described(drawing: Drawing, findings: Sequence[Finding]) -> Drawing:
+    """A drawing whose alternative text ends with what was measured of it, of all seeds."""
+    place = {"psychometric": 0, "performance": 0, "tuning": 1}.get(Path(drawing.file).stem)
+    if place is None:
+        return drawing
+    return replace(drawing, alternative=f"{drawing.alternative} All seeds: {findings[place].measured}.")
 
 
 def _learned(made: Summaries) -> Finding:

@@ -131,11 +131,14 @@ class Picture:
         The alternative text: what the picture shows, for readers who cannot see it.
     caption : str
         Below the picture.
+    address : str
+        Where the file is, for a page with files beside it; without it, the page holds the file itself.
     """
 
     content: bytes
     text: str
     caption: str = ""
+    address: str = ""
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -149,16 +152,16 @@ class Picture:
         Returns
         -------
         str
-            A ``figure`` element that holds the file itself, in base 64.
+            A ``figure`` element that holds the file itself, in base 64, or its address.
         """
         kind = "image/png" if self.content.startswith(PNG) else "image/svg+xml"
-        data = base64.b64encode(self.content).decode("ascii")
+        data = html.escape(self.address) or f"data:{kind};base64,{base64.b64encode(self.content).decode('ascii')}"
         size = ""
         if kind == "image/png":  # so that nothing moves while the page is built up
             width, height = (int.from_bytes(self.content[at : at + 4], "big") for at in (16, 20))
             size = f' width="{width}" height="{height}"'
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
-        return f'<figure><img src="data:{kind};base64,{data}" alt="{html.escape(self.text)}"{size}>{caption}</figure>'
+        return f'<figure><img src="{data}" alt="{html.escape(self.text)}"{size}>{caption}</figure>'
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TABLE", "machine_line", "note_number", "processor"]
+__all__ = ["TABLE", "machine_line", "machine_text", "note_number", "processor"]
 
 TABLE = "CORDSTASKS_MEASURED"  # environment variable: the file to which numbers are appended, if it is set
 
@@ -56,9 +56,21 @@ def machine_line() -> str:
     str
         Such as ``"machine: AMD EPYC 9B14, AVX512, 2 threads, torch 2.14.0, load 0.3"``.
     """
-    found = processor()
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"machine: {found['processor']}, {found['capability']}, {found['threads']} threads, torch {found['torch']}{load}"
+    return f"machine: {machine_text()}{load}"
+
+
+def machine_text() -> str:
+    """The processor and how PyTorch uses it, in words, to be stored with a result.
+
+    Returns
+    -------
+    str
+        Such as ``"AMD EPYC 9B14, AVX512, 2 threads, torch 2.14.0"``.
+    """
+    found = processor()
+    threads = f"{found['threads']} thread{'' if found['threads'] == 1 else 's'}"
+    return f"{found['processor']}, {found['capability']}, {threads}, torch {found['torch']}"
 
 
 def note_number(what: str, value: float, unit: str, *, ratio: float | None = None, beside: str | None = None) -> None:

@@ -149,7 +149,7 @@ class TestFigures:
         responses = {"early (1 ms)": rng.random((2, 5)), "late (2 ms)": rng.random((2, 5))}
         spectra = dict.fromkeys(responses, np.array([[0.5 + 1j], [-1.0]]))
         given: tuple[Any, ...] = (np.arange(5), responses, spectra)
-        both = {"overshoot": [[1, 2], [3, 5]], "imaginary parts": [[1, 2], [3, 5]]}
+        both = {"overshoot": [[1e-7, 2e-7], [3e-7, 5e-7]], "mean |imaginary part|": [[0.186, 0.185], [0.18, 0.185]]}
         assert_texts_are_readable(figures.early_and_late(*given, both), monkeypatch)
         over_time, plane, pairs = figures.early_and_late(*given, {"overshoot": [[1, 2], [3, 5]]}).axes
         means = [line.get_ydata() for line in over_time.lines if line.get_label() in responses]

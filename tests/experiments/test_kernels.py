@@ -53,6 +53,17 @@ class Waiting(TrainedRun):
         return behaviour_of(logits, torch.zeros(*batch.targets.shape, 1), batch)
 
 
+class Hasty(TrainedRun):
+    """A run whose model has reached its bound before motion begins in three of four trials, and else 200 ms after it."""
+
+    def behaviour(self, batch: TrialBatch) -> Behaviour:
+        logits = torch.zeros(*batch.targets.shape, 3)
+        for trial, onset in enumerate(batch.periods["motion"][:, 0]):
+            first = 0 if trial % 4 else int((onset + 200.0) / batch.dt)
+            logits[trial, first:, 1 + trial % 2] = 4.0
+        return behaviour_of(logits, torch.zeros(*batch.targets.shape, 1), batch)
+
+
 def run_of(task: Any, folder: Path, kind: type[TrainedRun] = Observer, **summary: Any) -> TrainedRun:
     frontend = FrontEnd(settling_cordsnet(), device="cpu", bank=False)
     model = MultiAreaModel(RNN(2, 3, len(task.actions)), frontend.units)
@@ -97,6 +108,14 @@ def test_a_run_without_a_bound_or_without_decisions(tmp_path: Path):
         kernels.motion_kernel(run_of(task, tmp_path, Waiting), trials=8)
     with pytest.raises(InputError, match="reaches its bound of 50 in 0 of 8 trials; give more trials"):
         kernels.motion_kernel(run_of(task, tmp_path, Waiting, reaction_times={"bound": 50.0}), trials=8)
+
+
+def test_decisions_before_motion_have_no_kernel(tmp_path: Path):
+    task = tasks.get("rdm", fixation=100.0, motion=500.0, reaction_time=True)
+    hasty = run_of(task, tmp_path, Hasty, reaction_times={"bound": 3.9})
+    with pytest.raises(InputError, match=r"at the onset of motion in 6 of 8 trials with a decision, before it sees any"):
+        kernels.motion_kernel(hasty, trials=8, out=tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_seed_names_the_trials(tmp_path: Path):

@@ -429,7 +429,7 @@ class TestCommand:
         text = "\n".join(lines_of(found))
         assert f"(choices at a bound of {bound:.3g} log odds; " in text
         assert "reaction time (ms)" in text
-        assert "reaction time of 180 deg (ms)" in text
+        assert "reaction time of choices of 180 deg (ms)" in text
         assert "nan" not in text.replace("nance", "")
 
     def test_trials_of_one_direction_have_no_shift(self, run: Path):

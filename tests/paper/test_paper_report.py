@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from cordstasks.analysis import figures
 from cordstasks.paper.findings import AGREES, CANNOT_TELL, Drawing, Finding, Outcome
 from cordstasks.paper.report import write_paper_report
+from cordstasks.paper.sections import command_of
 from html_reader import assert_whole
 
 
@@ -24,7 +25,8 @@ def made(tmp_path: Path) -> Path:
         seeds=(3, 4),
         notes=("smaller than the paper's",),
     )
-    part = {"title": "Comparison", "quick": True, "version": "0.1.0", "seconds": 12.4, **outcome.as_dict()}
+    times = {"seconds": 12.4, "processor_seconds": 9.0, "machine": "a processor, AVX2"}
+    part = {"title": "Comparison", "quick": True, "version": "0.1.0", **times, **outcome.as_dict()}
     results: dict[str, Any] = {"1C": part, "6B": {"title": "Recordings", "problem": "recordings=None: give a folder"}}
     (tmp_path / "paper.json").write_text(json.dumps(results))
     (tmp_path / "1C").mkdir()
@@ -37,12 +39,19 @@ def test_it_has_every_conclusion_and_figure(made: Path):
     reader = assert_whole(path.read_text())
     texts = set(reader.texts)
     small = "Small settings: they show the way and say little about the paper. "
-    lead = f"{small}2 conclusions: 1 agrees, 0 does not agree, 1 cannot tell."
-    assert {lead, "a < b", "0.2 (0.1 to 0.3)", "few seeds", "caption & more", "smaller than the paper's"} <= texts
-    assert {"Not made: recordings=None: give a folder", "Seeds 3, 4. It took 12 s with cordstasks 0.1.0."} <= texts
+    lead = f"{small}2 conclusions: 1 agrees, 0 does not agree, 1 cannot tell. Not made: 6B."
+    assert {lead, "a < b", "0.2 (0.1 to 0.3)", "few seeds", "caption & more", "Smaller than the paper's."} <= texts
+    took = "Seeds 3, 4. It took 12 s (9 s of the processor's time) with cordstasks 0.1.0, on a processor, AVX2."
+    assert {"Not made", "Recordings", "recordings=None: give a folder", took} <= texts
+    assert {"python -m cordstasks.paper --figures 1C --quick", "python -m cordstasks.train --task rdm"} <= texts
     assert [image["alt"] for image in reader.all("img")] == ["what it shows"]
     before = path.read_bytes()
     assert write_paper_report(made, made / "again.html").read_bytes() == before
+
+
+def test_commands_name_the_data_that_they_need():
+    assert command_of("3") == "python -m cordstasks.paper --figures 3 --images DIR"
+    assert command_of("6C", quick=True) == "python -m cordstasks.paper --figures 6C --recordings DIR --quick"
 
 
 def test_what_is_missing_is_named(made: Path, tmp_path: Path):

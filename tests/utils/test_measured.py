@@ -133,7 +133,7 @@ class TestTheLine:
         assert found["capability"] == torch.backends.cpu.get_cpu_capability()
         assert found["threads"] == torch.get_num_threads()
         line = machine_line()
-        assert line.startswith(f"machine: {found['processor']}, {found['capability']}, {found['threads']} threads")
+        assert line.startswith(f"machine: {found['processor']}, {found['capability']}, {found['threads']} thread")
 
     def test_a_system_that_does_not_name_it(self, monkeypatch: pytest.MonkeyPatch):
         def refuse(*_: object, **__: object) -> str:

@@ -29,6 +29,7 @@ class _Convolution(LinearOperator):  # type: ignore[misc]
         self._flat = np.ascontiguousarray(kernel.transpose(0, 2, 3, 1).reshape(outputs, -1))
         self._turned = np.ascontiguousarray(turned.transpose(0, 2, 3, 1).reshape(inputs, -1))
         places = shape[1] * shape[2]
+        self.multiply_accumulates = kernel.size * places  # of a product with one vector
         super().__init__(kernel.dtype, (outputs * places, inputs * places))
 
     def _convolved(self, x: NDArray[Any], flat: NDArray[Any]) -> NDArray[Any]:

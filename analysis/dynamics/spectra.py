@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ Complexes = NDArray[np.complex128]
 TINY = float(np.finfo(np.float64).tiny)
 SMALL = 256  # up to this size the matrix is formed
 MARGIN, MARGIN_FRACTION = 6, 0.1  # how many more are sought than asked for: at least, and as a fraction of those
+POWER, POWER_RESTARTS = 3, 10  # of the operator whose iteration needs fewer vectors, and restarts until it is given up
 # what is sorted by, the largest first
 ORDERS: dict[str, Callable[[Any], Any]] = {
     "LM": np.abs,
@@ -71,6 +72,7 @@ class _Counted(LinearOperator):  # type: ignore[misc]
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(operator.dtype, operator.shape)
         self.operator, self.count = operator, 0
+        self.multiply_accumulates = getattr(operator, "multiply_accumulates", None)
 
     def _matvec(self, x: NDArray[Any]) -> NDArray[Any]:
         self.count += 1
@@ -95,10 +97,11 @@ def eigenvalues(
 ) -> Spectrum:
     """Leading eigenvalues of an operator that is never formed as a matrix, each with its residual.
 
-    Implicitly restarted Arnoldi iteration (ARPACK). A tenth more than k are sought, at least 6 more, and the first k are
-    kept: of eigenvalues of nearly the same size, an iteration for k alone may stop at one that is not among the first k,
-    and leave out one that is. Up to 256 units, or if nearly all eigenvalues are asked for, the matrix is formed and all are
-    computed directly.
+    Implicitly restarted Arnoldi iteration (ARPACK). For many eigenvalues of largest modulus of a convolution it takes the
+    third power, which needs fewer vectors, and whose eigenvectors span the space in which the convolution's own eigenvalues
+    are then found. A tenth more than k are sought, at least 6 more, and the first k are kept: of eigenvalues of nearly the
+    same size, an iteration for k alone may stop at one that is not among the first k, and leave out one that is. Up to 256
+    units, or if nearly all eigenvalues are asked for, the matrix is formed and all are computed directly.
 
     Parameters
     ----------
@@ -201,7 +204,7 @@ def _arnoldi(
     restarts: int | None,
     rng: int | np.random.Generator,
 ) -> tuple[Complexes, Complexes]:
-    """At least k eigenpairs by ARPACK; if some have not converged, these with the best ones of a single Krylov space."""
+    """At least k eigenpairs, of which some may not have converged."""
     size = operator.shape[0]
     sought = min(k + max(MARGIN, int(MARGIN_FRACTION * k)), size - 2)
     if subspace is None:
@@ -216,24 +219,83 @@ def _arnoldi(
     start = np.random.default_rng(rng).standard_normal(size).astype(kind)
     if not np.any(operator.matvec(start)):  # nor is any other vector, so that there is nothing to iterate with
         return np.zeros(k, np.complex128), np.eye(size, k, dtype=np.complex128)
-    options: dict[str, Any] = {"k": sought, "which": which, "ncv": dimension, "maxiter": most}
     least = float(np.finfo(kind).eps)
+    tol = max(tolerance / 2, least)
+    if which == "LM" and _is_cheap(operator, dimension):
+        power = _power(operator, start, POWER)
+        if np.any(power.matvec(start)):
+            found = _iterate(
+                power, start, max(tol / 4, least), k=sought, which=which, ncv=dimension, maxiter=min(most, POWER_RESTARTS)
+            )
+            values, vectors = _on_subspace(operator, found)
+            if len(values) >= k and (found.converged or most <= POWER_RESTARTS):
+                return values, vectors
+    found = _iterate(operator, start, tol, k=sought, which=which, ncv=dimension, maxiter=most)
+    return found.values, found.vectors
+
+
+class _Found(NamedTuple):
+    values: Complexes
+    vectors: Complexes
+    converged: bool
+
+
+def _iterate(operator: LinearOperator, start: NDArray[Any], tol: float, **options: Any) -> _Found:
+    """What ARPACK finds; where some have not converged, these with the best ones of a single Krylov space."""
+    size, k = operator.shape[0], options["k"]
     try:
-        values, vectors = eigs(operator, v0=start, tol=max(tolerance / 2, least), **options)
+        values, vectors = eigs(operator, v0=start, tol=tol, **options)
+        return _Found(values.astype(np.complex128), vectors.astype(np.complex128), True)
     except ArpackNoConvergence as stopped:
         done, known = stopped.eigenvalues, stopped.eigenvectors
-        if known.size:  # they would be found again, and again be all that is found
-            start = (start / np.linalg.norm(start) + known.real.sum(1) / max(1, known.shape[1])).astype(kind)
-        rough, approximate = eigs(operator, v0=start, tol=1e10, **options)
-        new = [i for i, value in enumerate(rough) if not len(done) or np.abs(done - value).min() > 1e-3 * abs(value)]
-        values = np.concatenate([done, rough[new]])
-        vectors = np.concatenate([known.reshape(size, -1), approximate[:, new]], axis=1)
-        if len(values) < k:
-            rest = [i for i in range(len(rough)) if i not in new][: k - len(values)]
-            values, vectors = np.concatenate([values, rough[rest]]), np.concatenate([vectors, approximate[:, rest]], axis=1)
     except ArpackError as error:
         raise InputError(f"operator: the iteration fails ({error}); scale the operator to values near 1") from error
-    return values.astype(np.complex128), vectors.astype(np.complex128)
+    if known.size:  # they would be found again, and again be all that is found
+        start = (start / np.linalg.norm(start) + known.real.sum(1) / max(1, known.shape[1])).astype(start.dtype)
+    rough, approximate = eigs(operator, v0=start, tol=1e10, **options)
+    new = [i for i, value in enumerate(rough) if not len(done) or np.abs(done - value).min() > 1e-3 * abs(value)]
+    values = np.concatenate([done, rough[new]])
+    vectors = np.concatenate([known.reshape(size, -1), approximate[:, new]], axis=1)
+    if len(values) < k:
+        rest = [i for i in range(len(rough)) if i not in new][: k - len(values)]
+        values, vectors = np.concatenate([values, rough[rest]]), np.concatenate([vectors, approximate[:, rest]], axis=1)
+    return _Found(values.astype(np.complex128), vectors.astype(np.complex128), False)
+
+
+def _is_cheap(operator: LinearOperator, dimension: int) -> bool:
+    """Whether a product takes less than to make its result orthogonal to a subspace, which four passes over it do.
+
+    Only convolutions say what a product takes.
+    """
+    taken = getattr(operator, "multiply_accumulates", None)
+    return taken is not None and np.dtype(operator.dtype).kind == "f" and taken < 4 * dimension * operator.shape[0]
+
+
+def _power(operator: LinearOperator, start: NDArray[Any], exponent: int) -> LinearOperator:
+    """A power of the operator, scaled so that its values neither vanish nor overflow.
+
+    It has the same eigenvectors, in the same order of modulus, and these lie further apart. So the iteration needs fewer
+    vectors, and to keep these orthogonal takes far more time than the products of a convolution. Odd, since the squares of
+    a value and of its negative are one.
+    """
+    scale = float(np.linalg.norm(operator.matvec(start)) / np.linalg.norm(start))
+
+    def product(x: NDArray[Any]) -> NDArray[Any]:
+        for _ in range(exponent):
+            x = operator.matvec(x) / scale
+        return x
+
+    return LinearOperator(operator.shape, matvec=product, dtype=operator.dtype)
+
+
+def _on_subspace(operator: LinearOperator, found: _Found) -> tuple[Complexes, Complexes]:
+    """Eigenpairs of the operator in the space that eigenvectors of its power span (Rayleigh-Ritz)."""
+    once, twisted = (found.vectors[:, chosen] for chosen in (found.values.imag >= 0, found.values.imag > 0))
+    basis, lengths = np.linalg.qr(np.concatenate([once.real, twisted.imag], axis=1))
+    basis = basis[:, np.abs(np.diag(lengths)) > 1e-6].astype(operator.dtype)  # of vectors of norm 1
+    products = applied(operator, np.ascontiguousarray(basis))
+    values, within = np.linalg.eig(basis.T.astype(np.float64) @ products)
+    return values.astype(np.complex128), basis @ within.astype(np.complex128)
 
 
 def _sorted(values: Complexes, vectors: Complexes, which: str, k: int) -> tuple[Complexes, Complexes]:

@@ -277,6 +277,8 @@ def area_operator(network: CordsNet, area: int, *, precision: str = "float32") -
 
     forward, backward = product(weight), product(turned)
     size = channels * height * width
-    return LinearOperator(
+    operator = LinearOperator(
         (size, size), matvec=forward, rmatvec=backward, matmat=forward, rmatmat=backward, dtype=np.dtype(precision)
     )
+    operator.multiply_accumulates = weight.numel() * height * width  # see `cordstasks.analysis.dynamics.eigenvalues`
+    return operator

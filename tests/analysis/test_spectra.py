@@ -196,6 +196,7 @@ class TestEigenvalues:
         found = np.abs(dynamics.eigenvalues(operator, 6, tolerance=1e-4).values)
         np.testing.assert_allclose(found, every[:6], rtol=1e-3)
         monkeypatch.setattr(spectra, "MARGIN", 0)
+        monkeypatch.setattr(spectra, "POWER", 1)
         assert np.abs(dynamics.eigenvalues(operator, 6, tolerance=1e-4).values / every[:6]).min() < 0.999
 
     def test_a_small_subspace_is_kept_to(self):
@@ -343,3 +344,65 @@ def test_nothing_warns_where_all_is_well():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dynamics.eigenvalues(separated()[0], 6)
+
+
+class TestThirdPower:
+    """Where products are cheap, the iteration uses the third power, in which different eigenvalues may be one."""
+
+    @pytest.fixture(autouse=True)
+    def _cheap(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spectra, "_is_cheap", lambda operator, dimension: True)
+
+    SIZE = 360  # more than are computed directly
+
+    def rotated(self, blocks: np.ndarray, seed: int) -> np.ndarray:
+        basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(self.SIZE, self.SIZE)))[0]
+        return basis @ blocks @ basis.T
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_values_whose_cubes_are_equal(self, seed: int) -> None:
+        turn = np.array([[-0.5, -(0.75**0.5)], [0.75**0.5, -0.5]])  # by a third of a circle
+        radii = np.linspace(1, 2, self.SIZE // 3)
+        blocks = np.zeros((self.SIZE, self.SIZE))
+        for place, radius in zip(range(0, self.SIZE, 3), radii, strict=True):
+            blocks[place, place] = radius
+            blocks[place + 1 : place + 3, place + 1 : place + 3] = radius * turn
+        found = dynamics.eigenvalues(self.rotated(blocks, seed), 12)
+        assert found.converged.all()
+        np.testing.assert_allclose(np.sort(np.abs(found.values)), np.repeat(radii[-4:], 3), rtol=1e-9)
+
+    @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+    def test_scale(self, scale: float) -> None:
+        values = np.concatenate([np.arange(1.0, 181), -np.arange(1.0, 181)])
+        found = dynamics.eigenvalues((scale * self.rotated(np.diag(values), 0)).astype(np.float32), 8, tolerance=1e-4)
+        assert found.converged.all()
+        np.testing.assert_allclose(
+            np.sort(found.values.real) / scale, [-180, -179, -178, -177, 177, 178, 179, 180], rtol=1e-5
+        )
+
+    def test_values_that_fall_off_faster_than_their_cubes_can_be_told_from_zero(self) -> None:
+        values = 0.02 ** np.arange(self.SIZE)
+        found = dynamics.eigenvalues(self.rotated(np.diag(values), 1), 4)
+        np.testing.assert_allclose(found.values, values[:4], atol=1e-6)
+
+    def test_an_operator_whose_third_power_is_zero(self) -> None:
+        shift = np.zeros((self.SIZE, self.SIZE))
+        shift[0, 1] = shift[1, 2] = 1
+        found = dynamics.eigenvalues(shift, 2)
+        np.testing.assert_allclose(found.values, 0, atol=1e-4)
+
+
+def test_a_convolution_is_iterated_by_its_third_power_for_many_eigenvalues_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = np.random.default_rng(0).standard_normal((32, 32, 3, 3)) / 17
+    operator = dynamics.convolution_operator(kernel, (32, 6, 6))
+    asked: list[int] = []
+    power = spectra._power
+    monkeypatch.setattr(spectra, "_power", lambda *given: asked.append(len(asked)) or power(*given))
+    few = dynamics.eigenvalues(operator, 2)
+    assert not asked
+    many = dynamics.eigenvalues(operator, 40)
+    assert asked
+    every = np.linalg.eigvals(operator.matmat(np.eye(1152)))
+    every = np.sort(np.abs(every))[::-1]
+    np.testing.assert_allclose(np.abs(many.values), every[:40], rtol=1e-4)
+    np.testing.assert_allclose(np.abs(few.values), every[:2], rtol=1e-4)

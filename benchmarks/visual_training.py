@@ -90,9 +90,10 @@ def run(options: argparse.Namespace) -> None:
             f"{SQUARE} x {SQUARE} matrices, the products would take {statistics.median(at_products):.0%} of the time"
         )
         note_number(f"{name}: a batch of training", 1e3 * medians[WRITTEN], "ms", ratio=ratio, beside=AUTOGRAD)
-        for worker in workers.values():
+        evaluations = {}
+        for way, worker in workers.items():  # one after the other, or each would wait for the other's threads
             worker.send(False)
-        evaluations = {way: worker.recv() for way, worker in workers.items()}
+            evaluations[way] = worker.recv()
         every = f"an evaluation, every {settings.evaluate_every} batches"
         print(f"  {every}: {evaluations[AUTOGRAD]:.3f} s of whole trials, {evaluations[WRITTEN]:.3f} s today", flush=True)
 

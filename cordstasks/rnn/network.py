@@ -347,15 +347,15 @@ class RNN(nn.Module):
         outputs = self.outputs(rates).transpose(0, 1)
         return (outputs, rates.transpose(0, 1)) if return_states else outputs
 
-    def packed(self, inputs: Tensor, packing: Packing, *, generator: torch.Generator | None = None) -> Tensor:
+    def packed(self, inputs: Tensor | NDArray[Any], packing: Packing, *, generator: torch.Generator | None = None) -> Tensor:
         """Rates of the network in trials of different lengths, without the steps after their ends.
 
         They are those of `forward` up to the end of each trial, with the same noise. `outputs` reads them out.
 
         Parameters
         ----------
-        inputs : Tensor of shape (row, channel)
-            Packed inputs of all trials.
+        inputs : Tensor or array of shape (row, channel)
+            Packed inputs of all trials, of any type of number.
         packing : Packing
             Which step of which trial each row is.
         generator : torch.Generator, optional
@@ -371,6 +371,7 @@ class RNN(nn.Module):
         InputError
             If the inputs have another shape.
         """
+        inputs = torch.as_tensor(inputs).to(self.input_weights.dtype)
         expected = len(packing.trial), self.input_weights.shape[1]
         if inputs.shape != expected:
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected {expected}, a row for each step of a trial")

@@ -94,3 +94,15 @@ def test_inputs_of_another_shape_are_named():
     packing = Packing.up_to_last(needed(LENGTHS))
     with pytest.raises(InputError, match=r"inputs of shape \(15, 3\): expected \(16, 3\), a row for each step of a trial"):
         RNN(CHANNELS, UNITS, OUTPUTS).packed(torch.zeros(15, CHANNELS), packing)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("given", [torch.float16, torch.float32, torch.float64, torch.int64])
+def test_inputs_of_any_type_of_number_as_without_packing(kind: torch.dtype, given: torch.dtype):
+    rnn, packing = RNN(CHANNELS, UNITS, OUTPUTS).to(kind), Packing.up_to_last(needed(LENGTHS))
+    inputs = (4 * numbers(TRIALS, STEPS, CHANNELS)).to(given)
+    _, expected = rnn(inputs, return_states=True)
+    for packed in (packing.pack(inputs), packing.pack(inputs).numpy()):
+        rates = rnn.packed(packed, packing)
+        assert rates.dtype == kind
+        torch.testing.assert_close(rates, packing.pack(expected))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from cordstasks.cordsnet import save
 from cordstasks.errors import InputError
+from cordstasks.experiments.robustness_settings import RobustnessSettings
 from cordstasks.paper import __main__ as command
 from cordstasks.paper import appendix, architectures, dynamics, parts, robustness, speed, tasks
 from cordstasks.paper import reproduce as reproduce_module
@@ -111,6 +112,15 @@ class TestVerdicts:
         assert found.verdict == expected
         assert found.measured.startswith("difference by alpha 0 -0.123 (-0.200 to -0.050); alpha 1 -0.123")
         assert architectures._finding("claim", "full", answers, "rule").verdict == "cannot tell"
+
+    def test_conclusions_on_a_sequence_name_their_image(self):
+        shown = {"accuracy": 0.8, "interval": (0.7, 0.9)}
+        gone = {"accuracy": 0.1, "distance": 0.01, "distance_interval": (0.005, 0.02)}
+        settings = RobustnessSettings(sequence=("blank:50", "image:300", "blank:100", "image:300", "blank:100"))
+        rows = [{"accuracy": None}, shown, gone, shown, {**gone, "distance_interval": (0.06, 0.07)}]
+        found = robustness._sequence(rows, settings)
+        assert [each.claim.partition(" image ")[2].partition(" ")[0] for each in found] == ["1", "1", "2", "2"]
+        assert [each.verdict for each in found] == ["agrees", "agrees", "agrees", "does not agree"]
 
     def test_responses_fall_with_distance(self):
         """The step from the preferred value to its neighbours on both sides, over all curves of all seeds."""

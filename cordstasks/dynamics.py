@@ -51,9 +51,9 @@ def parser() -> argparse.ArgumentParser:
     pairs = actions.add_parser(
         "early-late",
         help="overshoot and spectra of networks that are trained to answer early and late",
-        description="Train pairs of CordsNets from the same random weights with the same images, one to answer early after "
-        "image onset and one late, as in Soo et al. (2024), figure 4B, and compare the overshoot of their responses and "
-        "their leading eigenvalues. Run the same command again to continue one that was stopped.",
+        description="Train pairs of CordsNets from the same weights, random or given, with the same images, one to answer "
+        "early after image onset and one late, as in Soo et al. (2024), figure 4B, and compare the overshoot of their "
+        "responses and their leading eigenvalues. Run the same command again to continue one that was stopped.",
     )
     pairs.add_argument(
         "--images",

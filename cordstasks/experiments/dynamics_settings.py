@@ -181,7 +181,9 @@ class EarlyLateSettings(Settings):
         group=TRAINING,
         metavar="MS",
     )
-    seeds: int = setting(whole(), "pairs of networks, each of its own random weights", default=3, group=TRAINING)
+    seeds: int = setting(
+        whole(), "pairs of networks, each of its own random weights and order of images", default=3, group=TRAINING
+    )
     seed: int = setting(whole(least=0), "of the first pair", default=0, group=TRAINING)
     batches: int = setting(whole(), "batches that each network is trained with", default=150, group=TRAINING)
     batch: int = setting(whole(), "images per batch", default=32, group=TRAINING)

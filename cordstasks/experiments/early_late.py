@@ -41,8 +41,8 @@ from cordstasks.cordsnet.checkpoints import load, save
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
 from cordstasks.cordsnet.system import CordsNetSystem, area_operator
-from cordstasks.errors import InputError
-from cordstasks.experiments.dynamics_settings import EarlyLateSettings
+from cordstasks.errors import InputError, naming
+from cordstasks.experiments.dynamics_settings import DT, EarlyLateSettings
 from cordstasks.experiments.in_time import digest_of
 from cordstasks.pretraining.data import Images
 from cordstasks.pretraining.datasets import read_dataset
@@ -169,8 +169,9 @@ def run_early_late(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     if not all(_weights(folder.path, chosen, seed, name).is_file() for seed in seeds for name in WINDOWS):
         # mistakes are not to be noticed after hours of training
         _check_fit(chosen, start, _test_images(source, chosen))
+    whose = {} if start is None else {"start": digest_of(start)}
     with folder.lock():
-        whose = {} if start is None else {"start": digest_of(start)}
+        _check_same_start(chosen, folder, whose)
         folder.begin(chosen, images=str(source.resolve()), **whose, environment=environment(torch.device("cpu")))
         try:
             paths = {
@@ -199,11 +200,26 @@ def _check(settings: EarlyLateSettings) -> None:
 
 
 def _check_fit(settings: EarlyLateSettings, start: CordsNet | None, images: Images) -> None:
-    """Refuse a trained network that was made for other images."""
+    """Refuse a trained network that was made for other images, or for other steps in time."""
+    if start is not None and start.dt != DT:
+        raise InputError(
+            f"weights={settings.weights}: a network of steps of {start.dt:g} ms, but windows are counted in steps of "
+            f"{DT:g} ms; give other weights"
+        )
     if start is not None and (start.classes, start.in_channels) != (len(images.classes), images.channels):
         raise InputError(
             f"weights={settings.weights}: a network of {start.classes} classes and {start.in_channels} colour channels, but "
             f"the images have {len(images.classes)} and {images.channels}; give weights that were trained on such images"
+        )
+
+
+def _check_same_start(settings: EarlyLateSettings, folder: RunFolder, whose: dict[str, str]) -> None:
+    """Refuse to continue a run if the file of its first weights has changed."""
+    began = folder.config().get("start") if folder.begun else None
+    if whose and began is not None and began != whose["start"]:
+        raise InputError(
+            f"weights={settings.weights}: other weights than those from which the run in {folder.path} began; give the "
+            "same, or use another folder"
         )
 
 
@@ -280,7 +296,8 @@ def _kept_all(
 
 
 def _test_images(source: Path, settings: EarlyLateSettings) -> Images:
-    whole = read_dataset(source, PretrainSettings.of({"dataset": settings.dataset})).test
+    with naming({"data=": "images="}):
+        whole = read_dataset(source, PretrainSettings.of({"dataset": settings.dataset})).test
     if len(whole) < settings.count:
         raise InputError(f"count={settings.count}: {source} holds {len(whole)} test images; choose at most as many")
     return whole.subset(settings.count)

@@ -137,7 +137,7 @@ def _check_folder(run: RunFolder, settings: PredictSettings, identity: Mapping[s
     config = run.config()
     if config.get("family") != settings.FAMILY:
         raise InputError(f"out={run.path}: holds a run of another command; choose another folder")
-    PredictSettings.from_dict(config, f"{run.path}/config.json").agree(settings.as_dict(), run.path)
+    PredictSettings.from_dict(config, f"{run.path}/config.json").agree(settings.as_dict(), run.path, instead="give the same")
     for name, value in identity.items():
         if config.get(name) != value:
             what = name.removesuffix("_sha256")

@@ -9,6 +9,7 @@ from pathlib import Path
 from cordstasks.errors import InputError
 from cordstasks.paper.parts import OUTCOME, PARTS, Part, Workplace, chosen
 from cordstasks.utils.command_line import Parser, loading, named_path, run_command
+from cordstasks.utils.files import read_json
 
 DATA = ("images", "mnist", "recordings")  # folders of data that some parts need or take
 
@@ -66,11 +67,15 @@ def _plan(parts: Sequence[Part], workplace: Workplace, out: Path) -> str:
         from cordstasks.paper.speed import duration_text, expected_seconds, machine_rate  # late: --help needs no NumPy
 
     rate, whole, lines = machine_rate(), 0.0, []
+    listed = {part.figure for part in parts}
     for part in parts:
-        lacking, seconds = part.lacks(workplace), expected_seconds(part, workplace, rate=rate)
-        takes = duration_text(seconds)
+        first = [figure for figure in part.uses if figure not in listed and not (out / figure / OUTCOME).exists()]
+        together = [*(chosen(first) if first else ()), part]
+        lacking, seconds = part.lacks(workplace), sum(expected_seconds(each, workplace, rate=rate) for each in together)
+        takes = duration_text(seconds) + (f", with {', '.join(first)}, which it uses" if first else "")
+        listed |= set(first)
         if (out / part.figure / OUTCOME).exists():
-            takes = "finished"
+            takes = "finished" + _other_settings(out / part.figure / OUTCOME, workplace)
         elif lacking:
             takes = f"needs --{lacking[0]}, then {takes}"
         else:
@@ -79,6 +84,14 @@ def _plan(parts: Sequence[Part], workplace: Workplace, out: Path) -> str:
     if whole:
         lines.append(f"{duration_text(whole)} in all, of one core that does nothing else")
     return "\n".join(lines)
+
+
+def _other_settings(path: Path, workplace: Workplace) -> str:
+    """What to say of a finished part that these settings cannot take over."""
+    found = read_json(path)
+    if found["quick"] == workplace.quick:
+        return ""
+    return f" with {'small' if found['quick'] else 'full'} settings: use another folder"
 
 
 if __name__ == "__main__":

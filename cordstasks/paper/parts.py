@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cordstasks.errors import unknown
+from cordstasks.errors import InputError, unknown
 from cordstasks.paper.findings import Outcome
 
 __all__ = ["OUTCOME", "PARTS", "Part", "Workplace", "chosen"]
@@ -33,6 +33,11 @@ class Workplace:
         Folder of MNIST, as torchvision reads it.
     recordings : Path or None
         Folder of recordings with their pictures.
+
+    Raises
+    ------
+    InputError
+        If a folder of data does not exist.
     """
 
     quick: bool = False
@@ -41,6 +46,12 @@ class Workplace:
     images: Path | None = None
     mnist: Path | None = None
     recordings: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("images", "mnist", "recordings"):
+            value = getattr(self, name)
+            if value is not None and not Path(value).is_dir():  # not after the hours of the parts that do not need it
+                raise InputError(f"{name}={value}: there is no such folder; correct the path, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,8 @@ class Part:
         Attributes of `Workplace` that add something if they are given.
     given : tuple of str
         What the function is given beside folder and workplace.
+    uses : tuple of str
+        Figures whose runs it uses, which are made first. The seconds are without theirs.
     """
 
     figure: str
@@ -72,6 +85,7 @@ class Part:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
     def maker(self) -> Callable[..., Outcome]:
         """The function that makes the part, imported."""
@@ -123,9 +137,15 @@ PARTS: tuple[Part, ...] = (
     Part("5D", "Memory-guided saccade", VISUAL, (90, 3000), given=("saccade",)),
     Part("6B", "Temporal predictivity where the answer is known", "cordstasks.paper.recordings:known", (60, 600)),
     Part("6C", "Temporal predictivity of recordings", "cordstasks.paper.recordings:recorded", (300, 1800), ("recordings",)),
-    Part("B.2", "Dimension and autocorrelation of random networks", "cordstasks.paper.appendix:dimensions", (1, 1)),
-    Part("B.3", "The comparison of 1C, task by task", "cordstasks.paper.architectures:by_task", (10, 10)),
-    Part("B.4", "Fixed points of trained memories", "cordstasks.paper.appendix:stability", (1, 1)),
+    Part(
+        "B.2",
+        "Dimension and autocorrelation of random networks",
+        "cordstasks.paper.appendix:dimensions",
+        (1, 1),
+        uses=("1B",),
+    ),
+    Part("B.3", "The comparison of 1C, task by task", "cordstasks.paper.architectures:by_task", (10, 10), uses=("1C",)),
+    Part("B.4", "Fixed points of trained memories", "cordstasks.paper.appendix:stability", (1, 1), uses=("1D",)),
 )
 
 

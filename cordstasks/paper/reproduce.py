@@ -48,6 +48,8 @@ def reproduce(parts: Sequence[Part], out: str | Path, workplace: Workplace) -> d
     """
     out = writable_folder(Path(out), "out")
     results: dict[str, Any] = {}
+    for part in parts:  # not after the hours of those before it
+        _earlier(part, out / part.figure, workplace)
     with locked(out, "out"):
         try:
             for part in tqdm(parts, desc="paper", unit="part", leave=False):
@@ -98,18 +100,30 @@ def made_before(figure: str, out: Path, workplace: Workplace) -> dict[str, Any]:
     return found
 
 
+def _earlier(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any] | None:
+    """The outcome that a folder holds, if any; it must be one of these settings."""
+    if not (folder / OUTCOME).exists():
+        return None
+    found: dict[str, Any] = read_json(folder / OUTCOME)
+    if found["quick"] != workplace.quick:
+        which = "small" if found["quick"] else "full"
+        raise InputError(f"out={folder.parent}: holds figure {part.figure} with {which} settings; use another folder")
+    return found
+
+
 def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
     """The outcome of one part, made or found; what a user can mend is a problem of this part alone."""
-    earlier = folder / OUTCOME
-    if earlier.exists():
-        found = read_json(earlier)
-        if found["quick"] != workplace.quick:
-            which = "small" if found["quick"] else "full"
-            raise InputError(f"out={folder.parent}: holds figure {part.figure} with {which} settings; use another folder")
+    found = _earlier(part, folder, workplace)
+    if found is not None:
         return found
     lacking = part.lacks(workplace)
     if lacking:
         return {"title": part.title, "problem": f"{lacking[0]}=None: figure {part.figure} needs it; give a folder"}
+    try:
+        for figure in part.uses:  # before the clock starts: their time is their own
+            made_before(figure, folder.parent, workplace)
+    except InputError as error:
+        return {"title": part.title, "problem": str(error)}
     clock = _Clock(folder / "seconds.json")
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -126,7 +140,7 @@ def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
         **clock.read(),
         **outcome.as_dict(),
     }
-    write_json(earlier, result)
+    write_json(folder / OUTCOME, result)
     return result
 
 

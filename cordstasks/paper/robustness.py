@@ -157,13 +157,14 @@ def _controls(folder: Path, workplace: Workplace) -> dict[str, str]:
 def _sequence(rows: list[dict[str, Any]], settings: RobustnessSettings) -> list[Finding]:
     """Conclusions on a sequence of images and blanks."""
     chance = 0.1  # ten classes, equally many images of each
-    findings = []
+    findings, image = [], 0
     for row, period in zip(rows, settings.periods, strict=True):
         if period.image is not None:
+            image = period.image + 1
             low, high = row["interval"]
             findings.append(
                 Finding(
-                    f"The network recognises image {period.image + 1} of a sequence, without a reset.",
+                    f"The network recognises image {image} of a sequence, without a reset.",
                     f"{100 * row['accuracy']:.1f} % right ({100 * low:.1f} to {100 * high:.1f}) at its end, chance 10 %",
                     judge((low, high), above=chance),
                     "agrees if the whole 95 % interval lies above chance",
@@ -173,7 +174,7 @@ def _sequence(rows: list[dict[str, Any]], settings: RobustnessSettings) -> list[
             low, high = row["distance_interval"]
             findings.append(
                 Finding(
-                    "Activity returns to rest when an image is gone.",
+                    f"Activity returns to rest when image {image} is gone.",
                     f"distance from rest {row['distance']:.4f} ({low:.4f} to {high:.4f}) of the response to the image, "
                     f"{period.duration:g} ms later",
                     judge((low, high), below=REST),

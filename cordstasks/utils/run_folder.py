@@ -127,7 +127,9 @@ class RunFolder:
         config = self.config()
         if config.get("family") != settings.FAMILY:
             raise InputError(f"path={self.path}: holds another run; choose another folder")
-        settings.from_dict(config, str(self.path / "config.json")).agree(settings.as_dict(), self.path)
+        settings.from_dict(config, str(self.path / "config.json")).agree(
+            settings.as_dict(), self.path, instead="give the same"
+        )
         for name, value in more.items():
             if name != "environment" and config.get(name) != value:
                 raise InputError(f"{name}={value}: the run in {self.path} has {config.get(name)}; use another folder")

@@ -325,7 +325,7 @@ class Settings:
         except InputError as error:
             raise InputError(f"{source}: holds settings that do not fit together ({error}); correct it") from None
 
-    def agree(self, given: Mapping[str, Any], folder: Any) -> None:
+    def agree(self, given: Mapping[str, Any], folder: Any, *, instead: str = "leave it out") -> None:
         """Check that settings that are given again agree with these settings of a run.
 
         Parameters
@@ -334,6 +334,8 @@ class Settings:
             Settings that the caller gave again.
         folder : path-like
             The run's folder, for messages.
+        instead : str
+            What the message proposes; what is left out may also be a default that is not the run's value.
 
         Raises
         ------
@@ -349,9 +351,7 @@ class Settings:
                 then = {key: then[key] for key in now if key in then}
             if not same_value(now, then):
                 has = "none" if then is None or then == {} else as_text(then)
-                raise InputError(
-                    f"{each}={as_text(now)}: the run in {folder} has {has}; leave it out, or use another folder"
-                )
+                raise InputError(f"{each}={as_text(now)}: the run in {folder} has {has}; {instead}, or use another folder")
 
 
 def same_value(now: Any, then: Any) -> bool:

@@ -62,14 +62,18 @@ def take(out: Path, kept: Path = KEPT, *, made_here: bool = False) -> list[str]:
             raise InputError(
                 f"out={out}: figure {figure} has small settings; only full ones are kept, make it without --quick"
             )
+    drawings = {  # all before anything is replaced
+        figure: {drawing["file"]: _small(found[figure] / drawing["file"]) for drawing in outcome["drawings"]}
+        for figure, outcome in outcomes.items()
+    }
     for figure, outcome in outcomes.items():
         new = kept / f".{figure}.part"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
-        for drawing in outcome["drawings"]:
-            target = new / drawing["file"]
+        for file, content in drawings[figure].items():
+            target = new / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(_small(found[figure] / drawing["file"]))
+            target.write_bytes(content)
         if made_here and "machine" not in outcome:
             from cordstasks.utils.measured import machine_text  # late: it loads torch
 

@@ -232,7 +232,7 @@ class TestRegimes:
             assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
         write_regimes(settings, tmp_path / "again")
         assert len(made) == 9
-        with pytest.raises(InputError, match=r"steps=200: the run in .* has 100; leave it out, or use another folder"):
+        with pytest.raises(InputError, match=r"steps=200: the run in .* has 100; give the same, or use another folder"):
             write_regimes(Regimes(gains=(0.5, 2.0), channels=2, side=3, steps=200, transient=10), tmp_path / "again")
 
     def test_larger_convolutional_networks_have_no_matrix(self):

@@ -206,9 +206,25 @@ class TestFromTrainedWeights:
             assert 0 < max(differences) < 1e-4  # two batches at a rate of a millionth
         assert (read(tuned, "config.json")["depth"], read(tuned, "config.json")["image_size"]) == (2, 32)
 
+    def test_stopped_and_continued(self, tuned: Path, images: Path, weights: Path, tmp_path: Path) -> None:
+        given = {**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1}
+        with ctrl_c(1), pytest.raises(Interrupted, match="the same command"):  # in the first network's last batch
+            run_early_late(images, tmp_path / "out", **given)
+        run_early_late(images, tmp_path / "out", **given)
+        for name in ("early", "late"):
+            one, other = (load(place / f"{name}-0" / "finetune.safetensors") for place in (tmp_path / "out", tuned))
+            for own, reference in zip(one.parameters(), other.parameters(), strict=True):
+                torch.testing.assert_close(own, reference, rtol=0, atol=1e-8)
+
+    def test_random_weights_are_another_run(self, tuned: Path, images: Path) -> None:
+        with pytest.raises(InputError, match=r"^weights=None: the run in .* has .*; give the same, or use another folder"):
+            run_early_late(images, tuned, **{**SMALL, "learning_rate": 1e-6, "seeds": 1})
+
     def test_other_weights_are_another_run(self, tuned: Path, images: Path, weights: Path) -> None:
         save(settling_cordsnet(recurrence=0.7), weights)
-        with pytest.raises(InputError, match=r"start="):
+        with pytest.raises(
+            InputError, match=r"^weights=.*: other weights than those from which the run in .* began; give the"
+        ):
             run_early_late(
                 images, tuned, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1, "depth": 8}
             )
@@ -220,6 +236,11 @@ class TestFromTrainedWeights:
             "--weights", tmp_path / "other.safetensors",
         )  # fmt: skip
         assert "a network of 4 classes and 3 colour channels, but the images have 3 and 3; give weights" in said
+
+    def test_of_other_steps(self, images: Path, tmp_path: Path) -> None:
+        save(settling_cordsnet(dt=1.0), tmp_path / "other.safetensors")  # its windows would be in the middle of them
+        with pytest.raises(InputError, match=r"^weights=.*: a network of steps of 1 ms, but windows .* steps of 2 ms; give"):
+            run_early_late(images, tmp_path / "out", **{**SMALL, "weights": str(tmp_path / "other.safetensors")})
 
 
 class TestMistakes:
@@ -245,6 +266,10 @@ class TestMistakes:
         said = refused(command.main, "early-late", *common, "--out", tmp_path / "out", *words)
         assert message in said
         assert not (tmp_path / "out").exists()
+
+    def test_a_folder_of_other_things(self, tmp_path: Path) -> None:
+        said = refused(command.main, "early-late", "--images", tmp_path, "--out", tmp_path / "out")
+        assert said.startswith(f"--images {tmp_path}: has no folder train/")
 
     def test_too_few_test_images_are_refused_before_training(self, images: Path, tmp_path: Path) -> None:
         said = refused(command.main, "early-late", "--images", images, "--out", tmp_path / "out", "--count", 7)

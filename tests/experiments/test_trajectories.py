@@ -133,7 +133,7 @@ class TestContinuing:
 
     def test_other_settings_are_refused(self, found: tuple[dict[str, Any], Path], images: Path, network: Path) -> None:
         given = {**GIVEN, "network": str(network), "count": 7}
-        with pytest.raises(InputError, match=r"count=7: the run in .* has 6; leave it out, or use another folder"):
+        with pytest.raises(InputError, match=r"count=7: the run in .* has 6; give the same, or use another folder"):
             run_trajectories(images, ("ape", "cow"), found[1], **given)
 
 

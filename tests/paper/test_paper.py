@@ -14,8 +14,10 @@ from PIL import Image
 
 from cordstasks.cordsnet import save
 from cordstasks.errors import InputError
+from cordstasks.experiments.robustness_settings import RobustnessSettings
 from cordstasks.paper import __main__ as command
 from cordstasks.paper import appendix, architectures, dynamics, parts, robustness, speed, tasks
+from cordstasks.paper import reproduce as reproduce_module
 from cordstasks.paper.findings import Drawing, Finding, Outcome, judge
 from cordstasks.paper.parts import PARTS, Part, Workplace, chosen
 from cordstasks.paper.reproduce import made_before, reproduce, table
@@ -24,6 +26,7 @@ from cordstasks.utils.interrupt import Interrupted
 from helpers import printed_by, refused, settling_cordsnet
 
 MADE: list[Path] = []  # what the parts of these tests have made
+CLOCK = {"seconds": 0.0, "processor_seconds": 0.0}
 
 
 def good(folder: Path, workplace: Workplace) -> Outcome:
@@ -36,6 +39,13 @@ def good(folder: Path, workplace: Workplace) -> Outcome:
 def failing(folder: Path, workplace: Workplace) -> Outcome:
     """A part that lacks something which a user can provide."""
     raise InputError("units=0: must be at least 1")
+
+
+def slow(folder: Path, workplace: Workplace) -> Outcome:
+    """A part that takes a thousand seconds of `CLOCK`."""
+    for name in CLOCK:
+        CLOCK[name] += 1000.0
+    return good(folder, workplace)
 
 
 def stopped(folder: Path, workplace: Workplace) -> Outcome:
@@ -102,6 +112,15 @@ class TestVerdicts:
         assert found.verdict == expected
         assert found.measured.startswith("difference by alpha 0 -0.123 (-0.200 to -0.050); alpha 1 -0.123")
         assert architectures._finding("claim", "full", answers, "rule").verdict == "cannot tell"
+
+    def test_conclusions_on_a_sequence_name_their_image(self):
+        shown = {"accuracy": 0.8, "interval": (0.7, 0.9)}
+        gone = {"accuracy": 0.1, "distance": 0.01, "distance_interval": (0.005, 0.02)}
+        settings = RobustnessSettings(sequence=("blank:50", "image:300", "blank:100", "image:300", "blank:100"))
+        rows = [{"accuracy": None}, shown, gone, shown, {**gone, "distance_interval": (0.06, 0.07)}]
+        found = robustness._sequence(rows, settings)
+        assert [each.claim.partition(" image ")[2].partition(" ")[0] for each in found] == ["1", "1", "2", "2"]
+        assert [each.verdict for each in found] == ["agrees", "agrees", "agrees", "does not agree"]
 
     def test_responses_fall_with_distance(self):
         """The step from the preferred value to its neighbours on both sides, over all curves of all seeds."""
@@ -303,6 +322,21 @@ class TestReproduce:
         reproduce([part("1X", "good")], tmp_path, Workplace(quick=True))
         with pytest.raises(InputError, match=r"holds figure 1X with small settings; use another folder"):
             reproduce([part("1X", "good")], tmp_path, Workplace())
+        MADE.clear()
+        with pytest.raises(InputError, match=r"holds figure 1X with small settings; use another folder"):
+            reproduce([part("0X", "good"), part("1X", "good")], tmp_path, Workplace())
+        assert not MADE  # it is noticed before anything is made
+
+    def test_the_time_of_what_a_part_uses_is_not_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(parts, "PARTS", (part("1X", "slow"), part("1Y", "failing")))
+        monkeypatch.setattr(reproduce_module._Clock, "_now", lambda _: dict(CLOCK))
+        made = reproduce([part("2X", "good", uses=("1X",))], tmp_path, Workplace())
+        assert [tmp_path / "1X", tmp_path / "2X"] == MADE
+        assert made["2X"]["seconds"] == made["2X"]["processor_seconds"] == 0
+        assert json.loads((tmp_path / "1X" / "outcome.json").read_text())["seconds"] == 1000
+        with pytest.raises(InputError, match="units=0"):
+            reproduce([part("3X", "good", uses=("1Y",))], tmp_path, Workplace())
+        assert not (tmp_path / "3X").exists()
 
     def test_what_a_part_needs(self, tmp_path: Path):
         needing = part("1X", "good", needs=("images",))
@@ -320,11 +354,29 @@ class TestCommand:
         listed = [part("1X", "good"), part("1Y", "good"), part("1Z", "good", needs=("images",))]
         monkeypatch.setattr(command, "chosen", lambda figures: listed)
         (tmp_path / "1Y").mkdir()
-        (tmp_path / "1Y" / "outcome.json").touch()
+        (tmp_path / "1Y" / "outcome.json").write_text('{"quick": false}')
         lines = printed_by(command.main, "--list", "--out", tmp_path).splitlines()
         ends = ["about 2 minutes", "finished", "needs --images, then about 2 minutes"]
         assert [line[68:] for line in lines[:3]] == ends
         assert lines[3:] == ["about 2 minutes in all, of one core that does nothing else"]
+        assert "finished with full settings: use another folder" in printed_by(
+            command.main, "--list", "--quick", "--out", tmp_path
+        )
+
+    def test_the_plan_counts_what_a_part_uses(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(speed, "machine_rate", lambda: REFERENCE)
+        lines = printed_by(command.main, "--list", "--figures", "B.3", "--out", tmp_path).splitlines()
+        assert lines[0].endswith("about 1.5 hours, with 1C, which it uses")  # 4500 s and 10 s, in halves of hours
+        assert lines[1].startswith("about 1.5 hours in all")
+        (tmp_path / "1C").mkdir()
+        (tmp_path / "1C" / "outcome.json").write_text('{"quick": false}')
+        lines = printed_by(command.main, "--list", "--figures", "B.3", "--out", tmp_path).splitlines()
+        assert lines[0].endswith("  about a minute")
+
+    def test_folders_that_do_not_exist(self, tmp_path: Path):
+        message = refused(command.main, "--figures", "3", "--images", tmp_path / "none", "--out", tmp_path / "out")
+        assert message.startswith(f"--images {tmp_path / 'none'}: there is no such folder; correct the path")
+        assert not (tmp_path / "out").exists()
 
     def test_bad_input(self, tmp_path: Path):
         assert refused(command.main, "--figures", "7Q").startswith("figure '7Q' is unknown")

@@ -35,7 +35,8 @@ class PointSet:
     ----------
     kind : str
         ``"point"`` (a single one), ``"discrete"`` (two or more compact groups), ``"ring"``, ``"line"``, or ``"other"``:
-        a set that is not along a curve, or that is scattered so far apart that it makes no groups.
+        a set that is not along one curve, such as several groups of which some are points and some are not, or that is
+        scattered so far apart that it makes no groups.
     groups : int64 (point,)
         The group of each point, the largest first: points of different groups are apart by 0.3 of the extent or more.
     order : int64 (ordered,)
@@ -73,8 +74,8 @@ def classify_points(points: ArrayLike, *, scale: float | None = None) -> PointSe
 
     Points are joined by their minimum spanning tree. Edges longer than 0.3 of the extent separate groups. If more than a
     tenth of the points belong to no group, the set is none of these. If all groups are compact, the set is discrete.
-    Otherwise the largest group is a ring or a line if nearly all its points lie along the longest path through the tree: a
-    ring if the ends of the path meet around an empty centre.
+    Otherwise it is a ring or a line if the largest group holds nine tenths of the points, and nearly all of these lie along
+    the longest path through the tree: a ring if the ends of the path meet around an empty centre.
 
     Parameters
     ----------
@@ -125,8 +126,8 @@ def classify_points(points: ArrayLike, *, scale: float | None = None) -> PointSe
         kind = "other"  # scattered through space
     elif max(diameters, default=0.0) <= COMPACT * extent:
         kind = "discrete"
-    elif coverage < COVERED:
-        kind = "other"
+    elif coverage < COVERED or ordered[0] < COVERED * len(groups):
+        kind = "other"  # not along a path, or several groups of which some are no points
     else:
         kind = "ring" if closure <= CLOSED and hole >= HOLE else "line"
     return PointSet(kind, groups, order, closure, hole, coverage, dimension, extent)

@@ -51,6 +51,13 @@ class TestKinds:
         same = angles[:, None] == angles
         np.testing.assert_array_equal(found.groups[:, None] == found.groups, same)
 
+    @pytest.mark.parametrize(("stray", "kind"), [(4, "line"), (40, "other")])
+    def test_a_line_and_other_groups(self, stray: int, kind: str):
+        line = np.linspace(0, 1, 120)[:, None] * np.eye(6)[0]
+        away = np.repeat([[0, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]], stray // 2, axis=0)
+        found = dynamics.classify_points(np.concatenate([line, away]))
+        assert found.kind == kind
+
     def test_a_plane_is_no_line(self):
         found = dynamics.classify_points(RNG.uniform(-1, 1, (400, 2)) @ EMBED)
         assert found.kind == "other"

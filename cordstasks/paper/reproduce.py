@@ -196,4 +196,5 @@ def _counts(findings: Sequence[Finding]) -> str:
     if not findings:
         return "no conclusions"
     counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
-    return f"{len(findings)} conclusions: " + ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    listed = ", ".join(f"{verdict} {number}" for verdict, number in counts.items())
+    return f"conclusions: {listed}, in all {len(findings)}"

@@ -30,11 +30,11 @@ def lead_of(results: Mapping[str, Mapping[str, Any]]) -> str:
         Two or three sentences.
     """
     verdicts = [row["verdict"] for result in results.values() for row in result.get("findings", ())]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+    counts = ", ".join(f"{verdict} {verdicts.count(verdict)}" for verdict in VERDICTS)
     small = SMALL if any(result.get("quick") for result in results.values()) else ""
     lacking = [figure for figure, result in results.items() if "problem" in result]
     others = f" Not made: {', '.join(lacking)}." if lacking else ""
-    return f"{small}{len(verdicts)} conclusions: {counts}.{others}"
+    return f"{small}Conclusions: {counts}, in all {len(verdicts)}.{others}"
 
 
 def sections_of(

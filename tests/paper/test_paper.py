@@ -296,7 +296,7 @@ class TestReproduce:
         text = table(results)
         assert "1X  Part 1X: not made: units=0: must be at least 1" in text
         assert "agrees          Two is more than one." in text
-        assert text.endswith("1 conclusions: 1 agrees, 0 does not agree, 0 cannot tell")
+        assert text.endswith("conclusions: agrees 1, does not agree 0, cannot tell 0, in all 1")
         with pytest.raises(InputError, match="units=0"):
             reproduce([part("1X", "failing")], tmp_path, Workplace())
 

@@ -39,7 +39,7 @@ def test_it_has_every_conclusion_and_figure(made: Path):
     reader = assert_whole(path.read_text())
     texts = set(reader.texts)
     small = "Small settings: they show the way and say little about the paper. "
-    lead = f"{small}2 conclusions: 1 agrees, 0 does not agree, 1 cannot tell. Not made: 6B."
+    lead = f"{small}Conclusions: agrees 1, does not agree 0, cannot tell 1, in all 2. Not made: 6B."
     assert {lead, "a < b", "0.2 (0.1 to 0.3)", "few seeds", "caption & more", "Smaller than the paper's."} <= texts
     took = "Seeds 3, 4. It took 12 s (9 s of the processor's time) with cordstasks 0.1.0, on a processor, AVX2."
     assert {"Not made", "Recordings", "recordings=None: give a folder", took} <= texts

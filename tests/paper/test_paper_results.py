@@ -79,9 +79,9 @@ class TestKept:
         reader = Reader(text)
         rows = [finding for made in MADE.values() for finding in made["findings"]]
         verdicts = [row["verdict"] for row in rows]
-        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+        counts = ", ".join(f"{verdict} {verdicts.count(verdict)}" for verdict in VERDICTS)
         lacking = ", ".join(part.figure for part in PARTS if part.figure not in MADE)
-        assert text.startswith(f"{len(rows)} conclusions: {counts}.{f' Not made: {lacking}.' if lacking else ''}\n")
+        assert text.startswith(f"Conclusions: {counts}, in all {len(rows)}.{f' Not made: {lacking}.' if lacking else ''}\n")
         for row in rows:
             for name in ("claim", "measured", "verdict", "why"):
                 assert row[name] in reader.texts

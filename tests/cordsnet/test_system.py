@@ -100,6 +100,7 @@ class TestJacobian:
         x = RNG.standard_normal((4096, 3))
         np.testing.assert_allclose(operator.matmat(x), same.matmat(x), atol=1e-10)
         np.testing.assert_allclose(operator.rmatvec(x[:, 0]), same.rmatvec(x[:, 0]), atol=1e-10)
+        assert operator.multiply_accumulates == same.multiply_accumulates == 64 * 64 * 9 * 8 * 8
 
 
 class TestRefused:

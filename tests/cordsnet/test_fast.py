@@ -437,8 +437,9 @@ ELSEWHERE = """
 import torch
 from cordstasks.cordsnet import CordsNet
 from cordstasks.cordsnet.engines import Fast, Portable
-from cordstasks.cordsnet.engines.fast import areas, vectors
+from cordstasks.cordsnet.engines.fast import areas
 from cordstasks.cordsnet.simulator import Simulator
+from cordstasks.utils.vectors import LANES
 
 torch.manual_seed(0)
 network = CordsNet(4, image_size=40)
@@ -446,7 +447,7 @@ x = torch.randn(3, 3, 40, 40)
 ours, plain = Simulator(network, engine=Fast()), Simulator(network, engine=Portable())
 for own, other in zip(ours.settle(x, steps=5), plain.settle(x, steps=5)):
     assert float((own - other).norm() / other.norm()) < 1e-5
-print(vectors.LANES, areas.advance._cache.__class__.__name__, ours.engine.why_not_fast)
+print(LANES, areas.advance._cache.__class__.__name__, ours.engine.why_not_fast)
 """
 
 

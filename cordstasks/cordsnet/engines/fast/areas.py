@@ -24,6 +24,7 @@ from numba import njit
 
 from cordstasks.cordsnet.engines.fast.vectors import FLOAT, add, copy, product, tile_in, tile_out
 from cordstasks.cordsnet.engines.portable import SMALLEST
+from cordstasks.utils import vectors
 
 NOTHING, DIRECT, STRIDED, SKIPPED = range(4)  # what an area is sent at every step, see `Area.below`
 BORDER = 1  # of zeros around each map
@@ -265,7 +266,7 @@ def _advance_group(area, alpha, image, images, done, steps):
 def _digest():
     """Hash of the sources that are compiled: numba keys its cache by one function's file, not by those that it calls."""
     folder = Path(__file__).parent
-    sources = (folder / f"{name}.py" for name in ("transforms", "vectors", "areas"))
+    sources = [*(folder / f"{name}.py" for name in ("transforms", "vectors", "areas")), Path(vectors.__file__)]
     constants = repr(SMALLEST).encode()
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources) + constants).hexdigest()
 

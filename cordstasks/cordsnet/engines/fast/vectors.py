@@ -1,8 +1,7 @@
 """What the compiled loops consist of: products of matrices, and transforms of tiles, as vector instructions.
 
-numba's own code cannot say how many sums are to be kept in registers, so these functions are written as LLVM instructions
-(`intrinsic`), which numba compiles for the processor at hand. They work on addresses in bytes; arrays are float32, and
-lengths in channels are multiples of `COLUMNS`.
+They are written with `cordstasks.utils.vectors` and work on addresses in bytes; arrays are float32, and lengths in channels
+are multiples of `COLUMNS`.
 
 The product of matrices takes `ROWS` rows of the left and `COLUMNS` columns of the right matrix at a time, whose sums stay
 in registers: 6 x 64 with AVX-512, 6 x 16 with AVX2. The right matrix is stored in panels of that many columns
@@ -14,111 +13,19 @@ in registers: 6 x 64 with AVX-512, 6 x 16 with AVX2. The right matrix is stored 
 
 from __future__ import annotations
 
-from inspect import signature
-
 from llvmlite import ir
-from numba import config, njit, types
+from numba import njit
 from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic
 
 from cordstasks.cordsnet.engines.fast.transforms import FOUR, PAIR, SINGLE, TWO
 from cordstasks.cordsnet.engines.portable import SMALLEST
+from cordstasks.utils.vectors import FLOAT, INT, LANES, SUPPORTED, VECTOR, Vector, written
 
-FEATURES = (config.CPU_FEATURES or get_host_cpu_features()).split(",")  # of the processor that numba compiles for
-SUPPORTED = "+avx2" in FEATURES and "+fma" in FEATURES
-LANES = 16 if "+avx512f" in FEATURES else 8  # floats in a vector
+__all__ = ["COLUMNS", "FLOAT", "SUPPORTED", "add", "copy", "product", "tile_in", "tile_out"]
+
 VECTORS = 4 if LANES == 16 else 2  # in a row of a block: 6 x VECTORS sums, VECTORS factors and one more fit the registers
 COLUMNS = VECTORS * LANES
 ROWS = 6
-FLOAT = 4  # bytes
-
-_INT, _FLOAT = ir.IntType(64), ir.FloatType()
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-
-
-class _Vector:
-    """A vector in the code that is being made, with the operators of `transforms`; a product and its sum may be fused."""
-
-    def __init__(self, builder, value):
-        self.builder, self.value = builder, value
-
-    def __add__(self, other):
-        return _Vector(self.builder, self.builder.fadd(self.value, other.value, flags=("contract",)))
-
-    def __sub__(self, other):
-        return _Vector(self.builder, self.builder.fsub(self.value, other.value, flags=("contract",)))
-
-    def __mul__(self, other):
-        return _Vector(self.builder, self.builder.fmul(self.value, other.value, flags=("contract",)))
-
-    def __rmul__(self, number):
-        return _Vector(self.builder, ir.Constant(_VECTOR, [number] * LANES)) * self
-
-    def positive(self):
-        zero = ir.Constant(_VECTOR, [0.0] * LANES)
-        return _Vector(self.builder, self.builder.select(self.builder.fcmp_ordered(">", self.value, zero), self.value, zero))
-
-    def at_least(self, smallest):
-        """Elements below `smallest` become zero; nan stays."""
-        bound, zero = (ir.Constant(_VECTOR, [number] * LANES) for number in (smallest, 0.0))
-        keep = self.builder.fcmp_unordered(">=", self.value, bound)
-        return _Vector(self.builder, self.builder.select(keep, self.value, zero))
-
-
-class _Code:
-    """Writes instructions: addresses, vectors in memory, loops."""
-
-    def __init__(self, builder):
-        self.builder = builder
-
-    def at(self, address, stride, number):
-        """The address of element `number`, a constant, of what lies `stride` bytes apart."""
-        return self.builder.add(address, self.builder.mul(stride, ir.Constant(_INT, number)))
-
-    def within(self, row, y, pixel, x):
-        """Bytes from a tile's corner to its element in row `y` and column `x`, which are constants."""
-        return self.at(self.builder.mul(row, ir.Constant(_INT, y)), pixel, x)
-
-    def bytes_of(self, floats):
-        return self.builder.mul(floats, ir.Constant(_INT, FLOAT))
-
-    def load(self, address):
-        pointer = self.builder.inttoptr(address, ir.PointerType())
-        return _Vector(self.builder, self.builder.load(pointer, typ=_VECTOR, align=FLOAT))
-
-    def store(self, vector, address):
-        self.builder.store(vector.value, self.builder.inttoptr(address, ir.PointerType()), align=FLOAT)
-
-    def everywhere(self, scalar):
-        """A vector of which every element is `scalar`."""
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return _Vector(self.builder, self.builder.shuffle_vector(first, undefined, zeros))
-
-    def scalar(self, address):
-        return self.everywhere(self.builder.load(self.builder.inttoptr(address, ir.PointerType()), typ=_FLOAT, align=FLOAT))
-
-    def counting(self, end, step=1):
-        """A context in which a number goes from 0 to `end`."""
-        return cgutils.for_range_slice(self.builder, ir.Constant(_INT, 0), end, ir.Constant(_INT, step), intp=_INT)
-
-
-def _written(write, *, floats=0):
-    """A function for compiled code that `write` writes; its arguments are integers, the last `floats` ones floats."""
-
-    def function(context, *given):
-        kinds = [types.int64] * (len(given) - floats) + [types.float32] * floats
-
-        def generate(target, builder, kind, values):
-            write(_Code(builder), *values)
-            return target.get_dummy_value()
-
-        return types.void(*kinds), generate
-
-    function.__signature__ = signature(write)  # numba matches arguments by the names that it finds
-    return intrinsic(function)
 
 
 def _block(rows, *, add):
@@ -126,28 +33,28 @@ def _block(rows, *, add):
 
     def write(code, left, left_stride, panel, sums, sums_stride, length):
         builder = code.builder
-        width = ir.Constant(_INT, LANES * FLOAT)
+        width = ir.Constant(INT, LANES * FLOAT)
         starts = [code.at(left, left_stride, row) for row in range(rows)]
         ends = [code.at(sums, sums_stride, row) for row in range(rows)]
-        kept = [[cgutils.alloca_once(builder, _VECTOR) for _ in range(VECTORS)] for _ in range(rows)]
+        kept = [[cgutils.alloca_once(builder, VECTOR) for _ in range(VECTORS)] for _ in range(rows)]
         for row in range(rows):
             for vector in range(VECTORS):
-                first = code.load(code.at(ends[row], width, vector)).value if add else ir.Constant(_VECTOR, [0.0] * LANES)
+                first = code.load(code.at(ends[row], width, vector)).value if add else ir.Constant(VECTOR, [0.0] * LANES)
                 builder.store(first, kept[row][vector])
         with code.counting(length) as (number, _):
-            line = builder.add(panel, builder.mul(number, ir.Constant(_INT, COLUMNS * FLOAT)))
+            line = builder.add(panel, builder.mul(number, ir.Constant(INT, COLUMNS * FLOAT)))
             right = [code.load(code.at(line, width, vector)) for vector in range(VECTORS)]
             for row in range(rows):
                 factor = code.scalar(builder.add(starts[row], code.bytes_of(number)))
                 for vector in range(VECTORS):
-                    sum_ = _Vector(builder, builder.load(kept[row][vector], typ=_VECTOR))
+                    sum_ = Vector(builder, builder.load(kept[row][vector], typ=VECTOR))
                     builder.store((factor * right[vector] + sum_).value, kept[row][vector])
         for row in range(rows):
             for vector in range(VECTORS):
-                value = _Vector(builder, builder.load(kept[row][vector], typ=_VECTOR))
+                value = Vector(builder, builder.load(kept[row][vector], typ=VECTOR))
                 code.store(value, code.at(ends[row], width, vector))
 
-    return _written(write)
+    return written(write)
 
 
 @njit
@@ -218,8 +125,8 @@ def _write_sum(code, first, second, target, floats):
         code.store(total, code.builder.add(target, offset))
 
 
-copy = _written(_write_copy)
-add = _written(_write_sum)
+copy = written(_write_copy)
+add = written(_write_sum)
 
 
 def _tile_in(algorithm):
@@ -241,7 +148,7 @@ def _tile_in(algorithm):
                 for j, factor in enumerate(algorithm.of_inputs([column[i] for column in columns])):
                     code.store(factor, code.at(place, apart, i * algorithm.products + j))
 
-    return _written(write)
+    return written(write)
 
 
 def _tile_out(algorithm):
@@ -271,12 +178,12 @@ def _tile_out(algorithm):
             ]
             for y in range(algorithm.outputs):
                 values = algorithm.of_products([column[y] for column in columns])
-                with builder.if_then(builder.icmp_signed(">", height, ir.Constant(_INT, y)), likely=True):
+                with builder.if_then(builder.icmp_signed(">", height, ir.Constant(INT, y)), likely=True):
                     for x, value in enumerate(values):
-                        with builder.if_then(builder.icmp_signed(">", width, ir.Constant(_INT, x)), likely=True):
+                        with builder.if_then(builder.icmp_signed(">", width, ir.Constant(INT, x)), likely=True):
                             update(value, y, x, offset)
 
-    return _written(write, floats=1)
+    return written(write, floats=1)
 
 
 four_in, two_in, pair_in, single_in = (_tile_in(algorithm) for algorithm in (FOUR, TWO, PAIR, SINGLE))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cordstasks.errors import InputError
+from cordstasks.rnn import fast
 from cordstasks.rnn.network import RNN
 from cordstasks.rnn.noise import fill_normal
 from cordstasks.rnn.recurrence import Dynamics, run
@@ -163,25 +164,50 @@ class RNNStack(nn.Module):
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected ({len(self)}, trial, time, {channels})")
         if noise is not None and len(noise) != len(self):
             raise InputError(f"noise: has {len(noise)} generators; give one for each of {len(self)} networks")
-        pattern = self.pattern
-        dynamics = Dynamics(pattern.form, pattern.activation, self.alpha)
         ones = inputs.new_ones(*inputs.shape[:3], 1)  # the bias is the weight of an input that is always one
-        beside = torch.cat([self.input_weights, self.bias[..., None]], 2)
-        by_time = torch.cat([inputs, ones], 3).transpose(1, 2).contiguous()
-        together = TOGETHER if inputs.device.type == "cpu" else len(self)
-        everything = by_time, beside, self.recurrent(), self._start(inputs), self.output_weights, self.output_bias
+        stack = fast.Stack(
+            torch.cat([inputs, ones], 3).transpose(1, 2).contiguous(),
+            torch.cat([self.input_weights, self.bias[..., None]], 2),
+            self.recurrent(),
+            self._start(inputs),
+            self.output_weights,
+            self.output_bias,
+        )
+        generators = noise if self.pattern.noise else None
+        if fast.usable(stack):
+            outputs, rates = fast.run(
+                self._dynamics, stack, noise=generators, scale=self._noise_per_step, return_rates=return_states
+            )
+        else:
+            outputs, rates = self._by_operations(stack, generators, return_rates=return_states)
+        outputs = outputs.transpose(1, 2)
+        return outputs if rates is None else (outputs, rates.transpose(1, 2))
+
+    @property
+    def _dynamics(self) -> Dynamics:
+        return Dynamics(self.pattern.form, self.pattern.activation, self.alpha)
+
+    @property
+    def _noise_per_step(self) -> float | Tensor:
+        return self.pattern.noise * (2 / self.alpha) ** 0.5
+
+    def _by_operations(
+        self, stack: fast.Stack, noise: Sequence[np.random.Generator] | None, *, return_rates: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `cordstasks.rnn.fast.run` computes, by PyTorch's operations, a few networks at a time on CPUs."""
+        together = TOGETHER if stack.inputs.device.type == "cpu" else len(self)
         outputs, rates, first = [], [], 0
-        for u, through, weights, start, read, offset in zip(*(each.split(together) for each in everything), strict=True):
-            generators = None if noise is None or not pattern.noise else noise[first : first + together]
+        for some in zip(*(tensor.split(together) for tensor in stack.tensors()), strict=True):
+            part = fast.Stack(*some)
+            generators = None if noise is None else noise[first : first + together]
             first += together
-            drive = self._drive(u, through, generators)
-            after = run(dynamics, drive, weights, start)
-            output = torch.baddbmm(offset[:, None], after.flatten(1, 2), read.mT)
+            drive = self._drive(part.inputs, part.input_weights, generators)
+            after = run(self._dynamics, drive, part.recurrent, part.initial)
+            output = torch.baddbmm(part.output_bias[:, None], after.flatten(1, 2), part.output_weights.mT)
             outputs.append(output.unflatten(1, drive.shape[1:3]))
-            if return_states:
+            if return_rates:
                 rates.append(after)
-        joined = torch.cat(outputs).transpose(1, 2)
-        return (joined, torch.cat(rates).transpose(1, 2)) if return_states else joined
+        return torch.cat(outputs), torch.cat(rates) if return_rates else None
 
     def _start(self, inputs: Tensor) -> Tensor:
         shape = (len(self), inputs.shape[1], self.bias.shape[1])
@@ -196,7 +222,7 @@ class RNNStack(nn.Module):
         if generators is None:
             drive = torch.bmm(rows, across)
         else:
-            scale = self.pattern.noise * (2 / self.alpha) ** 0.5
+            scale = self._noise_per_step
             noise = self._noise(rows, generators)
             if isinstance(scale, float):
                 drive = noise.baddbmm_(rows, across, beta=scale)

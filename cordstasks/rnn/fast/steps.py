@@ -1,0 +1,343 @@
+"""The time loop of one network, forward and backward, compiled.
+
+Some trials go through all steps, so that their states and the network's weights stay in the innermost caches. `forward` computes, at each step,
+
+    s = noise + u W_in' + r W'                       the drive and the recurrent input; the bias is the last row of W_in'
+    rate form      y = f(s);  x <- x + alpha (y - x);  r = x
+    current form   h <- h + alpha (s - h);  r = f(h)
+    outputs = r W_out' + offset
+
+and `backward`, from the last step to the first, what `cordstasks.rnn.recurrence` derives: with g the gradient with respect
+to the rates r, delta that with respect to s, and m alpha times that with respect to the state,
+
+    t = g + delta W                                  delta is that of the step after
+    rate form      m <- m + alpha (t - m);  delta = f'(y) m
+    current form   m <- m + alpha (f'(r) t - m);  delta = m
+
+and adds up the gradients of the weights, ``delta' r`` and so on, while both are in the cache.
+
+Rows of a matrix lie `width` numbers apart, of which those beyond the number of units are of no meaning: they are computed,
+but never summed over.
+"""
+
+# mypy: ignore-errors
+# what numba compiles looks like Python, but has types of its own
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from cordstasks.rnn.fast import activations, products
+from cordstasks.rnn.fast.activations import OPTIONS, by_code
+from cordstasks.rnn.fast.products import LANES, add_product
+from cordstasks.utils import vectors
+
+__all__ = ["LANES", "Back", "Network", "backward", "forward"]
+
+
+
+class Network(NamedTuple):
+    """A network and its trials, as compiled code sees them. All arrays are C-contiguous float32.
+
+    Attributes
+    ----------
+    units, width : int
+        Number of units, and of numbers in a row.
+    activation : int
+        See `cordstasks.rnn.fast.activations.CODES`.
+    currents : bool
+        Whether the network is in current form.
+    alpha : ndarray of shape (width,)
+        dt / tau.
+    inputs : ndarray of shape (time, trial, channel)
+        The last channel is one, for the bias.
+    noise : ndarray of shape (time, trial, unit)
+        Standard normal numbers; of no time steps without noise.
+    scale : ndarray of shape (unit,)
+        Standard deviation of the noise.
+    initial : ndarray of shape (trial, unit)
+        States before the first step.
+    by_input : ndarray of shape (channel, width)
+        Input weights, and the bias.
+    recurrent, across : ndarray of shape (unit, width)
+        Recurrent weights (to, from) and their transpose.
+    by_unit : ndarray of shape (unit, output width)
+        Output weights.
+    offset : ndarray of shape (output width,)
+        Bias of the outputs.
+    by_output : ndarray of shape (output, width)
+        Output weights.
+    rates : ndarray of shape (time + 1, trial, width)
+        Rates before the first step and after each. If there is no way back, a ring of two.
+    active : ndarray of shape (time, trial, width)
+        Rate form: f(s) of each step. If there is no way back, of one step.
+    outputs : ndarray of shape (time, trial, output)
+        After each step.
+    """
+
+    units: int
+    width: int
+    activation: int
+    currents: bool
+    alpha: np.ndarray
+    inputs: np.ndarray
+    noise: np.ndarray
+    scale: np.ndarray
+    initial: np.ndarray
+    by_input: np.ndarray
+    recurrent: np.ndarray
+    across: np.ndarray
+    by_unit: np.ndarray
+    offset: np.ndarray
+    by_output: np.ndarray
+    rates: np.ndarray
+    active: np.ndarray
+    outputs: np.ndarray
+
+
+class Back(NamedTuple):
+    """Gradients of a network. All arrays are C-contiguous float32.
+
+    Attributes
+    ----------
+    outputs : ndarray of shape (time, trial, output)
+        With respect to the outputs.
+    rates : ndarray of shape (time, trial, unit)
+        With respect to the rates, beside what comes through the outputs; of no time steps if there is no such gradient.
+    by_input : ndarray of shape (channel, width)
+        With respect to input weights and bias; added to, like the next two.
+    recurrent : ndarray of shape (unit, width)
+        With respect to the recurrent weights (to, from).
+    by_output : ndarray of shape (output, width)
+        With respect to the output weights.
+    initial : ndarray of shape (trial, unit)
+        With respect to the initial states; overwritten.
+    """
+
+    outputs: np.ndarray
+    rates: np.ndarray
+    by_input: np.ndarray
+    recurrent: np.ndarray
+    by_output: np.ndarray
+    initial: np.ndarray
+
+
+def _rate_step(f, slope):
+    @njit(**OPTIONS)
+    def step(s, alpha, before, active, after):
+        for k in range(len(s)):
+            y = f(s[k])
+            active[k] = y
+            after[k] = before[k] + alpha[k] * (y - before[k])
+
+    return step
+
+
+def _current_step(f, slope):
+    @njit(**OPTIONS)
+    def step(s, alpha, state, after):
+        for k in range(len(s)):
+            h = state[k] + alpha[k] * (s[k] - state[k])
+            state[k] = h
+            after[k] = f(h)
+
+    return step
+
+
+def _function(f, slope):
+    @njit(**OPTIONS)
+    def function(x, y):
+        for k in range(len(x)):
+            y[k] = f(x[k])
+
+    return function
+
+
+def _rate_back(f, slope):
+    @njit(**OPTIONS)
+    def back(t, alpha, active, m, delta):
+        for k in range(len(t)):
+            m[k] += alpha[k] * (t[k] - m[k])
+            delta[k] = slope(active[k]) * m[k]
+
+    return back
+
+
+def _current_back(f, slope):
+    @njit(**OPTIONS)
+    def back(t, alpha, after, m):
+        for k in range(len(t)):
+            m[k] += alpha[k] * (slope(after[k]) * t[k] - m[k])
+
+    return back
+
+
+def _times_slope(f, slope):
+    @njit(**OPTIONS)
+    def times(t, rates):
+        for k in range(len(t)):
+            t[k] *= slope(rates[k])
+
+    return times
+
+
+_rate_step, _current_step, _function = by_code(_rate_step), by_code(_current_step), by_code(_function)
+_rate_back, _current_back, _times_slope = by_code(_rate_back), by_code(_current_back), by_code(_times_slope)
+
+
+@njit
+def _add(left, right, sums, columns):
+    """Sums += left @ right, in the first columns; as many numbers of a row of the left count as the right has lines."""
+    add_product(
+        left.ctypes.data,
+        left.strides[0],
+        left.strides[1],
+        right.ctypes.data,
+        right.strides[0],
+        sums.ctypes.data,
+        sums.strides[0],
+        sums.shape[0],
+        right.shape[0],
+        -(-columns // LANES),
+    )
+
+
+# loops, since numba takes seconds to compile an assignment to a slice, for the message if the shapes do not fit
+
+
+@njit
+def _zeros(rows, columns):
+    zeros = np.empty((rows, columns), np.float32)
+    zeros.fill(0)
+    return zeros
+
+
+@njit
+def _copy(source, target, columns):
+    """The first columns of each row, between rows of different lengths."""
+    for row in range(target.shape[0]):
+        for column in range(columns):
+            target[row, column] = source[row, column]
+
+
+@njit
+def _copy_scaled(source, scale, target):
+    """As `_copy`, times the scale of each column."""
+    for row in range(target.shape[0]):
+        for column in range(len(scale)):
+            target[row, column] = scale[column] * source[row, column]
+
+
+@njit
+def _fill(target, values):
+    """Make every row the same."""
+    for row in range(target.shape[0]):
+        for column in range(len(values)):
+            target[row, column] = values[column]
+
+
+@njit
+def _any(rows):
+    """Whether there is a number that is not zero."""
+    for value in rows.reshape(-1):
+        if value != 0:
+            return True
+    return False
+
+
+@njit
+def _steps_that_matter(back, first, last):
+    """The number of steps up to the last at which a gradient is not zero."""
+    steps = len(back.outputs)
+    while steps and not _any(back.outputs[steps - 1, first:last]):
+        if len(back.rates) and _any(back.rates[steps - 1, first:last]):
+            break
+        steps -= 1
+    return steps
+
+
+def _digest():
+    """Hash of the sources that are compiled: numba keys its cache by one function's file, not by those that it calls."""
+    sources = (Path(module.__file__) for module in (activations, products, vectors))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in (*sources, Path(__file__)))).hexdigest()
+
+
+def _made(digest, options):
+    @njit(nogil=True, **options)
+    def forward(network, first, last):
+        """All steps of the trials from `first` to before `last`."""
+        if digest == "":  # never; a variable of the enclosing function becomes part of the cache's key
+            return
+        trials, units, width, f = last - first, network.units, network.width, network.activation
+        kept, active_kept, outputs = len(network.rates), len(network.active), network.outputs.shape[2]
+        alpha, s, state = _zeros(trials, width), _zeros(trials, width), _zeros(trials, width)
+        read = np.empty((trials, len(network.offset)), np.float32)
+        _fill(alpha, network.alpha)
+        _copy(network.initial[first:last], state, units)
+        if network.currents:
+            _function(f, state.reshape(-1), network.rates[0, first:last].reshape(-1))
+        else:
+            _copy(state, network.rates[0, first:last], width)
+        for step in range(len(network.inputs)):
+            before, after = network.rates[step % kept, first:last], network.rates[(step + 1) % kept, first:last]
+            if len(network.noise):
+                _copy_scaled(network.noise[step, first:last], network.scale, s)
+            else:
+                s.fill(0)
+            _add(network.inputs[step, first:last], network.by_input, s, units)
+            _add(before, network.across, s, units)
+            if network.currents:
+                _current_step(f, s.reshape(-1), alpha.reshape(-1), state.reshape(-1), after.reshape(-1))
+            else:
+                active = network.active[step % active_kept, first:last]
+                _rate_step(f, s.reshape(-1), alpha.reshape(-1), before.reshape(-1), active.reshape(-1), after.reshape(-1))
+            _fill(read, network.offset)
+            _add(after, network.by_unit, read, outputs)
+            _copy(read, network.outputs[step, first:last], outputs)
+
+    @njit(nogil=True, **options)
+    def backward(network, back, first, last):
+        """The way back of the trials from `first` to before `last`."""
+        if digest == "":
+            return
+        trials, units, width, f = last - first, network.units, network.width, network.activation
+        alpha, t, m = _zeros(trials, width), _zeros(trials, width), _zeros(trials, width)
+        delta = m if network.currents else _zeros(trials, width)
+        _fill(alpha, network.alpha)
+        for step in range(_steps_that_matter(back, first, last) - 1, -1, -1):
+            before, after = network.rates[step, first:last], network.rates[step + 1, first:last]
+            t.fill(0)
+            if len(back.rates):
+                _copy(back.rates[step, first:last], t, units)
+            _add(back.outputs[step, first:last], network.by_output, t, units)
+            _add(delta, network.recurrent, t, units)
+            if network.currents:
+                _current_back(f, t.reshape(-1), alpha.reshape(-1), after.reshape(-1), m.reshape(-1))
+            else:
+                active = network.active[step, first:last]
+                _rate_back(f, t.reshape(-1), alpha.reshape(-1), active.reshape(-1), m.reshape(-1), delta.reshape(-1))
+            _add(back.outputs[step, first:last].T, after, back.by_output, units)
+            _add(network.inputs[step, first:last].T, delta, back.by_input, units)
+            _add(delta.T, before, back.recurrent, units)
+        # the initial state acts through its leak, and through its rates
+        t.fill(0)
+        _add(delta, network.recurrent, t, units)
+        if network.currents:
+            _times_slope(f, t.reshape(-1), network.rates[0, first:last].reshape(-1))
+        for trial in range(trials):
+            for unit in range(units):
+                leak = 1 / network.alpha[unit] - 1
+                back.initial[first + trial, unit] = leak * m[trial, unit] + t[trial, unit]
+
+    return forward, backward
+
+
+try:
+    forward, backward = _made(_digest(), {"cache": True})
+except (RuntimeError, OSError):  # no folder that numba could keep compiled code in can be written
+    forward, backward = _made("not kept", {})

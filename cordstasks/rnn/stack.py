@@ -164,15 +164,7 @@ class RNNStack(nn.Module):
             raise InputError(f"inputs of shape {tuple(inputs.shape)}: expected ({len(self)}, trial, time, {channels})")
         if noise is not None and len(noise) != len(self):
             raise InputError(f"noise: has {len(noise)} generators; give one for each of {len(self)} networks")
-        ones = inputs.new_ones(*inputs.shape[:3], 1)  # the bias is the weight of an input that is always one
-        stack = fast.Stack(
-            torch.cat([inputs, ones], 3).transpose(1, 2).contiguous(),
-            torch.cat([self.input_weights, self.bias[..., None]], 2),
-            self.recurrent(),
-            self._start(inputs),
-            self.output_weights,
-            self.output_bias,
-        )
+        stack = self._given(inputs)
         generators = noise if self.pattern.noise else None
         if fast.usable(stack):
             outputs, rates = fast.run(
@@ -182,6 +174,18 @@ class RNNStack(nn.Module):
             outputs, rates = self._by_operations(stack, generators, return_rates=return_states)
         outputs = outputs.transpose(1, 2)
         return outputs if rates is None else (outputs, rates.transpose(1, 2))
+
+    def _given(self, inputs: Tensor) -> fast.Stack:
+        """The networks, on inputs (network, trial, time, channel)."""
+        ones = inputs.new_ones(*inputs.shape[:3], 1)  # the bias is the weight of an input that is always one
+        return fast.Stack(
+            torch.cat([inputs, ones], 3).transpose(1, 2).contiguous(),
+            torch.cat([self.input_weights, self.bias[..., None]], 2),
+            self.recurrent(),
+            self._start(inputs),
+            self.output_weights,
+            self.output_bias,
+        )
 
     @property
     def _dynamics(self) -> Dynamics:

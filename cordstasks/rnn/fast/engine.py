@@ -198,8 +198,8 @@ class _Room:
 
         units, width = self.recurrent.shape[1:]
         alpha = np.ones(width, np.float32)
-        alpha[:units] = dynamics.alpha
-        own = {name: tensor[index].numpy() for name, tensor in vars(self).items()}
+        alpha[:units] = _for_each(units, dynamics.alpha)
+        own = {name: tensor.detach()[index].numpy() for name, tensor in vars(self).items()}
         code, currents = CODES[dynamics.activation], dynamics.form == "current"
         return Network(
             units=units, width=width, activation=code, currents=currents, alpha=alpha, noise=noise, scale=scale, **own
@@ -216,8 +216,7 @@ class _Run(torch.autograd.Function):
         room = _Room.of(Stack(*tensors), call)
         networks, steps, trials, _ = room.inputs.shape
         units, jobs = room.recurrent.shape[1], _jobs(networks, trials)
-        scale = np.empty(units, np.float32)
-        scale[:] = call.scale
+        scale = _for_each(units, call.scale)
         shape = (steps, trials, units)
         whole = any(job.trials != (0, trials) for job in jobs)
         # room for the numbers of a network for each thread; where threads share a network, for those of each network
@@ -315,6 +314,11 @@ def _width(numbers: int) -> int:
 
     vectors = -(-numbers // LANES)
     return LANES * (vectors + 1 - vectors % 2)
+
+
+def _for_each(units: int, value: float | Tensor) -> NDArray[np.float32]:
+    """A number for each unit (unit,)."""
+    return torch.as_tensor(value, dtype=torch.float32).expand(units).contiguous().numpy()
 
 
 def _padded(rows: Tensor, width: int) -> Tensor:

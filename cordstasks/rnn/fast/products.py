@@ -18,8 +18,9 @@ from cordstasks.utils.vectors import FLOAT, INT, LANES, VECTOR, Vector, written
 
 __all__ = ["LANES", "add_product"]
 
-# rows of a block of so many vectors: sums, a line of the right and a factor of the left fit the registers
-ROWS = {4: 6, 3: 8, 2: 12, 1: 12} if LANES == 16 else {4: 2, 3: 4, 2: 6, 1: 12}
+# rows of a block of so many vectors: sums, a line of the right and a factor of the left fit the registers, and so do the
+# distances of the rows
+ROWS = {4: 6, 3: 8, 2: 8, 1: 8} if LANES == 16 else {4: 2, 3: 4, 2: 6, 1: 8}
 MOST = 4 if LANES == 16 else 3  # vectors
 WIDTH = LANES * FLOAT  # bytes of a vector
 

@@ -272,7 +272,9 @@ class TestHowItIsDifferentiated:
 
 @needs_compiled_code
 class TestParts:
-    @pytest.mark.parametrize(("rows", "length", "columns"), [(1, 1, 1), (3, 5, 16), (14, 100, 17), (23, 7, 100), (9, 33, 200)])
+    @pytest.mark.parametrize(
+        ("rows", "length", "columns"), [(1, 1, 1), (3, 5, 16), (14, 100, 17), (23, 7, 100), (9, 33, 200)]
+    )
     @pytest.mark.parametrize("transposed", [False, True])
     def test_products(self, rows: int, length: int, columns: int, transposed: bool):
         from cordstasks.rnn.fast.products import LANES

@@ -1,5 +1,4 @@
-"""Stacks of small networks on CPUs: the whole time loop of a network, forward and backward, in compiled code.
-"""
+"""Stacks of small networks on CPUs: the whole time loop of a network, forward and backward, in compiled code."""
 
 from cordstasks.rnn.fast.engine import Stack, run, usable, why_not
 

@@ -40,7 +40,6 @@ from cordstasks.utils import vectors
 __all__ = ["LANES", "Back", "Network", "backward", "forward"]
 
 
-
 class Network(NamedTuple):
     """A network and its trials, as compiled code sees them. All arrays are C-contiguous float32.
 

@@ -246,7 +246,7 @@ class _Run(torch.autograd.Function):
         from cordstasks.rnn.fast.steps import Back, backward
 
         room = _Room(*ctx.saved_tensors)
-        networks, steps, trials, _ = room.inputs.shape
+        networks, _, trials, _ = room.inputs.shape
         units, jobs = room.recurrent.shape[1], _jobs(networks, trials)
         by_output = torch.zeros_like(room.outputs) if by_output is None else by_output.contiguous()
         by_rates = room.rates.new_empty(networks, 0, 0, 0) if by_rates is None else by_rates.contiguous()

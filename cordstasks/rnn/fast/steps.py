@@ -1,6 +1,7 @@
 """The time loop of one network, forward and backward, compiled.
 
-Some trials go through all steps, so that their states and the network's weights stay in the innermost caches. `forward` computes, at each step,
+Some trials go through all steps, so that their states and the network's weights stay in the innermost caches. At each step,
+`forward` computes
 
     s = noise + u W_in' + r W'                       the drive and the recurrent input; the bias is the last row of W_in'
     rate form      y = f(s);  x <- x + alpha (y - x);  r = x
@@ -243,7 +244,7 @@ def _fill(target, values):
 @njit
 def _any(rows):
     """Whether there is a number that is not zero."""
-    for value in rows.reshape(-1):
+    for value in rows.reshape(-1):  # noqa: SIM110 - numba compiles no generators
         if value != 0:
             return True
     return False

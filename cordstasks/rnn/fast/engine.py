@@ -191,19 +191,24 @@ class _Room:
             inputs.new_empty(networks, steps, trials, outputs),
         )
 
-    def network(self, index: int, dynamics: Dynamics, noise: NDArray[np.float32], scale: NDArray[np.float32]) -> Network:
-        """One of the networks, as compiled code sees it."""
+    def networks(self, call: _Call) -> Callable[[int, NDArray[np.float32]], Network]:
+        """A function that gives one of the networks, with its noise, as compiled code sees it."""
         from cordstasks.rnn.fast.activations import CODES
         from cordstasks.rnn.fast.steps import Network
 
         units, width = self.recurrent.shape[1:]
         alpha = np.ones(width, np.float32)
-        alpha[:units] = _for_each(units, dynamics.alpha)
-        own = {name: tensor.detach()[index].numpy() for name, tensor in vars(self).items()}
-        code, currents = CODES[dynamics.activation], dynamics.form == "current"
-        return Network(
-            units=units, width=width, activation=code, currents=currents, alpha=alpha, noise=noise, scale=scale, **own
-        )
+        alpha[:units] = _for_each(units, call.dynamics.alpha)
+        shared = {
+            "units": units,
+            "width": width,
+            "activation": CODES[call.dynamics.activation],
+            "currents": call.dynamics.form == "current",
+            "alpha": alpha,
+            "scale": _for_each(units, call.scale),
+        }
+        arrays = {name: tensor.detach().numpy() for name, tensor in vars(self).items()}
+        return lambda index, noise: Network(**shared, noise=noise, **{name: array[index] for name, array in arrays.items()})
 
 
 class _Run(torch.autograd.Function):
@@ -216,8 +221,7 @@ class _Run(torch.autograd.Function):
         room = _Room.of(Stack(*tensors), call)
         networks, steps, trials, _ = room.inputs.shape
         units, jobs = room.recurrent.shape[1], _jobs(networks, trials)
-        scale = _for_each(units, call.scale)
-        shape = (steps, trials, units)
+        network, shape = room.networks(call), (steps, trials, units)
         whole = any(job.trials != (0, trials) for job in jobs)
         # room for the numbers of a network for each thread; where threads share a network, for those of each network
         places = networks if whole else torch.get_num_threads()
@@ -229,9 +233,9 @@ class _Run(torch.autograd.Function):
             own = noise[job.network if whole else place]
             if call.noise and not whole:
                 fill_normal(call.noise[job.network], own)
-            network = room.network(job.network, call.dynamics, own, scale)
+            here = network(job.network, own)
             for group in job.groups():
-                forward(network, *group)
+                forward(here, *group)
 
         _side_by_side(work, jobs)
         if call.back:
@@ -252,16 +256,15 @@ class _Run(torch.autograd.Function):
         by_rates = room.rates.new_empty(networks, 0, 0, 0) if by_rates is None else by_rates.contiguous()
         sums = [room.rates.new_zeros(len(jobs), *t.shape[1:]) for t in (room.by_input, room.recurrent, room.by_output)]
         initial = torch.empty_like(room.initial)
-        nothing, scale = np.empty((0, 0, 0), np.float32), np.empty(0, np.float32)
+        network, nothing = room.networks(ctx.call), np.empty((0, 0, 0), np.float32)
 
         def work(number: int, _: int) -> None:
             job = jobs[number]
             own = (tensor[number].numpy() for tensor in sums)
             given = (tensor[job.network].numpy() for tensor in (by_output, by_rates))
-            network = room.network(job.network, ctx.call.dynamics, nothing, scale)
-            back = Back(*given, *own, initial[job.network].numpy())
+            here, back = network(job.network, nothing), Back(*given, *own, initial[job.network].numpy())
             for group in job.groups():
-                backward(network, back, *group)
+                backward(here, back, *group)
 
         _side_by_side(work, range(len(jobs)))
         by_input, recurrent, read = (

@@ -362,7 +362,8 @@ class TestWhereItIsNotUsed:
     @needs_compiled_code
     def test_wrong_numbers(self, counted: list[int], monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(engine, "_found", {})
-        monkeypatch.setattr(engine, "_padded", lambda rows, width: engine.F.pad(rows * 1.001, (0, width - rows.shape[-1])))
+        for_each = engine._for_each
+        monkeypatch.setattr(engine, "_for_each", lambda units, value: for_each(units, value) * np.float32(1.001))
         self.check_operations_ran(counted, RNNStack(networks()), numbers(2, 5, STEPS, CHANNELS))
         assert engine.why_not().startswith("5 units differ by ")
 

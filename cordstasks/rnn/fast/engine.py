@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from cordstasks.rnn import recurrence
 from cordstasks.rnn.noise import FEWEST, fill_normal
@@ -159,12 +158,8 @@ class _Room:
 
     inputs: Tensor
     initial: Tensor
-    by_input: Tensor
-    recurrent: Tensor
-    across: Tensor
-    by_unit: Tensor
-    offset: Tensor
-    by_output: Tensor
+    ahead: Tensor
+    back: Tensor
     rates: Tensor
     active: Tensor
     outputs: Tensor
@@ -172,20 +167,21 @@ class _Room:
     @classmethod
     def of(cls, stack: Stack, call: _Call) -> _Room:
         inputs, input_weights, recurrent, initial, output_weights, output_bias = (t.detach() for t in stack.tensors())
-        networks, steps, trials, _ = inputs.shape
-        outputs, width = output_weights.shape[1], _width(recurrent.shape[1])
+        (networks, steps, trials, channels), units, outputs = inputs.shape, recurrent.shape[1], output_weights.shape[1]
+        width = _width(units + max(channels, outputs))
+        ahead = inputs.new_zeros(networks, units + channels, width)
+        ahead[:, :units, :units], ahead[:, :units, units : units + outputs] = recurrent.mT, output_weights.mT
+        ahead[:, units:, :units], ahead[:, -1, units : units + outputs] = input_weights.mT, output_bias
+        back = inputs.new_zeros(networks, units + outputs, width)
+        back[:, :units, :units], back[:, units:, :units] = recurrent, output_weights
         kept, active = steps + 1, steps if call.dynamics.form == "rate" else 0
         if not call.back:
             kept, active = kept if call.return_rates else 2, min(active, 1)
         return cls(
             inputs.contiguous(),
             initial.contiguous(),
-            _padded(input_weights.mT, width),
-            _padded(recurrent, width),
-            _padded(recurrent.mT, width),
-            _padded(output_weights.mT, _width(outputs)),
-            _padded(output_bias, _width(outputs)),
-            _padded(output_weights, width),
+            ahead,
+            back,
             inputs.new_empty(networks, kept, trials, width),
             inputs.new_empty(networks, active, trials, width),
             inputs.new_empty(networks, steps, trials, outputs),
@@ -196,7 +192,7 @@ class _Room:
         from cordstasks.rnn.fast.activations import CODES
         from cordstasks.rnn.fast.steps import Network
 
-        units, width = self.recurrent.shape[1:]
+        units, width = self.initial.shape[2], self.rates.shape[3]
         alpha = np.ones(width, np.float32)
         alpha[:units] = _for_each(units, call.dynamics.alpha)
         shared = {
@@ -220,7 +216,7 @@ class _Run(torch.autograd.Function):
 
         room = _Room.of(Stack(*tensors), call)
         networks, steps, trials, _ = room.inputs.shape
-        units, jobs = room.recurrent.shape[1], _jobs(networks, trials)
+        units, jobs = room.initial.shape[2], _jobs(networks, trials)
         network, shape = room.networks(call), (steps, trials, units)
         whole = any(job.trials != (0, trials) for job in jobs)
         # room for the numbers of a network for each thread; where threads share a network, for those of each network
@@ -250,28 +246,26 @@ class _Run(torch.autograd.Function):
         from cordstasks.rnn.fast.steps import Back, backward
 
         room = _Room(*ctx.saved_tensors)
-        networks, _, trials, _ = room.inputs.shape
-        units, jobs = room.recurrent.shape[1], _jobs(networks, trials)
+        networks, _, trials, channels = room.inputs.shape
+        units, jobs = room.initial.shape[2], _jobs(networks, trials)
         by_output = torch.zeros_like(room.outputs) if by_output is None else by_output.contiguous()
         by_rates = room.rates.new_empty(networks, 0, 0, 0) if by_rates is None else by_rates.contiguous()
-        sums = [room.rates.new_zeros(len(jobs), *t.shape[1:]) for t in (room.by_input, room.recurrent, room.by_output)]
+        weights = torch.zeros(len(jobs), *room.back.shape[1:])
         initial = torch.empty_like(room.initial)
         network, nothing = room.networks(ctx.call), np.empty((0, 0, 0), np.float32)
 
         def work(number: int, _: int) -> None:
             job = jobs[number]
-            own = (tensor[number].numpy() for tensor in sums)
-            given = (tensor[job.network].numpy() for tensor in (by_output, by_rates))
-            here, back = network(job.network, nothing), Back(*given, *own, initial[job.network].numpy())
+            given = by_output[job.network].numpy(), by_rates[job.network].numpy()
+            here, back = network(job.network, nothing), Back(*given, weights[number].numpy(), initial[job.network].numpy())
             for group in job.groups():
                 backward(here, back, *group)
 
         _side_by_side(work, range(len(jobs)))
-        by_input, recurrent, read = (
-            tensor.unflatten(0, (networks, -1)).sum(1)[..., :units] if len(jobs) > networks else tensor[..., :units]
-            for tensor in sums
-        )
-        return None, None, by_input.mT, recurrent, initial, read, by_output.sum((1, 2))
+        weights = weights.unflatten(0, (networks, -1)).sum(1)
+        recurrent, read = weights[:, :units, :units], weights[:, units:, :units]
+        by_input = weights[:, :units, units : units + channels]
+        return None, None, by_input, recurrent, initial, read, by_output.sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -324,11 +318,6 @@ def _for_each(units: int, value: float | Tensor) -> NDArray[np.float32]:
     return torch.as_tensor(value, dtype=torch.float32).expand(units).contiguous().numpy()
 
 
-def _padded(rows: Tensor, width: int) -> Tensor:
-    """A copy in rows of this length; what is added is zero."""
-    return F.pad(rows, (0, width - rows.shape[-1])).contiguous()
-
-
 def _trial() -> str:
     """Compare outputs and gradients of random networks with those of `cordstasks.rnn.recurrence` in float64."""
     if importlib.util.find_spec("numba") is None:
@@ -349,6 +338,7 @@ def _difference(dynamics: Dynamics, units: int, generator: torch.Generator) -> f
     """The largest relative difference of outputs, rates and gradients."""
     shapes = ((2, 3, 17, 4), (2, units, 4), (2, units, units), (2, 17, units), (2, 3, units), (2, 3))
     values = [torch.randn(shape, generator=generator) / units**0.5 for shape in shapes]
+    values[0][..., -1] = 1
     ours = [value.clone().requires_grad_(place > 0) for place, value in enumerate(values)]
     exact = [value.double().requires_grad_(place > 0) for place, value in enumerate(values)]
     with torch.enable_grad():

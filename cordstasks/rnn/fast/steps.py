@@ -1,24 +1,33 @@
 """The time loop of one network, forward and backward, compiled.
 
-Some trials go through all steps, so that their states and the network's weights stay in the innermost caches. At each step,
-`forward` computes
+Some trials go through all steps, so that their states and the network's weights stay in the innermost caches. A row holds
+numbers of one trial: its rates r, and behind them its inputs u, the last of which is one, for the bias. So a step takes one
+product of matrices,
 
-    s = noise + u W_in' + r W'                       the drive and the recurrent input; the bias is the last row of W_in'
+    [s | o] = [noise | 0] + [r | u] A           A = | W'     W_out' |
+                                                    | W_in'  offset |
+
+with the outputs o of the step before, which the same rates make. Then, with f for the activation,
+
     rate form      y = f(s);  x <- x + alpha (y - x);  r = x
     current form   h <- h + alpha (s - h);  r = f(h)
-    outputs = r W_out' + offset
 
-and `backward`, from the last step to the first, what `cordstasks.rnn.recurrence` derives: with g the gradient with respect
-to the rates r, delta that with respect to s, and m alpha times that with respect to the state,
+On the way back, a row holds the gradient delta with respect to s of a step, and behind it the gradient g with respect to the
+outputs o, which the same row [r | u] made. It takes two products,
 
-    t = g + delta W                                  delta is that of the step after
+    t = [delta | g] B                           B = | W     |
+                                                    | W_out |
+    gradient of | W     W_in |  +=  [delta | g]' [r | u]
+                | W_out   .  |
+
+where t is the gradient with respect to r. Then, as `cordstasks.rnn.recurrence` derives, with m for alpha times the gradient
+with respect to the state, the step before has
+
     rate form      m <- m + alpha (t - m);  delta = f'(y) m
     current form   m <- m + alpha (f'(r) t - m);  delta = m
 
-and adds up the gradients of the weights, ``delta' r`` and so on, while both are in the cache.
-
-Rows of a matrix lie `width` numbers apart, of which those beyond the number of units are of no meaning: they are computed,
-but never summed over.
+Rows lie `width` numbers apart. What is behind the numbers that are named above has no meaning: it is computed, since vectors
+are multiplied whole, but never summed over.
 """
 
 # mypy: ignore-errors
@@ -62,18 +71,12 @@ class Network(NamedTuple):
         Standard deviation of the noise.
     initial : ndarray of shape (trial, unit)
         States before the first step.
-    by_input : ndarray of shape (channel, width)
-        Input weights, and the bias.
-    recurrent, across : ndarray of shape (unit, width)
-        Recurrent weights (to, from) and their transpose.
-    by_unit : ndarray of shape (unit, output width)
-        Output weights.
-    offset : ndarray of shape (output width,)
-        Bias of the outputs.
-    by_output : ndarray of shape (output, width)
-        Output weights.
+    ahead : ndarray of shape (unit and channel, width)
+        The matrix A.
+    back : ndarray of shape (unit and output, width)
+        The matrix B.
     rates : ndarray of shape (time + 1, trial, width)
-        Rates before the first step and after each. If there is no way back, a ring of two.
+        Rates before the first step and after each, and inputs. If there is no way back, a ring of two.
     active : ndarray of shape (time, trial, width)
         Rate form: f(s) of each step. If there is no way back, of one step.
     outputs : ndarray of shape (time, trial, output)
@@ -89,12 +92,8 @@ class Network(NamedTuple):
     noise: np.ndarray
     scale: np.ndarray
     initial: np.ndarray
-    by_input: np.ndarray
-    recurrent: np.ndarray
-    across: np.ndarray
-    by_unit: np.ndarray
-    offset: np.ndarray
-    by_output: np.ndarray
+    ahead: np.ndarray
+    back: np.ndarray
     rates: np.ndarray
     active: np.ndarray
     outputs: np.ndarray
@@ -109,21 +108,15 @@ class Back(NamedTuple):
         With respect to the outputs.
     rates : ndarray of shape (time, trial, unit)
         With respect to the rates, beside what comes through the outputs; of no time steps if there is no such gradient.
-    by_input : ndarray of shape (channel, width)
-        With respect to input weights and bias; added to, like the next two.
-    recurrent : ndarray of shape (unit, width)
-        With respect to the recurrent weights (to, from).
-    by_output : ndarray of shape (output, width)
-        With respect to the output weights.
+    weights : ndarray of shape (unit and output, width)
+        With respect to the weights, see above; added to.
     initial : ndarray of shape (trial, unit)
         With respect to the initial states; overwritten.
     """
 
     outputs: np.ndarray
     rates: np.ndarray
-    by_input: np.ndarray
-    recurrent: np.ndarray
-    by_output: np.ndarray
+    weights: np.ndarray
     initial: np.ndarray
 
 
@@ -218,27 +211,30 @@ def _zeros(rows, columns):
 
 
 @njit
-def _copy(source, target, columns):
-    """The first columns of each row, between rows of different lengths."""
+def _copy(source, source_column, target, target_column, columns):
+    """Some columns of each row, to other columns."""
     for row in range(target.shape[0]):
         for column in range(columns):
-            target[row, column] = source[row, column]
+            target[row, target_column + column] = source[row, source_column + column]
 
 
 @njit
-def _copy_scaled(source, scale, target):
-    """As `_copy`, times the scale of each column."""
+def _noise(drawn, scale, target):
+    """Numbers (trial, unit) times the scale of each unit, and zeros behind them."""
+    units = len(scale)
     for row in range(target.shape[0]):
-        for column in range(len(scale)):
-            target[row, column] = scale[column] * source[row, column]
+        for column in range(units):
+            target[row, column] = scale[column] * drawn[row, column]
+        for column in range(units, target.shape[1]):
+            target[row, column] = 0
 
 
 @njit
-def _fill(target, values):
-    """Make every row the same."""
+def _fill(target, values, first):
+    """Make every row the same, from the first of some columns."""
     for row in range(target.shape[0]):
         for column in range(len(values)):
-            target[row, column] = values[column]
+            target[row, first + column] = values[column]
 
 
 @njit
@@ -274,31 +270,37 @@ def _made(digest, options):
         if digest == "":  # never; a variable of the enclosing function becomes part of the cache's key
             return
         trials, units, width, f = last - first, network.units, network.width, network.activation
-        kept, active_kept, outputs = len(network.rates), len(network.active), network.outputs.shape[2]
+        steps, channels, outputs = len(network.inputs), network.inputs.shape[2], network.outputs.shape[2]
+        kept, active_kept = len(network.rates), len(network.active)
         alpha, s, state = _zeros(trials, width), _zeros(trials, width), _zeros(trials, width)
-        read = np.empty((trials, len(network.offset)), np.float32)
-        _fill(alpha, network.alpha)
-        _copy(network.initial[first:last], state, units)
+        _fill(alpha, network.alpha, 0)
+        only_bias = np.zeros(channels, np.float32)
+        only_bias[-1] = 1
+        _copy(network.initial[first:last], 0, state, 0, units)
         if network.currents:
             _function(f, state.reshape(-1), network.rates[0, first:last].reshape(-1))
         else:
-            _copy(state, network.rates[0, first:last], width)
-        for step in range(len(network.inputs)):
+            _copy(state, 0, network.rates[0, first:last], 0, width)
+        for step in range(steps):
             before, after = network.rates[step % kept, first:last], network.rates[(step + 1) % kept, first:last]
+            _copy(network.inputs[step, first:last], 0, before, units, channels)
             if len(network.noise):
-                _copy_scaled(network.noise[step, first:last], network.scale, s)
+                _noise(network.noise[step, first:last], network.scale, s)
             else:
                 s.fill(0)
-            _add(network.inputs[step, first:last], network.by_input, s, units)
-            _add(before, network.across, s, units)
+            _add(before, network.ahead, s, units + outputs)
+            if step:
+                _copy(s, units, network.outputs[step - 1, first:last], 0, outputs)
             if network.currents:
                 _current_step(f, s.reshape(-1), alpha.reshape(-1), state.reshape(-1), after.reshape(-1))
             else:
                 active = network.active[step % active_kept, first:last]
                 _rate_step(f, s.reshape(-1), alpha.reshape(-1), before.reshape(-1), active.reshape(-1), after.reshape(-1))
-            _fill(read, network.offset)
-            _add(after, network.by_unit, read, outputs)
-            _copy(read, network.outputs[step, first:last], outputs)
+        after = network.rates[steps % kept, first:last]
+        _fill(after, only_bias, units)
+        s.fill(0)
+        _add(after, network.ahead, s, units + outputs)
+        _copy(s, units, network.outputs[steps - 1, first:last], 0, outputs)
 
     @njit(nogil=True, **options)
     def backward(network, back, first, last):
@@ -306,27 +308,28 @@ def _made(digest, options):
         if digest == "":
             return
         trials, units, width, f = last - first, network.units, network.width, network.activation
+        channels, outputs = network.inputs.shape[2], network.outputs.shape[2]
         alpha, t, m = _zeros(trials, width), _zeros(trials, width), _zeros(trials, width)
         delta = m if network.currents else _zeros(trials, width)
-        _fill(alpha, network.alpha)
+        _fill(alpha, network.alpha, 0)
         for step in range(_steps_that_matter(back, first, last) - 1, -1, -1):
-            before, after = network.rates[step, first:last], network.rates[step + 1, first:last]
+            after = network.rates[step + 1, first:last]
+            _copy(back.outputs[step, first:last], 0, delta, units, outputs)
             t.fill(0)
             if len(back.rates):
-                _copy(back.rates[step, first:last], t, units)
-            _add(back.outputs[step, first:last], network.by_output, t, units)
-            _add(delta, network.recurrent, t, units)
+                _copy(back.rates[step, first:last], 0, t, 0, units)
+            _add(delta, network.back, t, units)
+            _add(delta.T, after, back.weights, units + channels)
             if network.currents:
                 _current_back(f, t.reshape(-1), alpha.reshape(-1), after.reshape(-1), m.reshape(-1))
             else:
                 active = network.active[step, first:last]
                 _rate_back(f, t.reshape(-1), alpha.reshape(-1), active.reshape(-1), m.reshape(-1), delta.reshape(-1))
-            _add(back.outputs[step, first:last].T, after, back.by_output, units)
-            _add(network.inputs[step, first:last].T, delta, back.by_input, units)
-            _add(delta.T, before, back.recurrent, units)
-        # the initial state acts through its leak, and through its rates
+        _fill(delta, np.zeros(outputs, np.float32), units)
         t.fill(0)
-        _add(delta, network.recurrent, t, units)
+        _add(delta, network.back, t, units)
+        _add(delta.T, network.rates[0, first:last], back.weights, units + channels)
+        # the initial state acts through its leak, and through its rates
         if network.currents:
             _times_slope(f, t.reshape(-1), network.rates[0, first:last].reshape(-1))
         for trial in range(trials):

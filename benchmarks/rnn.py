@@ -4,9 +4,10 @@ With cordstasks installed: ``python benchmarks/rnn.py``. From the root of a chec
 ``PYTHONPATH=. python benchmarks/rnn.py``. OMP_NUM_THREADS sets the number of CPU threads.
 
 All contenders take turns within a run, and medians over the rounds are printed: a busy machine slows them alike. Each does
-the same: forward with private noise, backward, and a step of Adam, on trials that are drawn beforehand. Then come, for
-as many networks as are batched, the products with the recurrent weights alone (forward, backward, and the gradient of the
-weights), and the noise alone: what no arrangement of the rest could be faster than.
+the same: forward with private noise, backward, and a step of Adam, on trials that are drawn beforehand. Networks that are
+batched are run by compiled code, where numba is installed and the processor has AVX2 (`cordstasks.rnn.fast`), and once more
+by PyTorch's operations. Then come, for as many networks as are batched, the products with the recurrent weights alone by
+``torch.bmm`` (forward, backward, and the gradient of the weights), and the noise alone.
 
 On a machine that is busy with other programs, ``OMP_NUM_THREADS=1`` and ``--clock cpu`` compare processor time.
 """
@@ -27,7 +28,7 @@ from cordstasks.utils.measured import machine_line, note_number
 if TYPE_CHECKING:
     import torch
 
-BATCHED, ALONE, MODULE, PLAIN = "batched", "one alone", "RNN.forward", "plain loop"
+BATCHED, OPERATIONS, ALONE, MODULE, PLAIN = "batched", "by operations", "one alone", "RNN.forward", "plain loop"
 PRODUCTS, NOISE = "products only", "noise only"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
+    from cordstasks.rnn import fast
     from cordstasks.rnn.noise import fill_normal
     from cordstasks.rnn.stack import TOGETHER, RNNStack
     from cordstasks.training.abstract import masked_error, side_by_side, untrained
@@ -87,6 +89,16 @@ def run(options: argparse.Namespace) -> None:
         return learner(
             stack, lambda: masked_error(stack(inputs[:count], noise=generators), targets[:count], mask[:count]).sum()
         )
+
+    def by_operations() -> Callable[[], None]:
+        stack = RNNStack(networks)
+        generators = [np.random.Generator(np.random.SFC64(seed)) for seed in settings.seeds]
+
+        def loss() -> Any:
+            outputs, _ = stack._by_operations(stack._given(inputs), generators, return_rates=False)
+            return masked_error(outputs.transpose(1, 2), targets, mask).sum()
+
+        return learner(stack, loss)
 
     generator = torch.Generator().manual_seed(0)
 
@@ -128,6 +140,7 @@ def run(options: argparse.Namespace) -> None:
 
     contenders = {
         BATCHED: (options.networks, stacked(options.networks)),
+        OPERATIONS: (options.networks, by_operations()),
         ALONE: (1, stacked(1)),
         MODULE: (options.loop_networks, by(lambda network, u: network(u, generator=generator))),
         PLAIN: (options.loop_networks, by(lambda network, u: plain_loop(network, u, generator))),
@@ -152,6 +165,7 @@ def run(options: argparse.Namespace) -> None:
         end="",
     )
     print(f"{torch.get_num_threads()} threads, {options.clock} time\n{machine_line()}")
+    print(f"stacks: {f'PyTorch operations ({fast.why_not()})' if fast.why_not() else 'compiled code'}")
     print(f"{'':<13} {'networks':>8} {'trials x steps x networks a second':>35} {'against the plain loop':>23}")
     for name, (count, _) in contenders.items():
         rate = statistics.median(rates[name])

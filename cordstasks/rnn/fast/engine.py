@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "run", "usable", "why_not"]
 
 AGREEMENT = 1e-5  # with the portable functions, relative to the norm
-LARGEST = 512  # units; beyond, the products of PyTorch are as fast
+LARGEST = 400  # units; beyond, the products of PyTorch are as fast
 UNEVEN = 1.1  # most time of all threads, relative to jobs that divide evenly among them
 FEWEST_TRIALS = 8  # of a job
 GROUP = 32  # trials whose states stay in the cache

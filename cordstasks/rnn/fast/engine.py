@@ -195,7 +195,7 @@ class _Room:
         units, width = self.initial.shape[2], self.rates.shape[3]
         alpha = np.ones(width, np.float32)
         alpha[:units] = _for_each(units, call.dynamics.alpha)
-        shared = {
+        shared: dict[str, Any] = {
             "units": units,
             "width": width,
             "activation": CODES[call.dynamics.activation],
@@ -217,21 +217,24 @@ class _Run(torch.autograd.Function):
         room = _Room.of(Stack(*tensors), call)
         networks, steps, trials, _ = room.inputs.shape
         units, jobs = room.initial.shape[2], _jobs(networks, trials)
-        network, shape = room.networks(call), (steps, trials, units)
-        whole = any(job.trials != (0, trials) for job in jobs)
-        # room for the numbers of a network for each thread; where threads share a network, for those of each network
-        places = networks if whole else torch.get_num_threads()
-        noise = np.empty((places, *shape) if call.noise else (places, 0, 0, 0), np.float32)
-        if call.noise and whole:
-            _side_by_side(lambda index, _: fill_normal(call.noise[index], noise[index]), range(networks))
+        network, generators, divided = room.networks(call), call.noise or (), len(jobs) > networks
+        # room for the noise of one network for each thread; where threads share a network, for that of every network
+        places = networks if divided else min(torch.get_num_threads(), networks)
+        noise = np.empty((places, *((steps, trials, units) if generators else (0, 0, 0))), np.float32)
 
-        def work(job: _Job, place: int) -> None:
-            own = noise[job.network if whole else place]
-            if call.noise and not whole:
-                fill_normal(call.noise[job.network], own)
-            here = network(job.network, own)
+        def draw(index: int, place: int) -> None:
+            fill_normal(generators[index], noise[place])
+
+        def work(job: _Job, thread: int) -> None:
+            place = job.network if divided else thread
+            if generators and not divided:
+                draw(job.network, place)
+            here = network(job.network, noise[place])
             for group in job.groups():
                 forward(here, *group)
+
+        if generators and divided:
+            _side_by_side(lambda index, _: draw(index, index), range(networks))
 
         _side_by_side(work, jobs)
         if call.back:

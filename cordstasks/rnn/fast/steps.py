@@ -142,15 +142,6 @@ def _current_step(f, slope):
     return step
 
 
-def _function(f, slope):
-    @njit(**OPTIONS)
-    def function(x, y):
-        for k in range(len(x)):
-            y[k] = f(x[k])
-
-    return function
-
-
 def _rate_back(f, slope):
     @njit(**OPTIONS)
     def back(t, alpha, active, m, delta):
@@ -170,17 +161,8 @@ def _current_back(f, slope):
     return back
 
 
-def _times_slope(f, slope):
-    @njit(**OPTIONS)
-    def times(t, rates):
-        for k in range(len(t)):
-            t[k] *= slope(rates[k])
-
-    return times
-
-
-_rate_step, _current_step, _function = by_code(_rate_step), by_code(_current_step), by_code(_function)
-_rate_back, _current_back, _times_slope = by_code(_rate_back), by_code(_current_back), by_code(_times_slope)
+_rate_step, _current_step = by_code(_rate_step), by_code(_current_step)
+_rate_back, _current_back = by_code(_rate_back), by_code(_current_back)
 
 
 @njit
@@ -278,7 +260,8 @@ def _made(digest, options):
         only_bias[-1] = 1
         _copy(network.initial[first:last], 0, state, 0, units)
         if network.currents:
-            _function(f, state.reshape(-1), network.rates[0, first:last].reshape(-1))
+            rates = network.rates[0, first:last]  # those of a step to where it already is
+            _current_step(f, state.reshape(-1), alpha.reshape(-1), state.reshape(-1), rates.reshape(-1))
         else:
             _copy(state, 0, network.rates[0, first:last], 0, width)
         for step in range(steps):
@@ -331,7 +314,10 @@ def _made(digest, options):
         _add(delta.T, network.rates[0, first:last], back.weights, units + channels)
         # the initial state acts through its leak, and through its rates
         if network.currents:
-            _times_slope(f, t.reshape(-1), network.rates[0, first:last].reshape(-1))
+            rates, whole, through = network.rates[0, first:last], _zeros(trials, width), _zeros(trials, width)
+            whole.fill(1)
+            _current_back(f, t.reshape(-1), whole.reshape(-1), rates.reshape(-1), through.reshape(-1))
+            t = through
         for trial in range(trials):
             for unit in range(units):
                 leak = 1 / network.alpha[unit] - 1

@@ -217,6 +217,23 @@ class TestHowTheWorkIsDivided:
         assert torch.equal(again, outputs)
         assert torch.equal(states, rates)
 
+    @pytest.mark.parametrize("mode", ["inference", "no_grad", "float64"])
+    def test_the_comparison_needs_no_mode_of_its_own(self, monkeypatch: pytest.MonkeyPatch, mode: str):
+        monkeypatch.setattr(engine, "_found", {})
+        stack, inputs = RNNStack(networks()), numbers(2, 5, STEPS, CHANNELS)
+        before = torch.get_default_dtype()
+        try:
+            torch.set_default_dtype(torch.float64 if mode == "float64" else before)
+            with torch.inference_mode(mode == "inference"), torch.set_grad_enabled(mode == "float64"):
+                outputs = stack(inputs)
+            if mode == "float64":
+                outputs.square().sum().backward()
+                assert stack.bias.grad is not None and stack.bias.grad.dtype == torch.float32
+        finally:
+            torch.set_default_dtype(before)
+        assert engine._found == {"reason": ""}
+        assert torch.equal(outputs, stack(inputs))
+
     @pytest.mark.parametrize("place", ["inputs", "weights"])
     def test_not_a_number_does_not_reach_other_networks_or_trials(self, place: str):
         inputs, stack = numbers(3, 40, STEPS, CHANNELS), RNNStack(networks(count=3))

@@ -253,7 +253,7 @@ class _Run(torch.autograd.Function):
         units, jobs = room.initial.shape[2], _jobs(networks, trials)
         by_output = torch.zeros_like(room.outputs) if by_output is None else by_output.contiguous()
         by_rates = room.rates.new_empty(networks, 0, 0, 0) if by_rates is None else by_rates.contiguous()
-        weights = torch.zeros(len(jobs), *room.back.shape[1:])
+        weights = room.back.new_zeros(len(jobs), *room.back.shape[1:])
         initial = torch.empty_like(room.initial)
         network, nothing = room.networks(ctx.call), np.empty((0, 0, 0), np.float32)
 
@@ -340,14 +340,14 @@ def _trial() -> str:
 def _difference(dynamics: Dynamics, units: int, generator: torch.Generator) -> float:
     """The largest relative difference of outputs, rates and gradients."""
     shapes = ((2, 3, 17, 4), (2, units, 4), (2, units, units), (2, 17, units), (2, 3, units), (2, 3))
-    values = [torch.randn(shape, generator=generator) / units**0.5 for shape in shapes]
+    values = [torch.randn(shape, generator=generator, dtype=torch.float32) / units**0.5 for shape in shapes]
     values[0][..., -1] = 1
-    ours = [value.clone().requires_grad_(place > 0) for place, value in enumerate(values)]
-    exact = [value.double().requires_grad_(place > 0) for place, value in enumerate(values)]
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        ours = [value.clone().requires_grad_(place > 0) for place, value in enumerate(values)]
+        exact = [value.double().requires_grad_(place > 0) for place, value in enumerate(values)]
         compiled = run(dynamics, Stack(*ours), return_rates=True)
         portable = _portable(dynamics, Stack(*exact))
-        by = [torch.randn(value.shape, generator=generator) for value in portable]
+        by = [torch.randn(value.shape, generator=generator, dtype=torch.float32) for value in portable]
         results = []
         for (outputs, rates), leaves in ((compiled, ours), (portable, exact)):
             assert rates is not None

@@ -129,7 +129,7 @@ class TestAgainstTheSteps:
                 assert gradient is not None and parameter.grad is not None, name
                 close(gradient[index], parameter.grad, name)
 
-    @pytest.mark.parametrize("units", [1, 15, 16, 17, 33, 64, 100, 130, 200])
+    @pytest.mark.parametrize("units", [4, 15, 16, 17, 33, 64, 100, 130, 200])
     @pytest.mark.parametrize("trials", [1, 2, 3, 32, 33, 71])
     def test_sizes(self, counted: list[int], units: int, trials: int):
         """Blocks of every height and panels of every width; more trials than go through all steps together."""
@@ -360,6 +360,8 @@ class TestWhereItIsNotUsed:
         monkeypatch.setattr(engine, "LARGEST", UNITS - 1)
         stack, inputs = RNNStack(networks()), numbers(2, 5, STEPS, CHANNELS)
         self.check_operations_ran(counted, stack, inputs)
+        monkeypatch.setattr(engine, "LARGEST", CHANNELS)  # the bias is one more input
+        self.check_operations_ran(counted, RNNStack(networks(units=CHANNELS)), inputs)
         monkeypatch.undo()
         assert engine.FEWEST > 5 * STEPS * UNITS
         assert not engine.usable(stack._given(inputs))

@@ -76,11 +76,11 @@ def usable(stack: Stack) -> bool:
     bool
         Whether the networks are small, in float32 on a CPU with AVX2, and numba is installed and compiles what it should.
     """
-    steps, trials = stack.inputs.shape[1:3]
-    units = stack.recurrent.shape[1]
+    steps, trials, channels = stack.inputs.shape[1:]
+    outputs, units = stack.output_weights.shape[1:]
     return (
         all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in stack.tensors())
-        and units <= LARGEST
+        and max(channels, outputs) <= units <= LARGEST  # rows have room for both
         and steps * trials * units >= FEWEST
         and not stack.inputs.requires_grad
         and not torch.is_autocast_enabled("cpu")

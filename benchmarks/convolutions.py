@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cordstasks.errors import InputError
-from cordstasks.utils.command_line import run_command
+from cordstasks.utils.command_line import Parser, at_least_one, run_command
 from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
@@ -28,15 +27,12 @@ PRODUCTS, CONVOLUTIONS = "products", "PyTorch's convolutions"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=64, help="in a batch (default 64)")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=at_least_one, default=64, help="in a batch (default 64)")
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), default=("float32", "bfloat16"))
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each (default 5)")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="timings of each (default 5)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="wall time, or processor time of all threads")
     options = parser.parse_args()
-    for name in ("images", "rounds"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: give at least 1")
     run(options)
     return 0
 

@@ -212,5 +212,5 @@ class TestConvolutions:
 
     @pytest.mark.parametrize("name", ["images", "rounds"])
     def test_counts_below_one_are_refused(self, call: Callable[..., str], name: str) -> None:
-        with pytest.raises(InputError, match=f"--{name} 0: give at least 1"):
+        with pytest.raises(InputError, match=f"--{name}: 0: give a whole number of at least 1"):
             call("convolutions", f"--{name}", 0)

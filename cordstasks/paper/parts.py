@@ -131,12 +131,13 @@ PARTS: tuple[Part, ...] = (
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 900), ("images",)),
     Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 2000), ("images",)),
     Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (5, 20)),
-    Part("5A", "Random-dot motion", VISUAL, (45, 1300), given=("rdm",)),
+    Part("5A", "Random-dot motion", VISUAL, (45, 1230), given=("rdm",)),
     Part("5B", "Numerosity", VISUAL, (90, 2400), given=("numerosity",)),
     Part("5C", "Cats and dogs", VISUAL, (90, 1800), given=("catdog",)),
     Part("5D", "Memory-guided saccade", VISUAL, (90, 1200), given=("saccade",)),
     Part("6B", "Temporal predictivity where the answer is known", "cordstasks.paper.recordings:known", (60, 90)),
-    Part("6C", "Temporal predictivity of recordings", "cordstasks.paper.recordings:recorded", (300, 1800), ("recordings",)),
+    # with the runs of 5A, which area LIP is compared with
+    Part("6C", "Temporal predictivity of recordings", "cordstasks.paper.recordings:recorded", (300, 1350), ("recordings",)),
     Part(
         "B.2",
         "Dimension and autocorrelation of random networks",

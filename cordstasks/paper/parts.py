@@ -122,7 +122,7 @@ PARTS: tuple[Part, ...] = (
         "1C",
         "Are convolutional networks closest to fully connected ones?",
         "cordstasks.paper.architectures:comparison",
-        (150, 4500),
+        (150, 3300),
     ),
     Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (20, 60)),
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (40, 40)),

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import time
 
+from cordstasks.utils.command_line import at_least_one
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trials of the abstract tasks drawn a second, noise included, on one core.")
     parser.add_argument("--trials", type=int, default=20_000, help="trials in each timing (default 20000)")
-    parser.add_argument("--repeats", type=int, default=5, help="timings, of which the best counts (default 5)")
+    parser.add_argument("--repeats", type=at_least_one, default=5, help="timings, of which the best counts (default 5)")
     arguments = parser.parse_args()
 
     import numpy as np

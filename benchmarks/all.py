@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "rnn": ("", "--rounds 2 --networks 4 --batch 16"),
     "visual_training": ("", "--rounds 1 --units 64"),
     "pretraining": ("", "--images 32 --depth 2 --last cnn"),
+    "convolutions": ("", "--images 16 --precisions float32 --rounds 1"),
     "gradients": ("--depths 2 8 --image-size 32", "--depths 2 --image-size 32 --images 2"),
     "dynamics": ("", "--only shipped --vectors 120"),
     "metrics": ("", "--networks 10 --samples 500"),

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cordstasks.errors import InputError
-from cordstasks.utils.command_line import run_command
+from cordstasks.utils.command_line import at_least_one, run_command
 from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main() -> int:
     )
     parser.add_argument("--cases", nargs="*", default=CASES, metavar="PX:N", help="side of the images in px, and how many")
     parser.add_argument("--movies", type=int, default=64, help="random-dot movies to make features of; 0: none")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="timings of each")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="wall time, or processor time of all threads")
     run(parser.parse_args())
     return 0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cordstasks.utils.command_line import run_command
+from cordstasks.utils.command_line import at_least_one, run_command
 from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     parser.add_argument("--precision", help="of the simulator's products: float32, bfloat16, or tf32 (default on CUDA)")
     parser.add_argument("--steps", type=int, help="steps in each timing (default: fewer for larger batches)")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="timings of each, of which the median is printed")
     parser.add_argument(
         "--seconds", type=float, help="for all batches together; fewer rounds, at least one, where it is short"
     )

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from cordstasks.utils.command_line import run_command
+from cordstasks.utils.command_line import at_least_one, run_command
 from cordstasks.utils.measured import machine_line, note_number
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--networks", type=int, default=32, help="of the batched contender")
     parser.add_argument("--loop-networks", type=int, default=2, help="that the plain loop goes through in each round")
-    parser.add_argument("--rounds", type=int, default=7, help="timings of each, of which the median is printed")
+    parser.add_argument("--rounds", type=at_least_one, default=7, help="timings of each, of which the median is printed")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="wall time, or processor time of all threads")
     run(parser.parse_args())
     return 0

@@ -17,7 +17,7 @@ import time
 
 from cordstasks.about import commands
 from cordstasks.errors import InputError, unknown
-from cordstasks.utils.command_line import run_command
+from cordstasks.utils.command_line import at_least_one, run_command
 from cordstasks.utils.measured import machine_line, note_number
 
 BARE, PACKAGE = "python -c pass", "import cordstasks"
@@ -29,7 +29,7 @@ def main() -> int:
         description="Seconds until Python, the package and every command's --help have answered, each in a fresh process.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each, of which the median is printed")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="timings of each, of which the median is printed")
     parser.add_argument("--modules", metavar="COMMAND", help="print instead what this command imports, such as train")
     options = parser.parse_args()
     print(machine_line(), flush=True)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import time
 
+from cordstasks.utils.command_line import at_least_one
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Frames of random-dot motion drawn a second, on one core.")
     parser.add_argument("--pixels", type=int, nargs="+", default=[64, 224], help="pixels along each side (default 64 224)")
     parser.add_argument("--duration", type=float, default=500.0, metavar="MS", help="of each movie (default 500)")
     parser.add_argument("--movies", type=int, default=20, help="movies in each timing (default 20)")
-    parser.add_argument("--repeats", type=int, default=10, help="timings, of which the best counts (default 10)")
+    parser.add_argument("--repeats", type=at_least_one, default=10, help="timings, of which the best counts (default 10)")
     arguments = parser.parse_args()
 
     import numpy as np

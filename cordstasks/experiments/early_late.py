@@ -164,6 +164,12 @@ def run_early_late(images: str | os.PathLike[str], out: str | os.PathLike[str], 
     seeds = range(chosen.seed, chosen.seed + chosen.seeds)
     start = None if chosen.weights is None else load(chosen.weights)
     if start is not None:
+        for name in ("depth", "image_size"):
+            if name in settings and settings[name] != getattr(start, name):
+                raise InputError(
+                    f"{name}={settings[name]}: the network of weights={chosen.weights} has {getattr(start, name)}; leave it "
+                    "out, or give other weights"
+                )
         chosen = replace(chosen, depth=start.depth, image_size=start.image_size)
     _check(chosen)
     if not all(_weights(folder.path, chosen, seed, name).is_file() for seed in seeds for name in WINDOWS):

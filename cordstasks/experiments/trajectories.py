@@ -21,7 +21,7 @@ from cordstasks.analysis import dynamics
 from cordstasks.cordsnet.checkpoints import load
 from cordstasks.cordsnet.network import CordsNet
 from cordstasks.cordsnet.simulator import Simulator
-from cordstasks.cordsnet.streaming import stream
+from cordstasks.cordsnet.streaming import stream_together
 from cordstasks.errors import InputError
 from cordstasks.experiments.dynamics_settings import TrajectorySettings
 from cordstasks.experiments.in_time import digest_of
@@ -34,6 +34,8 @@ __all__ = ["in_words", "run_trajectories"]
 
 Floats = NDArray[np.float64]
 SAVE_SECONDS = 30.0
+TOGETHER = 16  # images at a time, at most
+STEP_BYTES = 4_000_000  # of the activity of all of them in one step: so many images at 64 px, fewer that are larger
 PROGRESS = "progress.npz"
 COMPONENTS, SHOWN = 20, 3  # components of the last area in which the axis is followed over time, and those in the table
 
@@ -159,10 +161,14 @@ class _Followed:
         remaining = self._files[self._done :]
         image_steps, after_steps = self._steps
         pictures = (read_picture(path) for path in remaining)
-        blocks = stream(self._network, pictures, image_steps=image_steps, after_steps=after_steps)
-        with stop_between_steps() as asked:
-            for _ in tqdm(remaining, desc="simulating", unit="image", initial=self._done, total=len(self._files)):
-                self._follow(blocks)
+        together = max(1, min(TOGETHER, STEP_BYTES // sum(rest.nbytes for rest in self._rest)))
+        blocks = stream_together(
+            self._network, pictures, together=together, image_steps=image_steps, after_steps=after_steps
+        )
+        progress = tqdm(desc="simulating", unit="image", initial=self._done, total=len(self._files))
+        with stop_between_steps() as asked, progress:
+            while self._done < len(self._files):
+                progress.update(self._follow(blocks))
                 if asked or (self._done < len(self._files) and time.monotonic() - saved > SAVE_SECONDS):
                     self._save()
                     saved = time.monotonic()
@@ -171,21 +177,23 @@ class _Followed:
         if remaining:
             self._save()
 
-    def _follow(self, blocks: Iterator[NDArray[np.float32]]) -> None:
-        """Take in the activity under the next image, block by block."""
-        first, row = 0, self._done
-        image_steps, after_steps = self._steps
-        while first < image_steps + after_steps:
+    def _follow(self, blocks: Iterator[NDArray[np.float32]]) -> int:
+        """Take in the activity under the next images, block by block; the number of images."""
+        first, last = 0, list[NDArray[np.float32]]()
+        while first < sum(self._steps):
             block = next(blocks)
-            parts = np.split(block, self._cuts, axis=1)
+            images, until = slice(self._done, self._done + len(block)), first + block.shape[1]
+            parts = np.split(block, self._cuts, axis=2)
             for area, (part, rest) in enumerate(zip(parts, self._rest, strict=True)):
-                self.distances[row, first : first + len(block), area] = np.linalg.norm(part - rest, axis=1)
-            end = image_steps - 1 - first
-            if 0 <= end < len(block):
-                self.ends[row] = parts[-1][end]
-            first += len(block)
-            self.components.add(parts[-1])
-        self._done += 1
+                self.distances[images, first:until, area] = np.linalg.norm(part - rest, axis=2)
+            last.append(parts[-1])
+            first = until
+        activity = np.concatenate(last, 1)
+        self.ends[images] = activity[:, self._steps[0] - 1]
+        for course in activity:  # scores are in the order of the images
+            self.components.add(course)
+        self._done += len(activity)
+        return len(activity)
 
     def _resume(self) -> None:
         """Continue with what an earlier call has left, if it is of these weights and images, and whole."""

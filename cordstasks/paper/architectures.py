@@ -52,9 +52,11 @@ OTHERS = ("low-rank", "sparse")
 CLAIM = (
     "Trajectories of convolutional networks are closer to those of full networks than {other} ones are{where} ({matched})."
 )
+SHAPE = "alpha"  # with which the names of the paper's distances begin
 RULE = (
-    "agrees if the 95 % interval of the difference lies below 0 by at least one distance and above 0 by none; does not "
-    "agree if the reverse; hierarchical bootstrap over {drawn}, and networks of each"
+    "agrees if the 95 % interval of the difference lies below 0 by at least one of the paper's shape distances (alpha) and "
+    "above 0 by none of them; does not agree if the reverse; CKA and DSA, which the paper does not use, stand beside; "
+    "hierarchical bootstrap over {drawn}, and networks of each"
 )
 
 
@@ -172,9 +174,10 @@ def _has_dsa() -> bool:
 
 
 def _finding(claim: str, other: str, answers: Mapping[str, list[dict[str, Any]]], rule: str) -> Finding:
-    """The verdict over all distances for one kind of network."""
+    """The verdict over all shape distances for one kind of network."""
     rows = {measure: row for measure, found in answers.items() for row in found if row["other"] == other}
-    closer, farther = (any(row["verdict"] == verdict for row in rows.values()) for verdict in ("closer", "farther"))
+    shapes = [row["verdict"] for measure, row in rows.items() if measure.startswith(SHAPE)]
+    closer, farther = "closer" in shapes, "farther" in shapes
     verdict = AGREES if closer and not farther else DISAGREES if farther and not closer else CANNOT_TELL
     listed = []
     for measure, row in rows.items():

@@ -150,7 +150,7 @@ def _predicted(file: Path, folder: Path, workplace: Workplace) -> Outcome:
         found = predict(settings, folder / name, device=_device(workplace))
         notes += [f"{what}: {note}" for note in found["notes"]]
         flag = f" --region {region}" if region else ""
-        commands.append(f"python -m cordstasks.predict --recording {file} --stimuli {stimuli}{flag}")
+        commands.append(f"python -m cordstasks.predict --recording DIR/{file.name} --stimuli DIR/{stimuli.name}{flag}")
         best = next((row for row in found["areas"] if found["best"] and row["area"] == found["best"]["area"]), None)
         if best is None or best["null"] is None:
             notes.append(f"{what}: has one time bin, or no unit that can be predicted, so that there is no time course")
@@ -158,7 +158,7 @@ def _predicted(file: Path, folder: Path, workplace: Workplace) -> Outcome:
         finding = _time_matters(f"{what} (by area {best['area']}, which predicts most)", best["null"])
         findings.append(finding)
         drawings += [
-            Drawing(f"{name}/{figure}.png", f"{what}: predictivity {how}", finding.measured)
+            Drawing(f"{name}/{figure}.png", f"{what}: predictivity {how}", f"Predictivity {how}: {finding.measured}.")
             for figure, how in (("by_area", "of each area beside shuffled time bins"), ("over_time", "over time"))
         ]
     return Outcome(findings, drawings, commands, [0], notes)
@@ -182,10 +182,11 @@ def _it(file: Path, folder: Path, workplace: Workplace) -> Outcome:
             similarity.early(last),
         ),
     )
-    findings = []
+    findings, told = [], []
     for claim, one, other in differences:
         difference, (low, high) = similarity.compared.difference(one, other)
         values = similarity.compared.values
+        told.append(f"{claim.rstrip('.')}: {values[one]:.3f} against {values[other]:.3f}")
         findings.append(
             Finding(
                 claim,
@@ -196,11 +197,12 @@ def _it(file: Path, folder: Path, workplace: Workplace) -> Outcome:
             )
         )
     analysis.figures.save(similarity_figure(found), folder / "it.png")
-    drawing = Drawing(
-        "it.png", "Similarity of each area to macaque and human IT over time", " ".join(each.measured for each in findings)
-    )
+    caption = "Similarity of each area to macaque and human IT over time"
+    drawing = Drawing("it.png", caption, f"{caption}, as rank correlation of dissimilarities. {'; '.join(told)}.")
     note = "the dissimilarities of IT are averages over time, so that they do not test the model's timing"
-    return Outcome(findings, [drawing], [f"python benchmarks/monkey_it.py {file} --resamples {resamples}"], [0], [note])
+    return Outcome(
+        findings, [drawing], [f"python benchmarks/monkey_it.py DIR/{file.name} --resamples {resamples}"], [0], [note]
+    )
 
 
 def _lip(file: Path, folder: Path, workplace: Workplace) -> Outcome:
@@ -222,9 +224,10 @@ def _lip(file: Path, folder: Path, workplace: Workplace) -> Outcome:
     panels = {"LIP, dots at 0 ms": lip, "LIP, saccade at 0 ms": saccade, "network, dots at 0 ms": model}
     units = ("firing rate (Hz)", "firing rate (Hz)", "response (SD)")
     analysis.figures.save(analysis.figures.ramps(panels, units=units), folder / "lip.png")
-    drawing = Drawing("lip.png", "Ramps of area LIP and of the network of figure 5A (seed 0)", finding.measured)
+    caption = "Ramps of area LIP and of the network of figure 5A (seed 0)"
+    drawing = Drawing("lip.png", caption, f"{caption}, by coherence: {finding.measured}.")
     note = f"LIP: {counts['units']} of the network's {counts['of']} units are tuned; ramps are of {counts['trials']} trials"
-    return Outcome([finding], [drawing], [f"python benchmarks/monkey_lip.py {run} {file}"], [0], [note])
+    return Outcome([finding], [drawing], [f"python benchmarks/monkey_lip.py OUT/5A/seed-0 DIR/{file.name}"], [0], [note])
 
 
 PUBLISHED: dict[str, Callable[[Path, Path, Workplace], Outcome]] = {

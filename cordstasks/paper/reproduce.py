@@ -18,6 +18,7 @@ from cordstasks.utils.files import read_json, writable_folder, write_json
 from cordstasks.utils.folders import locked
 from cordstasks.utils.interrupt import Interrupted
 from cordstasks.utils.measured import machine_text
+from cordstasks.utils.parallel import end_processes
 
 __all__ = ["made_before", "reproduce", "table"]
 
@@ -128,6 +129,7 @@ def _made(part: Part, folder: Path, workplace: Workplace) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         outcome = part.make(folder, workplace)
+        end_processes()  # the clock counts those that have ended
     except InputError as error:  # the other parts can still be made
         return {"title": part.title, "problem": str(error)}
     finally:

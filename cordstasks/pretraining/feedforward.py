@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cordstasks.cordsnet import architecture as arch
+from cordstasks.pretraining.convolution import SmallMapConv2d, convolve
 
 
 class FeedForward(nn.Module):
@@ -29,7 +30,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.depth = arch.check_depth(depth)
         # float32, whatever the caller has made PyTorch's default
-        convolution = partial(nn.Conv2d, bias=False, dtype=torch.float32)
+        convolution = partial(SmallMapConv2d, bias=False, dtype=torch.float32)
         norm = partial(nn.BatchNorm2d, dtype=torch.float32)
         self.stem = convolution(in_channels, arch.STEM_CHANNELS, 7, stride=2, padding=3)
         self.stem_bn: nn.Module = norm(arch.STEM_CHANNELS)
@@ -105,8 +106,8 @@ class Folded:
     def potential(self, area: int, u: Tensor) -> Tensor:
         """What the CNN's area `area` rectifies when its input is `u`."""
         part = self.areas[area]
-        before = F.conv2d(u, part.inp, stride=arch.STRIDES[area], padding=1) + part.before
-        return F.conv2d(before, part.rec, padding=1) + part.after
+        before = convolve(u, part.inp, stride=arch.STRIDES[area]) + part.before
+        return convolve(before, part.rec) + part.after
 
     def activity(self, area: int, u: Tensor) -> Tensor:
         """The CNN's activity of area `area` for its input `u`."""

@@ -190,6 +190,12 @@ class PretrainSettings(Settings):
     )
 
     cnn_epochs: int = setting(whole(least=0), "passes over the training images", default=30, group=CNN)
+    cnn_half_epochs: int = setting(
+        whole(least=0),
+        "of them the first ones with images of half the side, which take about a third of the time",
+        default=0,
+        group=CNN,
+    )
     cnn_batch: int = _batch(CNN, 128)
     cnn_learning_rate: float = _rate(CNN, 0.08, "peak learning rate of SGD")
     cnn_momentum: float = setting(_FRACTION, "Nesterov momentum of SGD", default=0.9, group=CNN)
@@ -329,6 +335,10 @@ class PretrainSettings(Settings):
                 raise InputError(
                     f"{window}={getattr(self, window)}: is longer than {steps}={getattr(self, steps)}; shorten it"
                 )
+        if self.cnn_half_epochs > self.cnn_epochs:
+            raise InputError(
+                f"cnn_half_epochs={self.cnn_half_epochs}: are more than cnn_epochs={self.cnn_epochs}; give at most as many"
+            )
 
     @property
     def tested(self) -> str:

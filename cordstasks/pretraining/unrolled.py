@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.network import CordsNet
+from cordstasks.pretraining.convolution import Convolution
 
 __all__ = ["Dynamics", "Unrolled"]
 
@@ -38,8 +39,8 @@ class Unrolled:
     """A CordsNet whose steps are differentiable and share what does not change from step to step.
 
     The weights are made from their norms and directions once, here, and what an image adds to areas 0 and 1 once per image.
-    Gradients pass through both. One convolution computes an area's recurrent and feed-forward input where both have the same
-    map.
+    Gradients pass through both. Convolutions of small maps are products (`cordstasks.pretraining.convolution`). One
+    convolution computes an area's recurrent and feed-forward input where both have the same map.
 
     Parameters
     ----------
@@ -52,17 +53,26 @@ class Unrolled:
     def __init__(self, network: CordsNet, *, bfloat16: bool = False) -> None:
         self.network, self.slope, self.alpha = network, network.negative_slope, network.alpha
         self.bfloat16 = bfloat16
-        self._rec = [self._own(module.weight) for module in network.area_conv]  # type: ignore[arg-type]
-        self._inp = [self._own(module.weight) for module in network.area_area]  # type: ignore[arg-type]
         self._skips = [self._own(module.weight) for module in network.skip_area]  # type: ignore[arg-type]
-        self._both = [
-            torch.cat([rec, inp], 1) if area and arch.STRIDES[area] == 1 else None
-            for area, (rec, inp) in enumerate(zip(self._rec, self._inp, strict=True))
-        ]
+        self._rec: list[Convolution] = []  # with the feed-forward kernels where both have the same map
+        self._inp: dict[int, Convolution] = {}  # the others, and those that images go through
+        for area, (rec, inp) in enumerate(zip(network.area_conv, network.area_area, strict=True)):
+            side, stride = network.sides[area], arch.STRIDES[area]
+            own = [self._own(rec.weight), self._own(inp.weight)]  # type: ignore[arg-type]
+            if area < 2 or not self._shares(area):
+                self._inp[area] = self._prepared(own[1], side if stride == 1 else network.sides[area - 1], stride)
+            self._rec.append(self._prepared(torch.cat(own, 1) if self._shares(area) else own[0], side))
 
     @staticmethod
     def _own(weight: Tensor) -> Tensor:
         return weight.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def _shares(area: int) -> bool:
+        return area > 0 and arch.STRIDES[area] == 1
+
+    def _prepared(self, weight: Tensor, side: int, stride: int = 1) -> Convolution:
+        return Convolution(weight, side, stride=stride, dtype=torch.bfloat16 if self.bfloat16 else weight.dtype)
 
     def zero_state(self, images: int) -> list[Tensor]:
         """Zero activity of every area (image, channel, height, width)."""
@@ -82,7 +92,7 @@ class Unrolled:
         """
         drive = self.network.drive(x)
         bias = [b[None] for b in self.network.conv_bias]
-        drives = [self._convolve(drive.stem, self._inp[0]) + bias[0], self._convolve(drive.skip, self._inp[1]) + bias[1]]
+        drives = [self._inp[area](u).to(u.dtype) + bias[area] for area, u in enumerate((drive.stem, drive.skip))]
         return [d.contiguous(memory_format=torch.channels_last) for d in [*drives, *bias[2:]]]
 
     def step(self, rates: Sequence[Tensor], drives: Sequence[Tensor], *, alpha: float | None = None) -> list[Tensor]:
@@ -108,22 +118,21 @@ class Unrolled:
 
     def _input(self, area: int, r: Tensor, sent: list[Tensor]) -> Tensor:
         if area == 0:
-            return self._convolve(r, self._rec[0])
+            return self._rec[0](r).to(r.dtype)
         if area == 1:
             below = sent[0]
         elif area % 2 == 0:
             below = sent[area - 1] + sent[area - 2]
         else:
-            below = sent[area - 1] + self._convolve(sent[area - 2], self._skips[(area - 3) // 2], stride=2, padding=0)
-        both = self._both[area]
-        if both is not None:
-            return self._convolve(torch.cat([r, below], 1), both)
-        return self._convolve(r, self._rec[area]) + self._convolve(below, self._inp[area], stride=arch.STRIDES[area])
+            below = sent[area - 1] + self._skip(sent[area - 2], self._skips[(area - 3) // 2])
+        if self._shares(area):
+            return self._rec[area](torch.cat([r, below], 1)).to(r.dtype)
+        return self._rec[area](r).to(r.dtype) + self._inp[area](below).to(r.dtype)
 
-    def _convolve(self, x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 1) -> Tensor:
+    def _skip(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.bfloat16:
-            return F.conv2d(x.bfloat16(), weight.bfloat16(), stride=stride, padding=padding).to(x.dtype)
-        return F.conv2d(x, weight, stride=stride, padding=padding)
+            return F.conv2d(x.bfloat16(), weight.bfloat16(), stride=2).to(x.dtype)
+        return F.conv2d(x, weight, stride=2)
 
     def logits(self, rates: Sequence[Tensor]) -> Tensor:
         """Logits (image, class) of a state."""

@@ -290,7 +290,7 @@ class RNN(nn.Module):
         return_states: bool = False,
         initial: Tensor | NDArray[Any] | None = None,
         generator: torch.Generator | None = None,
-        current: Tensor | None = None,
+        current: Tensor | NDArray[Any] | None = None,
         change: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the network.
@@ -309,7 +309,7 @@ class RNN(nn.Module):
             (1, unit) holds for all trials.
         generator : torch.Generator, optional
             Where the noise is drawn from; without one, no noise is added.
-        current : Tensor (trial, time, unit), optional
+        current : Tensor or array (trial, time, unit), optional
             Added to each unit's input, such as an injected current; an axis of length 1 holds for all trials or times.
         change : callable, optional
             Takes the number of a step and the rates (trial, unit) after it, -1 for those before the first, and returns the
@@ -334,7 +334,8 @@ class RNN(nn.Module):
             rows = self._noisy(rows, standard_normal(rows.shape, generator, rows.dtype))
         drives = rows.unflatten(0, (inputs.shape[1], len(inputs)))
         if current is not None:
-            drives = drives + _spread("current", current, (*inputs.shape[:2], self.units)).to(drives).transpose(0, 1)
+            added = _spread("current", torch.as_tensor(current), (*inputs.shape[:2], self.units))
+            drives = drives + added.to(drives).transpose(0, 1)
         shape = (len(inputs), self.units)
         state = (
             self._start(len(inputs)) if initial is None else _spread("initial", torch.as_tensor(initial), shape).to(inputs)

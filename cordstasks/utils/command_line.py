@@ -90,6 +90,17 @@ def named_path(text: str) -> Path:
     return Path(text)
 
 
+def at_least_one(text: str) -> int:
+    """A flag's count: of timings, for instance."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number of at least 1")
+    return value
+
+
 def run_command(main: Callable[[], int]) -> NoReturn:
     """Run `main` and exit with its status, 2 after an InputError and 130 after Ctrl-C.
 

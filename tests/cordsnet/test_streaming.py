@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cordstasks.cordsnet.streaming import stream
+from cordstasks.cordsnet.streaming import stream, stream_together
 from cordstasks.errors import InputError
 from helpers import settling_cordsnet
 
@@ -25,6 +25,18 @@ def test_blocks_are_the_recording(areas: list[int] | None) -> None:
         expected = np.concatenate([recorded[area][9:, number].flatten(1) for area in areas or range(4)], axis=1)
         assert streamed.dtype == np.float32
         np.testing.assert_allclose(streamed[number], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 7])
+def test_several_images_at_a_time_are_each_alone(together: int) -> None:
+    network, images = settling_cordsnet(depth=4), pictures(5)
+    steps = {"blank_steps": 9, "image_steps": 5, "after_steps": 2, "areas": [0, 3], "block": 3}
+    alone = np.concatenate(list(stream(network, images, **steps))).reshape(5, 7, -1)
+    blocks = list(stream_together(network, iter(images), together=together, **steps))
+    sizes = [min(together, 5 - first) for first in range(0, 5, together)]
+    assert [block.shape[:2] for block in blocks] == [(size, length) for size in sizes for length in (3, 3, 1)]
+    found = np.concatenate([np.concatenate(blocks[first : first + 3], 1) for first in range(0, len(blocks), 3)])
+    np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_an_image_is_simulated_when_it_is_wanted() -> None:
@@ -47,5 +59,7 @@ def test_mistakes() -> None:
         next(stream(network, pictures(1), areas=[2]))
     with pytest.raises(InputError, match="block=0"):
         next(stream(network, pictures(1), block=0))
+    with pytest.raises(InputError, match="together=0"):
+        next(stream_together(network, pictures(1), together=0))
     with pytest.raises(InputError, match="expected uint8"):
         next(stream(network, pictures(1).astype(float)))

@@ -60,7 +60,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, images: Path, weights: Path) -> Path:
     place = tmp_path_factory.mktemp("tuned") / "pairs"
-    run_early_late(images, place, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1, "depth": 8})
+    run_early_late(images, place, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1})
     return place
 
 
@@ -225,9 +225,16 @@ class TestFromTrainedWeights:
         with pytest.raises(
             InputError, match=r"^weights=.*: other weights than those from which the run in .* began; give the"
         ):
-            run_early_late(
-                images, tuned, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1, "depth": 8}
-            )
+            run_early_late(images, tuned, **{**SMALL, "weights": str(weights), "learning_rate": 1e-6, "seeds": 1})
+
+    @pytest.mark.parametrize(("flag", "given", "own"), [("--depth", 4, 2), ("--image-size", 64, 32)])
+    def test_of_another_shape_than_given(
+        self, images: Path, weights: Path, tmp_path: Path, flag: str, given: int, own: int
+    ) -> None:
+        call = ("early-late", "--images", images, "--out", tmp_path / "out", "--weights", weights)
+        said = refused(command.main, *call, flag, given)
+        assert said.startswith(f"{flag} {given}: the network of --weights {weights} has {own}; leave it out, or give other")
+        assert "has no folder" in refused(command.main, *call, flag, own, "--images", tmp_path)  # its own may be said
 
     def test_of_other_classes(self, images: Path, tmp_path: Path) -> None:
         save(settling_cordsnet(classes=4), tmp_path / "other.safetensors")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cordstasks import analysis, cordsnet, trajectories
+from cordstasks.cordsnet.streaming import stream_together
 from cordstasks.errors import InputError
 from cordstasks.experiments import trajectories as experiment
 from cordstasks.experiments.trajectories import run_trajectories
@@ -81,32 +82,46 @@ GIVEN: dict[str, Any] = {"count": 6, "image_ms": 60, "after_ms": 30, "folds": 3,
 
 class TestContinuing:
     def test_stopped_and_continued(
-        self,
-        found: tuple[dict[str, Any], Path],
-        images: Path,
-        network: Path,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, images: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(experiment, "TOGETHER", 4)
+        whole = run_trajectories(images, ("ape", "cow"), tmp_path / "whole", network=str(network), **GIVEN)
         out, seen = tmp_path / "out", list[Path]()
 
         def reading(path: Path) -> Any:
             seen.append(path)
             if len(seen) == 5:
-                signal.raise_signal(signal.SIGINT)  # the image is finished all the same
+                signal.raise_signal(signal.SIGINT)  # the images under way are finished all the same
             return read_picture(path)
 
         monkeypatch.setattr(experiment, "read_picture", reading)
         with pytest.raises(Interrupted, match="the same command"):
             run_trajectories(images, ("ape", "cow"), out, network=str(network), **GIVEN)
-        assert len(seen) == 5 and not (out / "summary.json").exists()
+        assert len(seen) == 8 and not (out / "summary.json").exists()
         summary = run_trajectories(images, ("ape", "cow"), out, network=str(network), **GIVEN)
         assert len(seen) == 12
-        reference = {key: value for key, value in found[0].items() if key != "seconds"}
+        reference = {key: value for key, value in whole.items() if key != "seconds"}
         assert {key: value for key, value in summary.items() if key != "seconds"} == reference
-        assert (out / "trajectories.png").read_bytes() == (found[1] / "trajectories.png").read_bytes()
+        assert (out / "trajectories.png").read_bytes() == (tmp_path / "whole" / "trajectories.png").read_bytes()
         run_trajectories(images, ("ape", "cow"), out, network=str(network), **GIVEN)
         assert len(seen) == 12  # nothing is simulated again
+
+    @pytest.mark.parametrize(("room", "together"), [(1, 1), (3.5, 3), (100, 4)])
+    def test_large_networks_take_fewer_images_at_a_time(
+        self, images: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, together: int
+    ) -> None:
+        units = sum(r[0].numel() for r in cordsnet.load(network).zero_state(1))
+        monkeypatch.setattr(experiment, "TOGETHER", 4)
+        monkeypatch.setattr(experiment, "STEP_BYTES", int(4 * units * room))
+        taken = []
+
+        def streaming(*given: Any, **options: Any) -> Any:
+            taken.append(options["together"])
+            return stream_together(*given, **options)
+
+        monkeypatch.setattr(experiment, "stream_together", streaming)
+        run_trajectories(images, ("ape", "cow"), tmp_path / "out", network=str(network), **GIVEN)
+        assert taken == [together]
 
     def test_damaged_progress_and_other_weights_begin_again(
         self, found: tuple[dict[str, Any], Path], images: Path, network: Path, tmp_path: Path

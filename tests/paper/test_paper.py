@@ -113,6 +113,14 @@ class TestVerdicts:
         assert found.measured.startswith("difference by alpha 0 -0.123 (-0.200 to -0.050); alpha 1 -0.123")
         assert architectures._finding("claim", "full", answers, "rule").verdict == "cannot tell"
 
+    def test_only_the_papers_distances_decide(self):
+        row = {"other": "sparse", "difference": 0.1, "interval": [-0.1, 0.3]}
+        answers = {"alpha 1": [{**row, "verdict": "undecided"}], "DSA": [{**row, "verdict": "closer"}]}
+        found = architectures._finding("claim", "sparse", answers, "rule")
+        assert found.verdict == "cannot tell" and "; DSA +0.100" in found.measured
+        answers = {"alpha 1": [{**row, "verdict": "closer"}], "DSA": [{**row, "verdict": "farther"}]}
+        assert architectures._finding("claim", "sparse", answers, "rule").verdict == "agrees"
+
     def test_conclusions_on_a_sequence_name_their_image(self):
         shown = {"accuracy": 0.8, "interval": (0.7, 0.9)}
         gone = {"accuracy": 0.1, "distance": 0.01, "distance_interval": (0.005, 0.02)}

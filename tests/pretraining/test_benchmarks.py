@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import sys
@@ -17,6 +18,7 @@ import torch
 from cordstasks.cordsnet import CordsNet, save
 from cordstasks.errors import InputError
 from cordstasks.experiments import table1
+from cordstasks.pretraining import convolution
 from cordstasks.pretraining.pipeline import stage_seconds
 from cordstasks.pretraining.settings import PretrainSettings
 
@@ -191,3 +193,24 @@ class TestProjection:
             "finetune", 6, PretrainSettings(**own, blank_steps=3, spontaneous_weight=0.0)
         )
         assert blank == areas  # of one image
+
+
+class TestConvolutions:
+    def test_compares_both_ways_and_leaves_training_as_it_was(self, call: Callable[..., str]) -> None:
+        used = convolution.is_small
+        text = call("convolutions", "--images", 2, "--rounds", 1, "--precisions", "bfloat16")
+        assert [line.split(",")[0] for line in text.splitlines()[2:]] == ["bfloat16"] * 6
+        assert convolution.is_small is used
+
+    def test_way_by_way(self) -> None:
+        module = benchmark("convolutions")
+        seen = []
+        options = argparse.Namespace(clock="wall", rounds=2)
+        weight = torch.zeros(1, 1, 3, 3)
+        module.compare("layer", lambda: seen.append(convolution.is_small(weight, 2, 1)), options)
+        assert seen == [True, False] * 3  # the first round warms up
+
+    @pytest.mark.parametrize("name", ["images", "rounds"])
+    def test_counts_below_one_are_refused(self, call: Callable[..., str], name: str) -> None:
+        with pytest.raises(InputError, match=f"--{name}: 0: give a whole number of at least 1"):
+            call("convolutions", f"--{name}", 0)

@@ -67,6 +67,38 @@ class TestCnn:
         expected = {0: 0.1, 10: 1.0, 33: 1.0, 34: 0.1, 66: 0.1, 67: 0.01, 99: 0.01}
         assert {step: cnn.schedule(step, 100, thirds) for step in expected} == pytest.approx(expected)
 
+    def test_images_have_half_the_side_in_the_first_epochs(
+        self, tmp_path: Path, make_context: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sides: list[tuple[bool, int]] = []
+        areas = FeedForward.areas
+
+        def seen(network: FeedForward, images: torch.Tensor) -> Any:
+            sides.append((network.training, images.shape[-1]))
+            return areas(network, images)
+
+        monkeypatch.setattr(FeedForward, "areas", seen)
+        context = make_context(tmp_path, cnn_half_epochs=1)
+        cnn.run(context)
+        trained = [side for training, side in sides if training]
+        assert trained == sorted(trained)
+        assert (trained.count(16), trained.count(32)) == (len(trained) // 2, len(trained) // 2)
+        assert {side for training, side in sides if not training} == {16, 32}
+        assert sides[-1] == (False, 32)  # what is reported in the end
+
+    def test_half_the_side_is_the_mean_of_four_pixels(self) -> None:
+        shown = cnn.Shown(2)
+        x = torch.arange(16.0).view(1, 1, 4, 4)
+        assert shown(x).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+        shown.begin(1)
+        assert shown(x).shape[-1] == 2
+        shown.begin(2)
+        assert shown(x) is x
+
+    def test_no_more_half_epochs_than_epochs(self) -> None:
+        with pytest.raises(InputError, match="cnn_half_epochs=4: are more than cnn_epochs=3"):
+            PretrainSettings(cnn_epochs=3, cnn_half_epochs=4)
+
     def test_starts_from_another_one(self, folded_run: Path, tmp_path: Path, make_context: Make) -> None:
         context = make_context(tmp_path, init=str(folded_run / "cnn.safetensors"), cnn_epochs=0)
         cnn.run(context)

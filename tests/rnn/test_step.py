@@ -210,6 +210,15 @@ class TestOneStep:
             _, rates = rnn(inputs, return_states=True, initial=given)
             torch.testing.assert_close(rates, expected, rtol=1e-12, atol=1e-14)
 
+    @every_form
+    def test_arrays_of_numpy_are_taken_as_tensors_are(self, form: str):
+        rnn = made(Full(), form=form)
+        given = (numbers(TRIALS, STEPS, CHANNELS), numbers(UNITS, seed=4), numbers(1, STEPS, UNITS, seed=5))
+        inputs, start, current = (value.numpy() for value in given)
+        expected = rnn(given[0], initial=given[1], current=given[2])
+        assert torch.equal(rnn(inputs, initial=start, current=current), expected)
+        assert not torch.equal(rnn(inputs, initial=start), expected)
+
     @pytest.mark.parametrize(
         ("name", "shape", "message"),
         [

@@ -35,6 +35,7 @@ def run(context: Context) -> None:
 def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Training:
     """The training of a CNN, in place, by the stage that it belongs to; what that has no setting for is as in ``cnn``."""
     settings, presentation = context.settings, context.presentation
+    shown = Shown(getattr(settings, f"{stage}_half_epochs", 0))
     peak = getattr(settings, f"{stage}_learning_rate")
     cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = list(cnn.parameters())
@@ -49,7 +50,7 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
     def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
         cnn.train()
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
-            rates = cnn.areas(x)[1]
+            rates = cnn.areas(shown(x))[1]
             logits = cnn.logits(rates).float()
         value = F.cross_entropy(logits, targets, label_smoothing=settings.cnn_label_smoothing)
         correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
@@ -58,11 +59,34 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
         return Outcome(value, {"train": correct}, activity)
 
     def evaluate() -> dict[str, Any]:
-        return {"test": accuracy(lambda images: cnn(presentation.test(images)), context.images.test)}
+        return {"test": accuracy(lambda images: cnn(shown(presentation.test(images))), context.images.test)}
 
     common = context.common(stage)
     common["schedule"] = lambda step, steps: schedule(step, steps, settings)
-    return Training(**common, state=cnn.state_dict(), optimiser=optimiser, loss=loss, evaluate=evaluate)
+    return Training(
+        **common, state=cnn.state_dict(), optimiser=optimiser, loss=loss, evaluate=evaluate, begin_epoch=shown.begin
+    )
+
+
+class Shown:
+    """The size that images have in an epoch: half the side at first, which takes a quarter of the arithmetic.
+
+    Parameters
+    ----------
+    half_epochs : int
+        Number of epochs with half the side.
+    """
+
+    def __init__(self, half_epochs: int) -> None:
+        self.half_epochs, self.half = half_epochs, half_epochs > 0
+
+    def begin(self, epoch: int) -> None:
+        """An epoch begins."""
+        self.half = epoch < self.half_epochs
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images (image, channel, S, S) in this epoch's size: S, or half of it by averages of 2 x 2 pixels."""
+        return F.avg_pool2d(x, 2) if self.half else x
 
 
 def schedule(step: int, steps: int, settings: PretrainSettings) -> float:

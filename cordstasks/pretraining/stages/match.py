@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from cordstasks.cordsnet import architecture as arch
 from cordstasks.cordsnet.network import CordsNet, set_weight
 from cordstasks.pretraining.context import Context
+from cordstasks.pretraining.convolution import Convolution, convolve
 from cordstasks.pretraining.feedforward import Folded
 from cordstasks.pretraining.loop import Training, accuracy, batches_per_epoch, cosine
 from cordstasks.pretraining.objectives import Outcome
@@ -90,8 +91,9 @@ def linear_start(network: CordsNet, folded: Folded, readout: nn.Linear) -> Cords
 def linear_steady(weight: Tensor, d: Tensor, iterates: int) -> tuple[Tensor, Tensor]:
     """The sum of W^k d for k from 0 to `iterates`, and its last term."""
     r, last = d, d
+    convolution = Convolution(weight, d.shape[-1])
     for _ in range(iterates):
-        last = _precise(F.conv2d(last, weight, padding=1))
+        last = _precise(convolution(last))
         r = r + last
     return r, last
 
@@ -127,7 +129,7 @@ def _match_schedule(settings: PretrainSettings) -> Any:
 
 def _linear_drive(network: CordsNet, number: int, u: Tensor) -> Tensor:
     weight: Any = network.area_area[number].weight
-    return F.conv2d(u, weight.detach(), stride=arch.STRIDES[number], padding=1).float() + network.conv_bias[number]
+    return convolve(u, weight.detach(), stride=arch.STRIDES[number]).float() + network.conv_bias[number]
 
 
 @torch.no_grad()
@@ -171,11 +173,12 @@ class Area:
 
     def settle(self, u: Tensor, iterates: int, *, step: float) -> tuple[Tensor, Tensor]:
         """The activity after `iterates` relaxation steps of the input `u`, and the activity one step earlier."""
-        drive = F.conv2d(u, self.inp, stride=self.stride, padding=1).float() + self.bias
+        drive = convolve(u, self.inp, stride=self.stride).float() + self.bias
+        recurrent = Convolution(self.rec, drive.shape[-1])
         r = before = F.relu(drive)
         for _ in range(iterates):
             before = r
-            r = torch.lerp(r, F.relu(F.conv2d(r, self.rec, padding=1).float() + drive), step)
+            r = torch.lerp(r, F.relu(recurrent(r).float() + drive), step)
         return r, before
 
 

@@ -175,6 +175,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "torchvision": _version("torchvision"),
         "numpy": numpy.__version__,
+        "numba": _version("numba"),  # with it, networks and front-end run in other code
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
@@ -198,7 +199,7 @@ def note_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         From `environment`, when the run was begun and now.
     """
     then = then if isinstance(then, Mapping) else {}  # config.json may have been edited
-    for name in ("device", "threads", "torch"):
+    for name in ("device", "threads", "torch", *({"numba"} & set(then))):  # runs of earlier versions say nothing of numba
         if then.get(name) != now[name]:
             warnings.warn(
                 f"begun with {name} {then.get(name)}, continued with {now[name]}: results may differ in the last bits",

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -193,6 +194,16 @@ class TestDamagedSettings:
     def test_an_environment_that_is_no_object(self, environment: Any):
         with pytest.warns(Note, match="begun with device None, continued with cpu"):
             note_differences(environment, {"device": "cpu", "threads": None, "torch": None})
+
+    def test_another_or_no_numba_is_noted(self) -> None:
+        now = {"device": "cpu", "threads": 1, "torch": "2.14", "numba": None}
+        with pytest.warns(Note, match="begun with numba 0.68, continued with None"):
+            note_differences({**now, "numba": "0.68"}, now)
+        earlier = {name: value for name, value in now.items() if name != "numba"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            note_differences(earlier, {**now, "numba": "0.68"})  # a run of an earlier version, which may have had it
+            note_differences(now, now)
 
     @pytest.mark.parametrize("content", ["", "[]", "null", "7", '"text"', "{", '{"a": 1', "\udcff", "[" * 100_000])
     def test_what_is_no_object(self, place: Path, run: Path, content: str):

@@ -99,6 +99,11 @@ class TestCnn:
         with pytest.raises(InputError, match="cnn_half_epochs=4: are more than cnn_epochs=3"):
             PretrainSettings(cnn_epochs=3, cnn_half_epochs=4)
 
+    def test_a_run_from_before_there_were_half_epochs_goes_on_without(self) -> None:
+        values = PretrainSettings(cnn_epochs=3).as_dict()
+        del values["cnn_half_epochs"]
+        assert PretrainSettings.from_dict(values, "a file") == PretrainSettings(cnn_epochs=3)
+
     def test_starts_from_another_one(self, folded_run: Path, tmp_path: Path, make_context: Make) -> None:
         context = make_context(tmp_path, init=str(folded_run / "cnn.safetensors"), cnn_epochs=0)
         cnn.run(context)

@@ -128,7 +128,8 @@ def _reduced(name: str, values: ArrayLike, components: int, delays: int) -> Floa
     flat = array.reshape(-1, units)
     if np.ptp(flat, axis=0).max() <= 1e-12 * np.abs(flat).max():
         raise InputError(f"{name} is constant, which has no dynamics; leave it out")
-    scores = PCA(min(components, units, len(flat))).fit_transform(flat)
+    # large arrays have approximate components, which without a seed are drawn from NumPy's global generator
+    scores = PCA(min(components, units, len(flat)), random_state=0).fit_transform(flat)
     scores /= np.sqrt(np.mean(np.sum(scores**2, axis=1)))
     return np.asarray(scores.reshape(trials, times, -1))
 

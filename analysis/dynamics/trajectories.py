@@ -450,7 +450,8 @@ def _fitted(rates: Floats, second: NDArray[np.bool_], most: int) -> tuple[Floats
     """Axis and offset with which the two classes' means have the coordinates -1 and 1."""
     if len(np.unique(second)) < 2:
         raise InputError("labels: a fold leaves one class alone; give more groups, or fewer folds")
-    reduced = PCA(min(most, len(rates) - 1, rates.shape[1])).fit(rates)
+    # by default, components of more than 500 units are drawn from NumPy's global generator
+    reduced = PCA(min(most, len(rates) - 1, rates.shape[1]), svd_solver="full").fit(rates)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE).fit(reduced.transform(rates), second)
     direction = model.coef_[0] @ reduced.components_
     low, high = (float((rates[own] @ direction).mean()) for own in (~second, second))

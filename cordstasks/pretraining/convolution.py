@@ -10,10 +10,15 @@ convolution as a product:
 
 Both add up the same products as the convolution, in another order. On GPUs, on larger maps, and for a few images the
 convolution is PyTorch's.
+
+Where products are of another type than the weights, the weights are rounded once. The gradients of many uses are not added
+up in that type: bfloat16 has 8 binary digits, and through time there are hundreds of uses with much the same gradient.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +31,7 @@ TAPS = 3  # along each side of the kernel
 LARGEST = {torch.bfloat16: 4, torch.float16: 4}  # side of the maps that a product makes, at most
 OTHERWISE = 2
 FEWEST = 32  # images for which a single use is worth the making of a matrix
+ROUNDED_USES = 8  # uses at most whose gradients are added up in the type of the products: conversion takes time, too
 
 
 class Convolution:
@@ -47,10 +53,17 @@ class Convolution:
     def __init__(self, weight: Tensor, side: int, *, stride: int = 1, dtype: torch.dtype | None = None) -> None:
         self.stride = stride
         self.dtype = _type_of_products(weight) if dtype is None else dtype
-        self.weight = weight.to(self.dtype)
-        small = is_small(self.weight, side, stride)
-        self._dense = _Dense.apply(self.weight, side) if small and stride == 1 and side <= TAPS - 1 else None
-        self._rows = self.weight.permute(0, 2, 3, 1).flatten(1) if small and self._dense is None else None
+        weight = weight if torch.is_grad_enabled() else weight.detach()
+        small, exact = is_small(weight, side, stride, self.dtype), weight.dtype == self.dtype
+        rounded = weight.detach().to(self.dtype)
+        self._kernels = _Shared(rounded, partial(_Rounded.apply, weight, rounded), exact=exact)
+        self._dense = self._rows = None
+        if small and stride == 1 and side <= TAPS - 1:
+            matrix = _dense(rounded, side)
+            self._dense = _Shared(matrix, partial(_Dense.apply, weight, matrix, side), exact=exact)
+        elif small:
+            rows, made = _rows(weight), _rows(rounded)
+            self._rows = _Shared(made, partial(_Rounded.apply, rows, made), exact=exact)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolved maps (image, out, height / stride, width / stride) of maps `x` (image, in, height, width).
@@ -60,10 +73,10 @@ class Convolution:
         x = x.to(self.dtype)
         if len(x) > 1:  # for one image a product reads as many weights as numbers it multiplies
             if self._dense is not None:
-                return _by_dense(x, self._dense)
+                return _by_dense(x, self._dense())
             if self._rows is not None:
-                return _by_patches(x, self._rows, self.stride)
-        return F.conv2d(x, self.weight, stride=self.stride, padding=TAPS // 2)
+                return _by_patches(x, self._rows(), self.stride)
+        return F.conv2d(x, self._kernels(), stride=self.stride, padding=TAPS // 2)
 
 
 def convolve(x: Tensor, weight: Tensor, *, stride: int = 1) -> Tensor:
@@ -120,27 +133,72 @@ def _pairs(side: int) -> list[tuple[int, int, int, int]]:
     ]
 
 
-class _Dense(torch.autograd.Function):
+def _dense(weight: Tensor, side: int) -> Tensor:
     """The matrix (position and channel of the output, position and channel of the input) of a convolution on small maps."""
+    out, channels = weight.shape[:2]
+    taps = weight.permute(0, 2, 3, 1).contiguous()
+    matrix = weight.new_empty(side**2, out, side**2, channels)
+    for source, target, row, column in _pairs(side):
+        matrix[target, :, source] = taps[:, row, column]
+    return matrix.view(side**2 * out, side**2 * channels)
+
+
+class _Dense(torch.autograd.Function):
+    """The matrix that `_dense` has made of weights."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, side: int) -> Tensor:
-        out, channels = weight.shape[:2]
-        ctx.side, ctx.out, ctx.channels = side, out, channels
-        taps = weight.permute(0, 2, 3, 1).contiguous()
-        matrix = weight.new_empty(side**2, out, side**2, channels)
-        for source, target, row, column in _pairs(side):
-            matrix[target, :, source] = taps[:, row, column]
-        return matrix.view(side**2 * out, side**2 * channels)
+    def forward(ctx: Any, weight: Tensor, matrix: Tensor, side: int) -> Tensor:
+        ctx.shape, ctx.dtype, ctx.side = weight.shape, weight.dtype, side
+        return matrix.view_as(matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        out, channels = ctx.shape[:2]
+        blocks = gradient.view(ctx.side**2, out, ctx.side**2, channels)
+        taps = gradient.new_zeros(out, TAPS, TAPS, channels, dtype=ctx.dtype)
+        for source, target, row, column in _pairs(ctx.side):
+            taps[:, row, column] += blocks[target, :, source]
+        return taps.permute(0, 3, 1, 2), None, None
+
+
+class _Rounded(torch.autograd.Function):
+    """A tensor that has been rounded to another type before."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, rounded: Tensor) -> Tensor:
+        ctx.dtype = tensor.dtype
+        return rounded.view_as(rounded)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = gradients
-        blocks = gradient.view(ctx.side**2, ctx.out, ctx.side**2, ctx.channels)
-        taps = gradient.new_zeros(ctx.out, TAPS, TAPS, ctx.channels)
-        for source, target, row, column in _pairs(ctx.side):
-            taps[:, row, column] += blocks[target, :, source]
-        return taps.permute(0, 3, 1, 2), None
+        return gradients[0].to(ctx.dtype), None
+
+
+class _Shared:
+    """What many products share: made of the weights once, with gradients that add up in the weights' type.
+
+    Parameters
+    ----------
+    made : Tensor
+        In the type of the products, without a gradient.
+    use : callable
+        () -> the same with the gradient of the weights.
+    exact : bool
+        Whether the products' type is the weights'. If it is not, at most `ROUNDED_USES` gradients add up in it.
+    """
+
+    def __init__(self, made: Tensor, use: Callable[[], Tensor], *, exact: bool) -> None:
+        self._made, self._use, self._exact = made, use, exact
+        self._current, self._uses = made, 0
+
+    def __call__(self) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self._made
+        if self._uses == 0 or not (self._exact or self._uses % ROUNDED_USES):
+            self._current = self._use()
+        self._uses += 1
+        return self._current
 
 
 def _by_dense(x: Tensor, dense: Tensor) -> Tensor:
@@ -178,6 +236,11 @@ def _windows(shape: torch.Size, stride: int) -> list[tuple[slice, slice]]:
         for row in range(TAPS)
         for column in range(TAPS)
     ]
+
+
+def _rows(weight: Tensor) -> Tensor:
+    """Kernels as a matrix (out, tap and channel)."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 def _by_patches(x: Tensor, rows: Tensor, stride: int) -> Tensor:

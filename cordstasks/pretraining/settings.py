@@ -195,6 +195,7 @@ class PretrainSettings(Settings):
         "of them the first ones with images of half the side, which take about a third of the time",
         default=0,
         group=CNN,
+        added=True,
     )
     cnn_batch: int = _batch(CNN, 128)
     cnn_learning_rate: float = _rate(CNN, 0.08, "peak learning rate of SGD")

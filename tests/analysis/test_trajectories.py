@@ -157,6 +157,14 @@ class TestDiscriminantAxis:
         one, again, other = (discriminant_axis(rates, labels, rng=seed).held_out for seed in (1, 1, 2))
         assert (one == again).all() and (one != other).any()
 
+    def test_many_units_give_the_same_axis_whatever_was_drawn_before(self) -> None:
+        rates, labels, _ = two_classes(units=600)
+        np.random.seed(1)  # noqa: NPY002
+        one = discriminant_axis(rates, labels)
+        np.random.seed(2)  # noqa: NPY002
+        again = discriminant_axis(rates, labels)
+        assert (one.held_out == again.held_out).all() and (one.axis == again.axis).all()
+
     def test_mistakes(self) -> None:
         rates, labels, _ = two_classes()
         with pytest.raises(InputError, match="labels hold 1 classes"):

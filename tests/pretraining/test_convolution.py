@@ -59,6 +59,23 @@ def test_gradients_of_many_uses_add_up(side: int, stride: int) -> None:
     )
 
 
+@pytest.mark.parametrize(("side", "stride", "images"), [(2, 1, 3), (4, 1, 3), (4, 2, 3), (8, 1, 3), (2, 1, 1)])
+def test_bfloat16_gradients_of_hundreds_of_uses_add_up_to_all_of_them(side: int, stride: int, images: int) -> None:
+    x, weight = (tensor.detach().float().requires_grad_() for tensor in made(side, images=images))
+    seen = torch.randn(F.conv2d(x, weight, stride=stride, padding=1).shape, generator=torch.Generator().manual_seed(1))
+
+    def gradient(uses: int) -> torch.Tensor:
+        prepared = Convolution(weight, side, stride=stride, dtype=torch.bfloat16)
+        with torch.no_grad():
+            prepared(x)  # as the spontaneous state does, before there are gradients
+        total = torch.stack([(prepared(x).float() * seen).sum() for _ in range(uses)]).sum()
+        return torch.autograd.grad(total, weight)[0]
+
+    once, often = gradient(1), gradient(301)
+    assert often.dtype == torch.float32
+    assert float((often - 301 * once).norm() / often.norm()) < 0.01  # 0.07 if they add up in bfloat16
+
+
 @pytest.mark.parametrize(("side", "stride"), [(2, 1), (4, 1), (4, 2)])
 def test_autocast_computes_in_its_type_and_gives_gradients_in_that_of_the_weights(side: int, stride: int) -> None:
     x, weight = (tensor.detach().float().requires_grad_() for tensor in made(side, channels=64))

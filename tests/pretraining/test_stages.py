@@ -99,6 +99,16 @@ class TestCnn:
         with pytest.raises(InputError, match="cnn_half_epochs=4: are more than cnn_epochs=3"):
             PretrainSettings(cnn_epochs=3, cnn_half_epochs=4)
 
+    def test_one_image_of_one_unit_cannot_be_normalised(self, tmp_path: Path, make_context: Make) -> None:
+        context = make_context(tmp_path, depth=8, image_size=64, cnn_half_epochs=1, cnn_batch=3, accumulate=2)
+        with pytest.raises(InputError, match=r"^cnn_batch=3, accumulate=2: one image at a time .* \(images of 32 px\); use"):
+            cnn.run(context)
+
+    def test_a_run_from_before_there_were_half_epochs_goes_on_without(self) -> None:
+        values = PretrainSettings(cnn_epochs=3).as_dict()
+        del values["cnn_half_epochs"]
+        assert PretrainSettings.from_dict(values, "a file") == PretrainSettings(cnn_epochs=3)
+
     def test_starts_from_another_one(self, folded_run: Path, tmp_path: Path, make_context: Make) -> None:
         context = make_context(tmp_path, init=str(folded_run / "cnn.safetensors"), cnn_epochs=0)
         cnn.run(context)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from cordstasks.cordsnet import architecture as arch
 from cordstasks.errors import InputError
 from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.feedforward import FeedForward
@@ -49,8 +50,10 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
 
     def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
         cnn.train()
+        x = shown(x)
+        _check_normalised(x, settings, stage)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
-            rates = cnn.areas(shown(x))[1]
+            rates = cnn.areas(x)[1]
             logits = cnn.logits(rates).float()
         value = F.cross_entropy(logits, targets, label_smoothing=settings.cnn_label_smoothing)
         correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
@@ -66,6 +69,17 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
     return Training(
         **common, state=cnn.state_dict(), optimiser=optimiser, loss=loss, evaluate=evaluate, begin_epoch=shown.begin
     )
+
+
+def _check_normalised(x: Tensor, settings: PretrainSettings, stage: str) -> None:
+    """Batch normalisation needs more than one unit of each channel."""
+    if len(x) == 1 and arch.area_sides(x.shape[-1], settings.depth)[-1] == 1:
+        batch = getattr(settings, f"{stage}_batch")
+        raise InputError(
+            f"{stage}_batch={batch}, accumulate={settings.accumulate}: one image at a time cannot "
+            f"be normalised where areas have 1 x 1 units (images of {x.shape[-1]} px); use more images in a batch, smaller "
+            "accumulate, or larger image_size"
+        )
 
 
 class Shown:

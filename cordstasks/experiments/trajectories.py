@@ -70,7 +70,7 @@ def run_trajectories(
     InputError
         If images, network, numbers or the folder cannot be used.
     Interrupted
-        After Ctrl-C, between two images; the same call continues.
+        After Ctrl-C; the same call continues, with the images that were under way.
     """
     began = time.monotonic()
     source, folder, chosen = Path(images), RunFolder(Path(out)), TrajectorySettings(classes=classes, **settings)
@@ -168,7 +168,7 @@ class _Followed:
         progress = tqdm(desc="simulating", unit="image", initial=self._done, total=len(self._files))
         with stop_between_steps() as asked, progress:
             while self._done < len(self._files):
-                progress.update(self._follow(blocks))
+                progress.update(self._follow(blocks, asked))
                 if asked or (self._done < len(self._files) and time.monotonic() - saved > SAVE_SECONDS):
                     self._save()
                     saved = time.monotonic()
@@ -177,11 +177,13 @@ class _Followed:
         if remaining:
             self._save()
 
-    def _follow(self, blocks: Iterator[NDArray[np.float32]]) -> int:
-        """Take in the activity under the next images, block by block; the number of images."""
+    def _follow(self, blocks: Iterator[NDArray[np.float32]], asked: list[int]) -> int:
+        """Take in the activity under the next images, block by block; their number, or 0 if they are `asked` to stop."""
         first, last = 0, list[NDArray[np.float32]]()
         while first < sum(self._steps):
             block = next(blocks)
+            if asked:
+                return 0
             images, until = slice(self._done, self._done + len(block)), first + block.shape[1]
             parts = np.split(block, self._cuts, axis=2)
             for area, (part, rest) in enumerate(zip(parts, self._rest, strict=True)):

@@ -128,7 +128,7 @@ PARTS: tuple[Part, ...] = (
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (40, 40)),
     Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1200), ("images",)),
-    Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 900), ("images",)),
+    Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 300), ("images",)),
     Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 2000), ("images",)),
     Part("4C", "Spectra of the areas", "cordstasks.paper.dynamics:spectra", (5, 20)),
     Part("5A", "Random-dot motion", VISUAL, (45, 1230), given=("rdm",)),

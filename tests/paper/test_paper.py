@@ -374,8 +374,11 @@ class TestCommand:
     def test_the_plan_counts_what_a_part_uses(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(speed, "machine_rate", lambda: REFERENCE)
         lines = printed_by(command.main, "--list", "--figures", "B.3", "--out", tmp_path).splitlines()
-        assert lines[0].endswith("about 1.5 hours, with 1C, which it uses")  # 4500 s and 10 s, in halves of hours
-        assert lines[1].startswith("about 1.5 hours in all")
+        own = {part.figure: part.seconds[1] for part in PARTS}
+        expected = duration_text(own["B.3"] + own["1C"])
+        assert expected != duration_text(own["B.3"])
+        assert lines[0].endswith(f"{expected}, with 1C, which it uses")
+        assert lines[1].startswith(f"{expected} in all")
         (tmp_path / "1C").mkdir()
         (tmp_path / "1C" / "outcome.json").write_text('{"quick": false}')
         lines = printed_by(command.main, "--list", "--figures", "B.3", "--out", tmp_path).splitlines()

@@ -92,7 +92,8 @@ def measure(name: str, arguments: list[str], out: Path, rows: list[dict[str, Any
     """Run one benchmark and add its numbers; its exit status."""
     numbers = out / f".{name}.numbers"
     numbers.unlink(missing_ok=True)
-    environment = {**os.environ, TABLE: str(numbers), "PYTHONUNBUFFERED": "1"}
+    # no progress bars, which fill a file
+    environment = {**os.environ, TABLE: str(numbers), "PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"}
     command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
     try:
         with (out / f"{name}.txt").open("w", encoding="utf-8") as stream:

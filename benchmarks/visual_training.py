@@ -123,14 +123,14 @@ def work(settings: VisualSettings, way: str, clock: str, orders: Any) -> None:
             # recurrent weights: forward, back, and their gradient; input weights: forward, and their gradient
             products = 2 * rows * settings.units * (3 * settings.units + 2 * settings.inputs) / rate
             orders.send((loss, passed, products, rows / (settings.batch * steps)))
-        model = model_of(settings, way)
-        for _ in range(2):  # the first warms up
-            began = CLOCKS[clock]()
-            if way == AUTOGRAD:
-                run_model(model, unseen.inputs)
-            else:
-                run_until(model, unseen.inputs, (unseen.mask > 0) | unseen.response_mask)
-        orders.send(CLOCKS[clock]() - began)
+            model = model_of(settings, way)
+            for _ in range(2):  # the first warms up
+                began = CLOCKS[clock]()
+                if way == AUTOGRAD:
+                    run_model(model, unseen.inputs)
+                else:
+                    run_until(model, unseen.inputs, (unseen.mask > 0) | unseen.response_mask)
+            orders.send(CLOCKS[clock]() - began)
 
 
 def rows_of_batches() -> list[tuple[int, int]]:

@@ -61,6 +61,9 @@ def run(options: argparse.Namespace) -> None:
     from cordstasks.training.settings import AbstractSettings
     from cordstasks.utils.allocation import kept_memory
 
+    began = time.perf_counter()
+    reason = fast.why_not()
+    way, first = f"PyTorch operations ({reason})" if reason else "compiled code", time.perf_counter() - began
     settings = AbstractSettings(
         options.task,
         connectivity=options.connectivity,
@@ -165,7 +168,7 @@ def run(options: argparse.Namespace) -> None:
         end="",
     )
     print(f"{torch.get_num_threads()} threads, {options.clock} time\n{machine_line()}")
-    print(f"stacks: {f'PyTorch operations ({fast.why_not()})' if fast.why_not() else 'compiled code'}")
+    print(f"stacks: {way}; {first:.1f} s to load or compile it, and to compare it")
     print(f"{'':<13} {'networks':>8} {'trials x steps x networks a second':>35} {'against the plain loop':>23}")
     for name, (count, _) in contenders.items():
         rate = statistics.median(rates[name])

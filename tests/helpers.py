@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
     from cordstasks.cordsnet import CordsNet
+    from cordstasks.rnn import RNN
+    from cordstasks.rnn.connectivity import Connectivity
     from cordstasks.tasks.environments.base import TaskEnv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -270,3 +272,21 @@ def assert_texts_are_readable(figure: Figure, monkeypatch: pytest.MonkeyPatch) -
             continue  # the boxes of slanted texts overlap where the texts do not
         apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
         assert apart, f"{one.get_text()!r} lies over {other.get_text()!r}"
+
+
+def random_rnns(kind: Connectivity, number: int, *, inputs: int, units: int, outputs: int, **options: Any) -> list[RNN]:
+    """Networks of different weights, whose biases and initial states are random, too."""
+    import torch
+
+    from cordstasks.rnn import RNN
+
+    made = []
+    for seed in range(number):
+        generator = torch.Generator().manual_seed(seed)
+        network = RNN(inputs, units, outputs, connectivity=kind, generator=generator, **options)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if "bias" in name or name == "initial_state":
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        made.append(network)
+    return made

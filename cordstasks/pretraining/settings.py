@@ -192,7 +192,7 @@ class PretrainSettings(Settings):
     cnn_epochs: int = setting(whole(least=0), "passes over the training images", default=30, group=CNN)
     cnn_half_epochs: int = setting(
         whole(least=0),
-        "of them the first ones with images of half the side, which take about a third of the time",
+        "of them the first ones with images of half the side, which take less time",
         default=0,
         group=CNN,
         added=True,

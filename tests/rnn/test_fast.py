@@ -18,7 +18,7 @@ from cordstasks.rnn import RNN, RNNStack
 from cordstasks.rnn import fast as fast_package
 from cordstasks.rnn.connectivity import Connectivity, Convolutional, Full, LowRank, Sparse
 from cordstasks.rnn.fast import engine
-from helpers import ROOT
+from helpers import ROOT, random_rnns
 
 STEPS, CHANNELS, OUTPUTS = 7, 3, 2
 KINDS = [Full(), LowRank(2), Sparse(0.4), Convolutional(3, 4, 3)]
@@ -66,16 +66,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def networks(kind: Connectivity = KINDS[0], count: int = 2, units: int = UNITS, **options: Any) -> list[RNN]:
-    made = []
-    for seed in range(count):
-        generator = torch.Generator().manual_seed(seed)
-        network = RNN(CHANNELS, units, OUTPUTS, connectivity=kind, generator=generator, **options)
-        with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                if "bias" in name or name == "initial_state":
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        made.append(network)
-    return made
+    return random_rnns(kind, count, inputs=CHANNELS, units=units, outputs=OUTPUTS, **options)
 
 
 def numbers(*shape: int, seed: int = 3) -> Tensor:

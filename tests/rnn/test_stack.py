@@ -13,6 +13,7 @@ from cordstasks.errors import InputError
 from cordstasks.rnn import RNN
 from cordstasks.rnn.connectivity import Connectivity, Convolutional, Full, LowRank, Sparse
 from cordstasks.rnn.stack import TOGETHER, RNNStack
+from helpers import random_rnns
 
 NETWORKS, TRIALS, STEPS, CHANNELS, UNITS, OUTPUTS = TOGETHER + 2, 5, 7, 3, 12, 2
 KINDS = [Full(), LowRank(2), Sparse(0.4), Convolutional(2, 2, 3)]
@@ -20,16 +21,8 @@ TAUS = {"one": 100.0, "each its own": np.linspace(25.0, 200.0, UNITS).tolist()}
 
 
 def networks(kind: Connectivity = KINDS[0], count: int = NETWORKS, **options: Any) -> list[RNN]:
-    made = []
-    for seed in range(count):
-        generator = torch.Generator().manual_seed(seed)
-        network = RNN(CHANNELS, UNITS, OUTPUTS, connectivity=kind, generator=generator, **options).double()
-        with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                if "bias" in name or name == "initial_state":
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        made.append(network)
-    return made
+    made = random_rnns(kind, count, inputs=CHANNELS, units=UNITS, outputs=OUTPUTS, **options)
+    return [network.double() for network in made]
 
 
 def numbers(*shape: int, seed: int = 3) -> Tensor:

@@ -257,10 +257,14 @@ class TestHowItIsDifferentiated:
             assert one.any()
             assert torch.equal(one, other)
 
-    def test_a_second_derivative_is_refused(self):
+    @pytest.mark.parametrize("of", ["outputs", "rates"])
+    def test_a_second_derivative_is_refused(self, of: str, threads: int):
+        """The gradient that arrives has a gradient itself, in whatever thread it is used."""
         stack = RNNStack(networks(activation="tanh"))
-        weights = list(stack.parameters())
-        slopes = torch.autograd.grad(stack(numbers(2, 5, STEPS, CHANNELS)).square().sum(), weights, create_graph=True)
+        weights = [weight for name, weight in stack.named_parameters() if of == "outputs" or "output" not in name]
+        outputs, rates = stack(numbers(2, 40, STEPS, CHANNELS), return_states=True)
+        loss = (outputs if of == "outputs" else rates).square().sum()
+        slopes = torch.autograd.grad(loss, weights, create_graph=True)
         with pytest.raises(RuntimeError, match="once_differentiable"):
             slopes[0].square().sum().backward()
 

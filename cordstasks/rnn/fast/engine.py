@@ -251,8 +251,9 @@ class _Run(torch.autograd.Function):
         room = _Room(*ctx.saved_tensors)
         networks, _, trials, channels = room.inputs.shape
         units, jobs = room.initial.shape[2], _jobs(networks, trials)
-        by_output = torch.zeros_like(room.outputs) if by_output is None else by_output.contiguous()
-        by_rates = room.rates.new_empty(networks, 0, 0, 0) if by_rates is None else by_rates.contiguous()
+        # detached, since threads have gradients enabled, whatever the mode of the thread that starts them
+        by_output = torch.zeros_like(room.outputs) if by_output is None else by_output.detach().contiguous()
+        by_rates = room.rates.new_empty(networks, 0, 0, 0) if by_rates is None else by_rates.detach().contiguous()
         weights = room.back.new_zeros(len(jobs), *room.back.shape[1:])
         initial = torch.empty_like(room.initial)
         network, nothing = room.networks(ctx.call), np.empty((0, 0, 0), np.float32)

@@ -20,6 +20,7 @@ from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.presentation import Presentation
 from cordstasks.pretraining.processes import Processes
 from cordstasks.pretraining.sharing import reading
+from cordstasks.utils.allocation import kept_memory
 from cordstasks.utils.files import Log
 from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.states import read_state, restoring, save_state
@@ -174,7 +175,7 @@ def run_training(
     KeyboardInterrupt
         After Ctrl-C; the same.
     """
-    with stop_between_steps() as asked:
+    with stop_between_steps() as asked, kept_memory():
         together = processes or Processes(presentation.device)
         _Loop(training, data, presentation, checkpoint, log, deadline or Deadline(), asked, together).run()
 

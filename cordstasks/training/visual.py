@@ -23,6 +23,7 @@ from cordstasks.training.mixing import TrialMixing
 from cordstasks.training.settings import VisualSettings
 from cordstasks.training.trials import TrialSet
 from cordstasks.utils.allocation import kept_memory
+from cordstasks.utils.devices import one_pass
 from cordstasks.utils.interrupt import stop_between_steps
 from cordstasks.utils.run_folder import RunFolder
 from cordstasks.utils.states import restore_optimiser, restoring
@@ -166,8 +167,7 @@ def _classes(trials: TrialSet, settings: VisualSettings) -> dict[str, int]:
 
 
 def _optimiser(parameters: list[nn.Parameter], settings: VisualSettings) -> torch.optim.Optimizer:
-    # one pass over weights and moments instead of ten
-    fused = parameters[0].device.type in ("cpu", "cuda")
+    fused = one_pass(parameters[0].device)
     return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
 
 

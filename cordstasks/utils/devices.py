@@ -36,3 +36,14 @@ def resolve(name: str) -> torch.device:
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; their numbers begin at 0"
         )
     return device
+
+
+def one_pass(device: torch.device) -> bool:
+    """Whether PyTorch's optimisers change weights on this device in one pass over weights and moments (``fused``), not ten.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the weights are.
+    """
+    return device.type in ("cpu", "cuda")

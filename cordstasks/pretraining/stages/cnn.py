@@ -18,6 +18,7 @@ from cordstasks.pretraining.feedforward import FeedForward
 from cordstasks.pretraining.loop import Training, accuracy
 from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.settings import PretrainSettings
+from cordstasks.utils.devices import one_pass
 
 NEEDS: tuple[str, ...] = ()
 
@@ -46,6 +47,7 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
         momentum=settings.cnn_momentum,
         nesterov=settings.cnn_momentum > 0,
         weight_decay=settings.cnn_weight_decay,
+        fused=one_pass(presentation.device),
     )
 
     def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
@@ -61,8 +63,12 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
         cnn.eval()
         return Outcome(value, {"train": correct}, activity)
 
+    def logits_now(images: Tensor) -> Tensor:
+        with torch.autocast(presentation.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
+            return cnn(shown(presentation.test(images)))
+
     def evaluate() -> dict[str, Any]:
-        return {"test": accuracy(lambda images: cnn(shown(presentation.test(images))), context.images.test)}
+        return {"test": accuracy(logits_now, context.images.test)}
 
     common = context.common(stage)
     common["schedule"] = lambda step, steps: schedule(step, steps, settings)

@@ -27,6 +27,7 @@ from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.pretraining.stages.match import Area, assemble
 from cordstasks.pretraining.stages.through_time import protocol_now, unrolled
+from cordstasks.utils.devices import one_pass
 
 NEEDS = ("match",)
 
@@ -149,7 +150,9 @@ def training_of(network: SteadyNetwork, teacher: Callable[[Tensor], Tensor], con
     """
     settings, presentation = context.settings, context.presentation
     optimiser = torch.optim.AdamW(
-        network.groups(settings.equilibrium_learning_rate), weight_decay=settings.equilibrium_weight_decay
+        network.groups(settings.equilibrium_learning_rate),
+        weight_decay=settings.equilibrium_weight_decay,
+        fused=one_pass(presentation.device),
     )
 
     def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:

@@ -30,6 +30,7 @@ from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.promises import spectral_radius
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.pretraining.stages.fold import read_folded
+from cordstasks.utils.devices import one_pass
 
 NEEDS = ("fold",)
 NONLINEAR_WARMUP = 0.2  # fraction of an area's batches in which its rate rises
@@ -104,7 +105,12 @@ def linear_training(network: CordsNet, folded: Folded, context: Context) -> Trai
     parts = [[*network.area_conv[number].parameters(), network.conv_bias[number]] for number in range(network.depth)]
     peak = settings.match_learning_rate
     parameters = [tensor for part in parts for tensor in part]
-    optimiser = torch.optim.AdamW([{"params": parameters, "peak": peak}], lr=peak, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(
+        [{"params": parameters, "peak": peak}],
+        lr=peak,
+        weight_decay=settings.weight_decay,
+        fused=one_pass(context.presentation.device),
+    )
 
     def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=settings.bfloat16):
@@ -227,7 +233,7 @@ def nonlinear_training(areas: list[Area], folded: Folded, context: Context) -> T
         for tensor in area.tensors():
             tensor.requires_grad_(True)
         groups.append({"params": area.tensors(), "peak": peak, "lr": peak})
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.0, fused=one_pass(context.presentation.device))
     common = context.common("match")
     common["epochs"] = settings.match_epochs * len(areas)
     own = settings.match_epochs * batches_per_epoch(settings.match_images or len(context.images.train), settings.match_batch)

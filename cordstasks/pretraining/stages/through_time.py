@@ -14,6 +14,7 @@ from cordstasks.pretraining.loop import Training
 from cordstasks.pretraining.objectives import Outcome, full_loss
 from cordstasks.pretraining.promises import protocol_accuracy
 from cordstasks.pretraining.unrolled import Dynamics, Unrolled
+from cordstasks.utils.devices import one_pass
 
 
 def train_through_time(
@@ -45,7 +46,12 @@ def train_through_time(
     if not common["epochs"]:
         return
     parameters, peak = list(network.parameters()), getattr(settings, f"{stage}_learning_rate")
-    optimiser = torch.optim.AdamW([{"params": parameters, "peak": peak}], lr=peak, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(
+        [{"params": parameters, "peak": peak}],
+        lr=peak,
+        weight_decay=settings.weight_decay,
+        fused=one_pass(context.presentation.device),
+    )
     epoch_now = 0
 
     def begin_epoch(epoch: int) -> None:

@@ -225,7 +225,8 @@ class _Patches(torch.autograd.Function):
         padded = gradient.new_zeros(images, height + 2 * margin, width + 2 * margin, channels)
         for (rows, columns), part in zip(_windows(ctx.shape, ctx.stride), gradient.split(channels, -1), strict=True):
             padded[:, rows, columns] += part
-        return padded[:, margin:-margin, margin:-margin].permute(0, 3, 1, 2), None
+        # dense in memory, else the normalisation before has a slow way back
+        return padded[:, margin:-margin, margin:-margin].contiguous().permute(0, 3, 1, 2), None
 
 
 def _windows(shape: torch.Size, stride: int) -> list[tuple[slice, slice]]:

@@ -61,6 +61,7 @@ class Augmentation:
 AUGMENTATIONS = {
     "none": Augmentation(shift=0.0, flip=0.0),
     "light": Augmentation(),
+    "moderate": Augmentation(rotation=8.0, zoom=0.1, stretch=0.05, shear=0.05, colour=0.2, mixing=0.5),
     "strong": Augmentation(rotation=12.0, zoom=0.15, stretch=0.1, shear=0.1, colour=0.3, mixing=0.5),
     # those of Soo et al. 2024, appendix; what they leave open is a modest choice of ours
     "mnist": Augmentation(shift=0.05, flip=0.0, rotation=5.0, colour=0.2, elastic=0.02, border=True),

@@ -86,8 +86,8 @@ class PretrainSettings(Settings):
     dataset: str = setting(choice(*DATASETS), f"what --data holds: {', '.join(DATASETS)}", default="folder", group=DATA)
     augmentation: str | None = setting(
         optional(text()),
-        "of training images: none, light (shifts, flips), strong, or the paper's for mnist, fashion-mnist, cifar, imagenet "
-        "(by default the data set's own, and light for a folder)",
+        "of training images: none, light (shifts, flips), moderate, strong, or the paper's for mnist, fashion-mnist, cifar, "
+        "imagenet (by default the data set's own, and light for a folder)",
         default=None,
         group=DATA,
     )

@@ -198,9 +198,17 @@ class PretrainSettings(Settings):
         added=True,
     )
     cnn_batch: int = _batch(CNN, 128)
+    cnn_optimiser: str = setting(
+        choice("sgd", "muon"),
+        "sgd, or muon: kernels change in all directions alike (Jordan et al. 2024), all other weights by SGD",
+        default="sgd",
+        group=CNN,
+    )
     cnn_learning_rate: float = _rate(CNN, 0.08, "peak learning rate of SGD")
     cnn_momentum: float = setting(_FRACTION, "Nesterov momentum of SGD", default=0.9, group=CNN)
     cnn_weight_decay: float = setting(_FROM_ZERO, "weight decay of SGD", default=5e-4, group=CNN)
+    cnn_kernel_rate: float = _rate(CNN, 0.1, "muon's peak change of a kernel in a step, relative to the kernel")
+    cnn_kernel_momentum: float = setting(_FRACTION, "muon's Nesterov momentum of kernels", default=0.6, group=CNN)
     cnn_label_smoothing: float = setting(_FRACTION, "of the cross-entropy", default=0.1, group=CNN)
     cnn_warmup: float = setting(_FRACTION, "fraction of all batches in which the rate rises", default=0.1, group=CNN)
     cnn_schedule: str = setting(

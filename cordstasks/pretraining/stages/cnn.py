@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cordstasks.cordsnet import architecture as arch
@@ -16,6 +16,7 @@ from cordstasks.errors import InputError
 from cordstasks.pretraining.context import Context
 from cordstasks.pretraining.feedforward import FeedForward
 from cordstasks.pretraining.loop import Training, accuracy
+from cordstasks.pretraining.muon import Muon
 from cordstasks.pretraining.objectives import Outcome
 from cordstasks.pretraining.settings import PretrainSettings
 from cordstasks.utils.devices import one_pass
@@ -24,7 +25,7 @@ NEEDS: tuple[str, ...] = ()
 
 
 def run(context: Context) -> None:
-    """Train a CNN with SGD and write ``cnn.safetensors``, which another run can start from with ``init``."""
+    """Train a CNN and write ``cnn.safetensors``, which another run can start from with ``init``."""
     settings = context.settings
     cnn = started_cnn(context)
     if settings.cnn_epochs:
@@ -40,15 +41,7 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
     shown = Shown(getattr(settings, f"{stage}_half_epochs", 0))
     peak = getattr(settings, f"{stage}_learning_rate")
     cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parameters = list(cnn.parameters())
-    optimiser = torch.optim.SGD(
-        [{"params": parameters, "peak": peak}],
-        lr=peak,
-        momentum=settings.cnn_momentum,
-        nesterov=settings.cnn_momentum > 0,
-        weight_decay=settings.cnn_weight_decay,
-        fused=one_pass(presentation.device),
-    )
+    optimiser = _optimiser(list(cnn.parameters()), peak, context)
 
     def loss(x: Tensor, targets: Tensor, generator: torch.Generator, step: int) -> Outcome:
         cnn.train()
@@ -74,6 +67,29 @@ def training_of(cnn: FeedForward, context: Context, stage: str = "cnn") -> Train
     common["schedule"] = lambda step, steps: schedule(step, steps, settings)
     return Training(
         **common, state=cnn.state_dict(), optimiser=optimiser, loss=loss, evaluate=evaluate, begin_epoch=shown.begin
+    )
+
+
+def _optimiser(parameters: list[nn.Parameter], peak: float, context: Context) -> torch.optim.Optimizer:
+    settings = context.settings
+    if settings.cnn_optimiser == "muon":
+        return Muon(
+            [weight for weight in parameters if weight.ndim == 4],
+            [weight for weight in parameters if weight.ndim != 4],
+            kernel_rate=settings.cnn_kernel_rate,
+            rate=peak,
+            kernel_momentum=settings.cnn_kernel_momentum,
+            momentum=settings.cnn_momentum,
+            weight_decay=settings.cnn_weight_decay,
+            dtype=torch.bfloat16 if settings.bfloat16 else torch.float32,
+        )
+    return torch.optim.SGD(
+        [{"params": parameters, "peak": peak}],
+        lr=peak,
+        momentum=settings.cnn_momentum,
+        nesterov=settings.cnn_momentum > 0,
+        weight_decay=settings.cnn_weight_decay,
+        fused=one_pass(context.device),
     )
 
 

@@ -13,6 +13,8 @@ from cordstasks.utils.settings import as_text
 __all__ = ["check_recipe", "check_used"]
 
 NEEDS: dict[str, tuple[str, Any]] = {
+    "cnn_kernel_rate": ("cnn_optimiser", "muon"),
+    "cnn_kernel_momentum": ("cnn_optimiser", "muon"),
     "checkpoint_steps": ("gradients", "full"),
     "settling_step": ("gradients", "equilibrium"),
     "implicit_iterates": ("gradients", "equilibrium"),

@@ -203,12 +203,17 @@ class PretrainSettings(Settings):
         "sgd, or muon: kernels change in all directions alike (Jordan et al. 2024), all other weights by SGD",
         default="sgd",
         group=CNN,
+        added=True,
     )
     cnn_learning_rate: float = _rate(CNN, 0.08, "peak learning rate of SGD")
     cnn_momentum: float = setting(_FRACTION, "Nesterov momentum of SGD", default=0.9, group=CNN)
     cnn_weight_decay: float = setting(_FROM_ZERO, "weight decay of SGD", default=5e-4, group=CNN)
-    cnn_kernel_rate: float = _rate(CNN, 0.1, "muon's peak change of a kernel in a step, relative to the kernel")
-    cnn_kernel_momentum: float = setting(_FRACTION, "muon's Nesterov momentum of kernels", default=0.6, group=CNN)
+    cnn_kernel_rate: float = setting(
+        _ABOVE, "muon's peak change of a kernel in a step, relative to the kernel", default=0.1, group=CNN, added=True
+    )
+    cnn_kernel_momentum: float = setting(
+        _FRACTION, "muon's Nesterov momentum of kernels", default=0.6, group=CNN, added=True
+    )
     cnn_label_smoothing: float = setting(_FRACTION, "of the cross-entropy", default=0.1, group=CNN)
     cnn_warmup: float = setting(_FRACTION, "fraction of all batches in which the rate rises", default=0.1, group=CNN)
     cnn_schedule: str = setting(
@@ -330,7 +335,7 @@ class PretrainSettings(Settings):
     )
     recurrent_epochs: int = setting(
         whole(least=0),
-        "passes over the training images; momentum, decay and schedule are those of cnn",
+        "passes over the training images; optimiser, momentum, decay and schedule are those of cnn",
         default=30,
         group=RECURRENT,
     )
@@ -344,9 +349,10 @@ class PretrainSettings(Settings):
                 raise InputError(
                     f"{window}={getattr(self, window)}: is longer than {steps}={getattr(self, steps)}; shorten it"
                 )
-        if self.cnn_half_epochs > self.cnn_epochs:
+        if self.cnn_half_epochs >= max(self.cnn_epochs, 1):
             raise InputError(
-                f"cnn_half_epochs={self.cnn_half_epochs}: are more than cnn_epochs={self.cnn_epochs}; give at most as many"
+                f"cnn_half_epochs={self.cnn_half_epochs}: leave no epoch of cnn_epochs={self.cnn_epochs} for images of the "
+                "whole size, on which the network is used; give fewer"
             )
 
     @property

@@ -95,9 +95,10 @@ class TestCnn:
         shown.begin(2)
         assert shown(x) is x
 
-    def test_no_more_half_epochs_than_epochs(self) -> None:
-        with pytest.raises(InputError, match="cnn_half_epochs=4: are more than cnn_epochs=3"):
-            PretrainSettings(cnn_epochs=3, cnn_half_epochs=4)
+    @pytest.mark.parametrize("epochs", [0, 2, 3])
+    def test_the_last_epoch_has_whole_images(self, epochs: int) -> None:
+        with pytest.raises(InputError, match=f"cnn_half_epochs=3: leave no epoch of cnn_epochs={epochs} for"):
+            PretrainSettings(cnn_epochs=epochs, cnn_half_epochs=3)
 
     def test_one_image_of_one_unit_cannot_be_normalised(self, tmp_path: Path, make_context: Make) -> None:
         context = make_context(tmp_path, depth=8, image_size=64, cnn_half_epochs=1, cnn_batch=3, accumulate=2)

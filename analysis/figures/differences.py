@@ -20,6 +20,7 @@ def closer_to_reference(
     *,
     reference: str = "full",
     candidate: str = "convolutional",
+    units: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw whether one kind of network is closer to a reference than others are, for several distances and tasks.
 
@@ -32,6 +33,8 @@ def closer_to_reference(
         By distance, which names a panel, and by task, which names a row: what `cordstasks.analysis.closer_to` returns.
     reference, candidate : str
         What `cordstasks.analysis.closer_to` was asked about.
+    units : mapping of str to str, optional
+        The unit of each distance that has one.
 
     Returns
     -------
@@ -70,10 +73,10 @@ def closer_to_reference(
                 markersize=7,
                 label=f"than {other}",
             )
-        dress(axis, measure, "", "")
+        dress(axis, measure, (units or {}).get(measure, ""), "")
         axis.locator_params(axis="x", nbins=4)
     axes[0].set_yticks(np.arange(len(tasks)), tasks, fontsize=TEXT)
     axes[0].set_ylim(len(tasks) - 0.5, -0.5)
-    figure.supxlabel(f"distance from {reference} networks: {candidate} less other (rad); negative is closer", fontsize=TEXT)
+    figure.supxlabel(f"distance from {reference} networks: {candidate} less other; negative is closer", fontsize=TEXT)
     shared_legend(figure, axes[0], above=True)
     return figure

@@ -26,7 +26,7 @@ from cordstasks.utils.files import writable_folder, write_json
 from cordstasks.utils.interrupt import Interrupted
 from cordstasks.utils.run_folder import RunFolder, environment
 
-__all__ = ["ALPHAS", "MATCHES", "compare_architectures", "table"]
+__all__ = ["ALPHAS", "MATCHES", "compare_architectures", "table", "units_of"]
 
 ALPHAS = (1.0, 0.5, 0.0)
 MATCHED = ("activation", "form", "learning_rate", "gain")  # what networks must have in common to be compared
@@ -305,4 +305,20 @@ def _figure(summary: dict[str, Any], path: Path) -> None:
     if len(answers) > 1:
         answers[ALL] = summary["closer_to_full"]
     panels = {measure: {task: answer[measure] for task, answer in answers.items()} for measure in summary["closer_to_full"]}
-    analysis.figures.save(analysis.figures.closer_to_reference(panels), path)
+    analysis.figures.save(analysis.figures.closer_to_reference(panels, units=units_of(panels)), path)
+
+
+def units_of(measures: Iterable[str]) -> dict[str, str]:
+    """The unit of each distance that has one: all are angles but DSA, which is a norm.
+
+    Parameters
+    ----------
+    measures : iterable of str
+        Names of distances.
+
+    Returns
+    -------
+    dict of str to str
+        By name.
+    """
+    return {measure: "rad" for measure in measures if measure != "DSA"}

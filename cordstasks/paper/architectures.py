@@ -8,7 +8,7 @@ from typing import Any
 
 from cordstasks import analysis
 from cordstasks.errors import InputError
-from cordstasks.experiments.architectures import compare_architectures, table
+from cordstasks.experiments.architectures import compare_architectures, table, units_of
 from cordstasks.experiments.sweep import Job, expand
 from cordstasks.experiments.sweep_jobs import run_sweep
 from cordstasks.paper.findings import AGREES, CANNOT_TELL, DISAGREES, Drawing, Finding, Outcome
@@ -86,7 +86,7 @@ def comparison(folder: Path, workplace: Workplace) -> Outcome:
         measure: {MATCHED[match]: summary["closer_to_full"][measure] for match, summary in found.items()}
         for measure in next(iter(found.values()))["closer_to_full"]
     }
-    analysis.figures.save(analysis.figures.closer_to_reference(panels), folder / "all-tasks.png")
+    analysis.figures.save(analysis.figures.closer_to_reference(panels, units=units_of(panels)), folder / "all-tasks.png")
     drawing = Drawing(
         "all-tasks.png",
         "Distance of convolutional networks to full ones, less that of other networks, over all tasks; negative is closer.",

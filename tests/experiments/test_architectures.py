@@ -12,7 +12,7 @@ import pytest
 
 from cordstasks import analysis, compare
 from cordstasks.errors import InputError
-from cordstasks.experiments.architectures import compare_architectures, table
+from cordstasks.experiments.architectures import compare_architectures, table, units_of
 from cordstasks.experiments.groups import AbstractGroup, common_trials
 from cordstasks.experiments.sweep import expand
 from cordstasks.experiments.sweep_jobs import run_sweep
@@ -172,3 +172,11 @@ class TestKernelAlignmentDistances:
 def test_the_figure_needs_answers():
     with pytest.raises(InputError, match="panels holds no answers"):
         analysis.figures.closer_to_reference({"alpha 1": {"dms": []}})
+
+
+def test_each_panel_has_the_unit_of_its_distance():
+    answers = {"dms": [{"other": "sparse", "difference": 0.1, "interval": (0.0, 0.2)}]}
+    panels = {"alpha 1": answers, "CKA": answers, "DSA": answers}
+    figure = analysis.figures.closer_to_reference(panels, units=units_of(panels))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["rad", "rad", ""]
+    assert "rad" not in figure.get_supxlabel()

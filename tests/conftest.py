@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Before PyTorch is loaded, for these tests and the processes that they start: what goes wrong only in threads, or only without
-# them, is then found on every machine. Tests that need another number set it.
+# Before PyTorch is loaded, for these tests and the processes that they start: what goes wrong only in threads, or only
+# without them, is then found on every machine. Tests that need another number set it.
 os.environ["OMP_NUM_THREADS"] = "2"
 
 import pytest

@@ -209,7 +209,7 @@ class PretrainSettings(Settings):
     cnn_momentum: float = setting(_FRACTION, "Nesterov momentum of SGD", default=0.9, group=CNN)
     cnn_weight_decay: float = setting(_FROM_ZERO, "weight decay of SGD", default=5e-4, group=CNN)
     cnn_kernel_rate: float = setting(
-        _ABOVE, "muon's peak change of a kernel in a step, relative to the kernel", default=0.1, group=CNN, added=True
+        _ABOVE, "muon's peak change of a kernel in a step, relative to the kernel", default=0.05, group=CNN, added=True
     )
     cnn_kernel_momentum: float = setting(
         _FRACTION, "muon's Nesterov momentum of kernels", default=0.6, group=CNN, added=True

@@ -129,7 +129,9 @@ class TestTable1:
         given = {**table1.SMALL, "finetune_images": 7, "seed": 2}
         own = PretrainSettings.of(table1.settings_of("fashion-mnist/r4", tmp_path, given))
         assert (own.dataset, own.depth, own.finetune_images, own.seed) == ("fashion-mnist", 4, 7, 2)
-        assert (own.train_images, own.check_images, own.test_images) == (20000, 300, 300)
+        small = table1.SMALL
+        assert (own.train_images, own.cnn_optimiser) == (small["train_images"], small["cnn_optimiser"])
+        assert own.check_images == own.test_images == small["test_images"]  # one set of images for all columns
         (tmp_path / "train").mkdir()  # CIFAR-10 as folders of images
         own = PretrainSettings.of(table1.settings_of("cifar10/r8", tmp_path, {}))
         assert (own.dataset, own.augmentation, own.train_images) == ("folder", "cifar", None)

@@ -86,6 +86,23 @@ class TestCnn:
         assert {side for training, side in sides if not training} == {16, 32}
         assert sides[-1] == (False, 32)  # what is reported in the end
 
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    def test_epochs_are_evaluated_in_the_precision_of_training_and_the_end_in_full(
+        self, precision: str, tmp_path: Path, make_context: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rounded: list[bool] = []
+        areas = FeedForward.areas
+
+        def seen(network: FeedForward, images: torch.Tensor) -> Any:
+            found = areas(network, images)
+            rounded.append(found[1][-1].dtype == torch.bfloat16)
+            return found
+
+        monkeypatch.setattr(FeedForward, "areas", seen)
+        cnn.run(make_context(tmp_path, precision=precision))
+        assert rounded[-1] is False
+        assert all(rounded[:-1]) is (precision == "bfloat16")
+
     def test_half_the_side_is_the_mean_of_four_pixels(self) -> None:
         shown = cnn.Shown(2)
         x = torch.arange(16.0).view(1, 1, 4, 4)

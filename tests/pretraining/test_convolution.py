@@ -62,7 +62,7 @@ def test_gradients_of_many_uses_add_up(side: int, stride: int) -> None:
 @pytest.mark.usefixtures("all_small")
 @pytest.mark.parametrize(("side", "stride"), [(2, 1), (2, 2), (3, 1), (4, 1), (4, 2), (8, 2)])
 def test_gradients_of_maps_lie_densely_in_memory(side: int, stride: int) -> None:
-    """Batch normalisation takes three times as long with what is a part of a larger tensor."""
+    """Batch normalisation is slow with what is a part of a larger tensor."""
     x, weight = made(side)
     x = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     (gradient,) = torch.autograd.grad(convolve(x, weight, stride=stride).square().sum(), x)

@@ -91,7 +91,7 @@ class Muon(torch.optim.Optimizer):
                 momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
                 ahead = weight.grad.add(momentum, alpha=group["momentum"])  # as Nesterov
                 if group["kernels"]:
-                    weight.mul_(len(weight) ** 0.5 / weight.norm())
+                    weight.mul_(len(weight) ** 0.5 / _norm(weight))
                     ahead = orthogonalised(ahead, self.dtype)
                 weight.add_(ahead, alpha=-group["lr"])
 
@@ -114,10 +114,15 @@ def orthogonalised(kernel: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     matrix = rows.flatten(1).to(dtype)
     tall = len(matrix) > matrix.shape[1]
     matrix = matrix.T if tall else matrix
-    matrix = matrix / matrix.norm().clamp_min(torch.finfo(dtype).tiny)
+    matrix = matrix / _norm(matrix)
     first, third, fifth = POLYNOMIAL
     for _ in range(ITERATIONS):
         square = matrix @ matrix.T
         matrix = torch.addmm(matrix, torch.addmm(square, square, square, beta=third, alpha=fifth), matrix, beta=first)
     matrix = matrix.T if tall else matrix
     return matrix.reshape(rows.shape).permute(0, 3, 1, 2).to(kernel.dtype)
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    """The norm, and something to divide zeros by if all are zero."""
+    return tensor.norm().clamp_min(torch.finfo(tensor.dtype).tiny)

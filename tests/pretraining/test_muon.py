@@ -73,6 +73,12 @@ class TestStep:
         torch.testing.assert_close(kernel.detach() - start, -0.05 * orthogonalised(kernel.grad), rtol=1e-4, atol=1e-6)
         assert float((kernel.detach() - start).norm() / start.norm()) == pytest.approx(0.05, rel=0.2)
 
+    def test_a_kernel_of_zeros_begins_to_learn(self) -> None:
+        kernel = nn.Parameter(torch.zeros(6, 4, 3, 3))
+        kernel.grad = normal(6, 4, 3, 3)
+        muon([kernel], []).step()
+        torch.testing.assert_close(kernel.detach(), -0.1 * orthogonalised(kernel.grad))
+
     def test_momentum_adds_up_gradients_of_before(self) -> None:
         kernel, gradients = nn.Parameter(normal(6, 4, 3, 3)), [normal(6, 4, 3, 3, seed=seed) for seed in (1, 2)]
         optimiser = muon([kernel], [], kernel_momentum=0.6)

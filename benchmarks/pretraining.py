@@ -31,7 +31,7 @@ GROUPS = {
     "normalisation of weights and batches": ("batch_norm", "weight_norm"),
     "matrix products": ("addmm", "aten::mm", "bmm", "matmul"),
     "resampling of images": ("grid_sampler", "affine_grid", "upsample"),
-    "optimiser": ("Optimizer", "foreach"),
+    "optimiser": ("Optimizer", "foreach", "_fused_"),
 }
 OTHER = "element by element, copies and the rest"
 

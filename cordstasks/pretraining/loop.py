@@ -23,7 +23,7 @@ from cordstasks.pretraining.sharing import reading
 from cordstasks.utils.allocation import kept_memory
 from cordstasks.utils.files import Log
 from cordstasks.utils.interrupt import stop_between_steps
-from cordstasks.utils.states import read_state, restoring, save_state
+from cordstasks.utils.states import computed_as_before, read_state, restoring, save_state
 
 __all__ = ["Training", "accuracy", "batches", "batches_per_epoch", "cosine", "run_training"]
 
@@ -244,7 +244,7 @@ class _Loop:
                     raise ValueError("its tensors have other names")
                 for name, own in self.training.state.items():
                     own.copy_(state["state"][name])
-                self.training.optimiser.load_state_dict(state["optimiser"])
+                self.training.optimiser.load_state_dict(computed_as_before(self.training.optimiser, state["optimiser"]))
                 self.done, self.totals = state["step"], state["totals"]
         self.first = self.done
         if self.processes.main:
@@ -303,14 +303,14 @@ class _Loop:
         activity = self.activity
         bad = [] if activity is None else torch.nonzero(~activity.isfinite())[:, 0].tolist()
         where = f"area {bad[0]}" if bad else "the loss"
-        stage = self.training.stage
+        stage, groups = self.training.stage, self.training.optimiser.param_groups
+        rates = {f"{stage}_learning_rate": max(group["peak"] for group in groups if not group.get("kernels"))}
+        if any(group.get("kernels") for group in groups):
+            rates["cnn_kernel_rate"] = max(group["peak"] for group in groups if group.get("kernels"))
         raise InputError(
-            f"{stage}_learning_rate={self._peak():g}: {where} was no longer finite at or before batch {self.done + 1} of "
-            f"stage {stage}; choose a smaller one (the checkpoint before is kept)"
+            f"{', '.join(f'{name}={rate:g}' for name, rate in rates.items())}: {where} was no longer finite at or before "
+            f"batch {self.done + 1} of stage {stage}; choose a smaller one (the checkpoint before is kept)"
         )
-
-    def _peak(self) -> float:
-        return max(group["peak"] for group in self.training.optimiser.param_groups)
 
     def _too_large(self, error: BaseException) -> BaseException:
         if not isinstance(error, MemoryError) and not any(text in str(error) for text in OUT_OF_MEMORY):

@@ -6,8 +6,10 @@ takes the kernel as a matrix (out, in x taps), and its momentum M = U S V' as th
 product U V' comes from a few products of matrices: an odd polynomial p(x) = a x + b x^3 + c x^5 is applied to M, which
 applies it to each singular value and leaves U and V. Repeated, it takes values between 0 and 1 to about 1.
 
-A kernel is kept at the norm at which each output channel has one on average. The learning rate is then the change of a
-kernel in a step, relative to its norm. Where batch normalisation follows, the norm itself does not matter.
+A kernel is kept at the norm at which each output channel has one on average. The learning rate is then about the largest
+change of a kernel in a step, relative to its norm. The norm itself does not matter where batch normalisation follows, as it
+does after all of the CNN's convolutions but `inp_skip`, whose size relative to the activity of area 0 that area's own scale
+decides.
 
 References
 ----------
@@ -38,7 +40,8 @@ class Muon(torch.optim.Optimizer):
     others : iterable of Tensor
         Scales, biases, and weights of the read-out.
     kernel_rate : float
-        Change of a kernel in a step, relative to its norm.
+        Change of a kernel in a step, relative to its norm: about as much where all directions are left, and up to a third
+        less in kernels with fewer inputs than outputs.
     rate : float
         Learning rate of the others.
     kernel_momentum, momentum : float
@@ -65,8 +68,7 @@ class Muon(torch.optim.Optimizer):
             {"params": list(kernels), "kernels": True, "lr": kernel_rate, "momentum": kernel_momentum, "weight_decay": 0.0},
             {"params": list(others), "kernels": False, "lr": rate, "momentum": momentum, "weight_decay": weight_decay},
         ]
-        super().__init__([{**group, "peak": group["lr"]} for group in groups], {})
-        self.dtype = dtype
+        super().__init__([{**group, "peak": group["lr"]} for group in groups], {"dtype": dtype})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -76,6 +78,11 @@ class Muon(torch.optim.Optimizer):
         ----------
         closure : None
             Not supported.
+
+        Raises
+        ------
+        ValueError
+            If there is a closure.
         """
         if closure is not None:
             raise ValueError("closure: Muon does not compute a loss again; leave it out")
@@ -83,16 +90,15 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                if group["weight_decay"]:
-                    weight.grad.add_(weight, alpha=group["weight_decay"])
+                gradient = weight.grad.add(weight, alpha=group["weight_decay"]) if group["weight_decay"] else weight.grad
                 state = self.state[weight]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
-                ahead = weight.grad.add(momentum, alpha=group["momentum"])  # as Nesterov
+                momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+                ahead = gradient.add(momentum, alpha=group["momentum"])  # as Nesterov
                 if group["kernels"]:
                     weight.mul_(len(weight) ** 0.5 / _norm(weight))
-                    ahead = orthogonalised(ahead, self.dtype)
+                    ahead = orthogonalised(ahead, group["dtype"])
                 weight.add_(ahead, alpha=-group["lr"])
 
 
@@ -108,12 +114,16 @@ def orthogonalised(kernel: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     Returns
     -------
     Tensor (out, in, height, width)
-        In the kernel's type. Values far below the largest one stay smaller.
+        In the kernel's type. Values far below the largest one stay smaller; in bfloat16, rounding gives directions without
+        any value some, too.
     """
     rows = kernel.permute(0, 2, 3, 1)  # as kernels of images with channels last lie in memory
     matrix = rows.flatten(1).to(dtype)
     tall = len(matrix) > matrix.shape[1]
     matrix = matrix.T if tall else matrix
+    matrix = matrix / matrix.abs().amax().clamp_min(
+        torch.finfo(dtype).tiny
+    )  # else the squares in the norm may not be finite
     matrix = matrix / _norm(matrix)
     first, third, fifth = POLYNOMIAL
     for _ in range(ITERATIONS):

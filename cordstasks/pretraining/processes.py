@@ -96,7 +96,8 @@ class Processes:
         own = [parameter for parameter in parameters if parameter.grad is not None]
         together = self.add(torch.cat([parameter.grad.flatten() for parameter in own]))  # type: ignore[union-attr]
         for parameter, gradient in zip(own, together.split([p.numel() for p in own]), strict=True):
-            parameter.grad = gradient.view_as(parameter).clone(memory_format=torch.preserve_format)
+            # in place: the optimisers that take one pass pair numbers by their place in memory, whatever the strides say
+            parameter.grad.copy_(gradient.view_as(parameter))  # type: ignore[union-attr]
 
     def add_all(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The sum over all processes of each of some numbers, which all have by the same names."""

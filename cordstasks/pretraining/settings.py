@@ -416,7 +416,9 @@ class PretrainSettings(Settings):
             If a setting of a begun stage, or one that concerns all stages, differs.
         """
         free = {
-            name: value for name, value in given.items() if name in AT_ANY_TIME or _stage_of(name) in set(STAGES) - begun
+            name: value
+            for name, value in given.items()
+            if name in AT_ANY_TIME or (_stages_of(name) and begun.isdisjoint(_stages_of(name)))
         }
         self.agree({name: value for name, value in given.items() if name not in free}, folder)
         return replace(self, **free)
@@ -426,10 +428,22 @@ AT_ANY_TIME = {"test_images", "check_images", "test_every", "save_seconds", "mem
 """Settings that may change within a run, since its weights do not depend on them."""
 
 
-def _stage_of(name: str) -> str:
-    """The stage that a setting belongs to alone; "" for those of all."""
+ALSO_OF_RECURRENT = {
+    f"cnn_{name}"
+    for name in (
+        *("optimiser", "kernel_rate", "kernel_momentum", "momentum"),
+        *("weight_decay", "label_smoothing", "warmup", "schedule"),
+    )
+}
+"""Settings of the stage cnn that the control recurrent is trained with, too."""
+
+
+def _stages_of(name: str) -> set[str]:
+    """The stages that a setting belongs to; none for those of all."""
     stage = "cnn" if name == "init" else name.split("_")[0]
-    return stage if stage in STAGES and stage != "check" else ""
+    if stage not in STAGES or stage == "check":
+        return set()
+    return {stage, "recurrent"} if name in ALSO_OF_RECURRENT else {stage}
 
 
 _SMALL: dict[str, Any] = {"image_size": 32, "cnn_epochs": 2, "cnn_batch": 64}

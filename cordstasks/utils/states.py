@@ -67,13 +67,30 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, state: Any) -> None:
         return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimiser.param_groups]
 
     before = settings()
-    how = [{name: group[name] for name in COMPUTED if name in group} for group in optimiser.param_groups]
-    groups = [{**group, **kept} for group, kept in zip(state["param_groups"], how, strict=True)]
-    state = {**state, "param_groups": groups}
-    optimiser.load_state_dict(state)
+    optimiser.load_state_dict(computed_as_before(optimiser, state))
     if settings() != before:
         raise ValueError("its optimiser has other settings")
     check_moments(optimiser)
+
+
+def computed_as_before(optimiser: torch.optim.Optimizer, state: Any) -> dict[str, Any]:
+    """A state, of another device or version, with which an optimiser goes on computing as it does now.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        It stays as it is.
+    state : mapping
+        What an optimiser's `state_dict` has returned.
+
+    Returns
+    -------
+    dict of str to object
+        For `load_state_dict`.
+    """
+    how = [{name: group[name] for name in COMPUTED if name in group} for group in optimiser.param_groups]
+    groups = [{**group, **kept} for group, kept in zip(state["param_groups"], how, strict=True)]
+    return {**state, "param_groups": groups}
 
 
 def check_moments(optimiser: torch.optim.Optimizer) -> None:

@@ -47,13 +47,23 @@ class TestDirections:
         off = found - torch.diag(values)
         assert off.abs().max() < (1e-4 if dtype == torch.float32 else 0.06)
 
-    @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+    @pytest.mark.parametrize("size", [1e-35, 1e-24, 1e-12, 1.0, 1e12, 1e30])
     def test_size_does_not_matter(self, size: float) -> None:
         kernel = normal(4, 3, 3, 3)
         torch.testing.assert_close(orthogonalised(size * kernel), orthogonalised(kernel), rtol=1e-4, atol=1e-4)
 
     def test_no_gradient_gives_no_step(self) -> None:
         assert not orthogonalised(torch.zeros(4, 3, 3, 3)).any()
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_a_gradient_that_has_become_zero_leaves_numbers(self, dtype: torch.dtype) -> None:
+        """The momentum then decays until nothing is left of it."""
+        kernel = nn.Parameter(normal(4, 3, 3, 3))
+        optimiser = muon([kernel], [], dtype=dtype)
+        for step in range(400):
+            kernel.grad = normal(4, 3, 3, 3, seed=1) * (step == 0)
+            optimiser.step()
+        assert kernel.isfinite().all()
 
     def test_hardly_any_direction_stays_small(self) -> None:
         """A gradient with singular values from 1 to 0.01 becomes a step with values from 0.7 to 1.2."""
@@ -99,6 +109,13 @@ class TestStep:
             own.step()
             sgd.step()
         torch.testing.assert_close(ours, theirs)
+
+    def test_gradients_stay_as_they_are(self) -> None:
+        kernel, other = nn.Parameter(normal(3, 2, 3, 3)), nn.Parameter(normal(3))
+        for weight in (kernel, other):
+            weight.grad = torch.ones_like(weight)
+        muon([kernel], [other], weight_decay=0.5).step()
+        assert all((weight.grad == 1).all() for weight in (kernel, other))
 
     def test_weights_without_a_gradient_stay(self) -> None:
         kernel, other = nn.Parameter(normal(3, 2, 3, 3)), nn.Parameter(normal(3))
@@ -186,3 +203,19 @@ class TestSettings:
         cnn.run(context)
         rows = context.log("cnn").read()
         assert rows[1]["loss"] < rows[0]["loss"]
+
+    def test_divergence_names_both_rates(self, tmp_path: Path, make_context: Callable[..., Any]) -> None:
+        context = make_context(tmp_path, cnn_optimiser="muon", cnn_kernel_rate=1e30, cnn_learning_rate=0.02)
+        with pytest.raises(
+            InputError, match=r"^cnn_learning_rate=0\.02, cnn_kernel_rate=1e\+30: .* of stage cnn; choose a smal"
+        ):
+            cnn.run(context)
+
+    @pytest.mark.parametrize("name", ["cnn_optimiser", "cnn_momentum", "cnn_schedule"])
+    def test_what_the_recurrent_control_shares_stays_once_that_has_begun(self, name: str) -> None:
+        settings, given = PretrainSettings(), {"cnn_optimiser": "muon", "cnn_momentum": 0.5, "cnn_schedule": "thirds"}
+        assert getattr(settings.changed({name: given[name]}, {"match"}, "here"), name) == given[name]
+        for begun in ("cnn", "recurrent"):
+            with pytest.raises(InputError, match=f"{name}="):
+                settings.changed({name: given[name]}, {begun}, "here")
+        assert settings.changed({"cnn_epochs": 7}, {"recurrent"}, "here").cnn_epochs == 7  # not shared

@@ -27,6 +27,7 @@ from cordstasks.cordsnet import CordsNet
 from cordstasks.pretraining.data import ImageSet
 from cordstasks.pretraining.deadline import Deadline, OutOfTime
 from cordstasks.pretraining.loop import Training, run_training
+from cordstasks.pretraining.muon import Muon
 from cordstasks.pretraining.objectives import full_loss
 from cordstasks.pretraining.presentation import Augmentation, Presentation
 from cordstasks.pretraining.processes import Processes
@@ -40,7 +41,7 @@ class Late(Deadline):
         self.calls += 1
         return together.number == 1 and self.calls == 2  # of the second process only: all must stop
 
-out, stop = Path(sys.argv[1]), "stop" in sys.argv
+out, stop, kind = Path(sys.argv[1]), "stop" in sys.argv, sys.argv[2]
 together = Processes(torch.device("cpu"))
 torch.manual_seed(0)
 images = torch.randint(0, 256, (12, 32, 32, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -49,9 +50,19 @@ network = CordsNet(2, classes=3, in_channels=1, image_size=32)
 settings = PretrainSettings(blank_steps=6, image_steps=6, after_steps=4, image_window=2, after_window=1,
                             gradients="truncated", spontaneous_images=None)
 shown = Presentation(32, (0.5,), (0.5,), classes=3, device=torch.device("cpu"), augmentation=Augmentation())
+weights = list(network.parameters())
+if kind == "plain":
+    optimiser = torch.optim.SGD([{"params": weights, "peak": 0.5}], lr=0.5)
+else:
+    network.to(memory_format=torch.channels_last)
+    assert any(not weight.is_contiguous() for weight in weights)
+if kind == "one pass":
+    optimiser = torch.optim.SGD([{"params": weights, "peak": 0.5}], lr=0.5, momentum=0.5, fused=True)
+if kind == "muon":
+    kernels, others = ([weight for weight in weights if (weight.ndim == 4) is is_kernel] for is_kernel in (True, False))
+    optimiser = Muon(kernels, others, kernel_rate=0.1, rate=0.5, kernel_momentum=0.5, momentum=0.5)
 training = Training(
-    stage="direct", state=network.state_dict(),
-    optimiser=torch.optim.SGD([{"params": list(network.parameters()), "peak": 0.5}], lr=0.5),
+    stage="direct", state=network.state_dict(), optimiser=optimiser,
     loss=lambda x, targets, generator, step: full_loss(Unrolled(network), x, targets, settings),
     epochs=1, batch=6, schedule=lambda step, steps: 1.0, seed=2,
 )
@@ -81,20 +92,20 @@ def together(count: int, arguments: list[str], **environment: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("stop", [False, True])
-def test_two_with_half_the_batch_each_have_one_s_gradient(stop: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "stop"), [("plain", False), ("plain", True), ("one pass", False), ("muon", False)])
+def test_two_with_half_the_batch_each_have_one_s_gradient(kind: str, stop: bool, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "one")],
+        [sys.executable, str(script), str(tmp_path / "one"), kind],
         cwd=ROOT,
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    together(2, [str(script), str(tmp_path / "two"), *["stop"] * stop])
+    together(2, [str(script), str(tmp_path / "two"), kind, *["stop"] * stop])
     one = torch.load(tmp_path / "one" / "weights-0-of-1.pt")
     first, second = (torch.load(tmp_path / "two" / f"weights-{number}-of-2.pt") for number in range(2))
     for name, value in one.items():

@@ -13,7 +13,7 @@ NEEDS: tuple[str, ...] = ()
 
 
 def run(context: Context) -> None:
-    """Train the recurrent CNN with SGD, and write ``recurrent.safetensors``."""
+    """Train the recurrent CNN as the stage ``cnn`` does, and write ``recurrent.safetensors``."""
     settings, train = context.settings, context.images.train
     torch.manual_seed(settings.seed)
     network = RecurrentCNN(

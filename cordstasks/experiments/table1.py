@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cordstasks.cordsnet import CordsNet
+from cordstasks.errors import InputError
 from cordstasks.pretraining.card import command_of
 from cordstasks.pretraining.objectives import full_loss
 from cordstasks.pretraining.pipeline import pretrain, recorded, stage_seconds
@@ -20,6 +21,7 @@ from cordstasks.pretraining.unrolled import Unrolled
 from cordstasks.utils.devices import resolve
 from cordstasks.utils.files import Log
 from cordstasks.utils.run_folder import RunFolder
+from cordstasks.utils.settings import as_text
 
 __all__ = [
     "COLUMNS",
@@ -28,6 +30,7 @@ __all__ = [
     "SMALL",
     "Conclusion",
     "cells",
+    "check_made_so",
     "columns_of",
     "command_of_cell",
     "compute",
@@ -190,6 +193,30 @@ def compute(cell: str, out: Path, data: Path, given: Mapping[str, Any], device: 
         images = images_of_controls(out / network, PretrainSettings.of(settings), device)
         settings |= {f"{way}_images": images, f"{way}_epochs": 1}
     pretrain(data, folder, stage=_stage(way), resume=(folder / "config.json").exists(), device=device, **settings)
+
+
+def check_made_so(cell: str, out: Path, data: Path, given: Mapping[str, Any]) -> None:
+    """Raise an InputError if a finished cell was computed with other settings.
+
+    Parameters
+    ----------
+    cell, out, data, given
+        As for `compute`.
+
+    Raises
+    ------
+    InputError
+        With the first setting that differs.
+    """
+    network, way = cell.rsplit("/", 1)
+    folder = out / network / way
+    own, wanted = recorded(RunFolder(folder)), PretrainSettings.of(settings_of(network, data, given))
+    for name in given:
+        if getattr(own, name) != getattr(wanted, name):
+            raise InputError(
+                f"{folder}: was made with {name}={as_text(getattr(own, name))}, and now {as_text(getattr(wanted, name))} is "
+                "wanted; move it away, or choose another folder for the results"
+            )
 
 
 def _stage(way: str) -> str:

@@ -19,7 +19,6 @@ Jordan, Jin, Boza, You, Cesista, Newhouse & Bernstein 2024, "Muon: an optimizer 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +70,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__([{**group, "peak": group["lr"]} for group in groups], {"dtype": dtype})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Change all parameters that have a gradient.
 
         Parameters

@@ -89,7 +89,9 @@ class TestTable1:
         assert again[again.index("\n\n") :] == text[text.index("\n\n") :]
         for way in ("staged", "direct"):
             table1.check_made_so(f"mnist/r2/{way}", tmp_path, digits, {"test_images": 6})
-            with pytest.raises(InputError, match=f"r2/{way}: was made with test_images=6, and now 7 is wanted; move it away"):
+            with pytest.raises(
+                InputError, match=f"r2/{way}: was made with test_images=6, and now 7 is wanted; move it away"
+            ):
                 table1.check_made_so(f"mnist/r2/{way}", tmp_path, digits, {"test_images": 7})
         # the controls' images: as many as are learned from in the time of all stages up to annealing
         direct, dense = (json.loads((folder / way / "config.json").read_text()) for way in ("direct", "dense"))

@@ -142,7 +142,7 @@ class TestStep:
 
     def test_a_closure_is_refused(self) -> None:
         with pytest.raises(ValueError, match="closure: Muon does not compute a loss again"):
-            muon([], [nn.Parameter(normal(2))]).step(lambda: 0.0)
+            muon([], [nn.Parameter(normal(2))]).step(lambda: 0.0)  # type: ignore[arg-type]
 
 
 def test_learns_what_varies_little_as_soon_as_what_varies_much() -> None:

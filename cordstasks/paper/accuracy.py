@@ -79,7 +79,10 @@ def table1(folder: Path, workplace: Workplace) -> Outcome:
     table = {network: columns_of(folder / network) for network in networks}
     images = int(given["test_images"])
     findings = [
-        _finding(conclusion, network, table[network], images) for conclusion in conclusions() for network in networks
+        _finding(conclusion, network, table[network], images)
+        for conclusion in conclusions()
+        for network in networks
+        if conclusion.concerns(network)
     ]
     rows = {
         network: {"ours": table[network], "paper": dict(zip(COLUMNS, PAPER[network], strict=True))} for network in networks
@@ -106,10 +109,12 @@ def _finding(conclusion: Conclusion, network: str, own: Mapping[str, float], ima
     """One conclusion for one network."""
     better, worse = (round(own[name] * images / 100) for name in (conclusion.better, conclusion.worse))
     difference, (low, high) = difference_of_proportions(better, images, worse, images)
+    theirs = dict(zip(COLUMNS, PAPER[network], strict=True))
     return Finding(
         f"{conclusion.claim[0].upper()}{conclusion.claim[1:]} ({network}).",
         f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}): {conclusion.better} "
-        f"{own[conclusion.better]:.1f} %, {conclusion.worse} {own[conclusion.worse]:.1f} %",
+        f"{own[conclusion.better]:.1f} %, {conclusion.worse} {own[conclusion.worse]:.1f} %; in the paper "
+        f"{theirs[conclusion.better]:g} % and {theirs[conclusion.worse]:g} %",
         judge((100 * low, 100 * high), above=conclusion.least),
         RULE.format(images=images, least=conclusion.least),
     )

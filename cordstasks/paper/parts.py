@@ -126,7 +126,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("1D", "Attractors of trained memories", "cordstasks.paper.dynamics:attractors", (20, 60)),
     Part("2C", "What an image costs", "cordstasks.paper.robustness:cost", (40, 40)),
-    Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1200), ("images",), ("mnist",)),
+    Part("2D", "Test accuracies (table 1)", "cordstasks.paper.accuracy:table1", (120, 1500), ("images",), ("mnist",)),
     Part("3", "Autonomous inference and noise", "cordstasks.paper.robustness:autonomy", (60, 1200), ("images",)),
     Part("4A", "Trajectories of two classes", "cordstasks.paper.dynamics:trajectories", (30, 300), ("images",)),
     Part("4B", "Early and late answers", "cordstasks.paper.dynamics:early_and_late", (60, 2000), ("images",)),

@@ -64,6 +64,7 @@ class TestVerdictsOfTable1:
         few = accuracy._finding(claim, "mnist/r2", {"fine-tuned": 95.0, "CNN": 95.0}, 100)
         assert [each.verdict for each in (near, far, few)] == ["agrees", "does not agree", "cannot tell"]
         assert near.measured.startswith("+0.0 points (-0.9 to +0.9): fine-tuned 95.0 %")
+        assert near.measured.endswith("; in the paper 98.48 % and 98.56 %")
 
 
 @pytest.mark.slow

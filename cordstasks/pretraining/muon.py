@@ -120,9 +120,7 @@ def orthogonalised(kernel: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     matrix = rows.flatten(1).to(dtype)
     tall = len(matrix) > matrix.shape[1]
     matrix = matrix.T if tall else matrix
-    matrix = matrix / matrix.abs().amax().clamp_min(
-        torch.finfo(dtype).tiny
-    )  # else the squares in the norm may not be finite
+    matrix = matrix / matrix.abs().amax().clamp_min(torch.finfo(dtype).tiny)  # so that squares in the norm are finite
     matrix = matrix / _norm(matrix)
     first, third, fifth = POLYNOMIAL
     for _ in range(ITERATIONS):

@@ -98,6 +98,10 @@ class Conclusion:
         ----------
         network : str
             ``DATASET/rDEPTH``.
+
+        Returns
+        -------
+        bool
         """
         return network.split("/")[0] not in self.but
 

@@ -45,5 +45,9 @@ def one_pass(device: torch.device) -> bool:
     ----------
     device : torch.device
         Where the weights are.
+
+    Returns
+    -------
+    bool
     """
     return device.type in ("cpu", "cuda")

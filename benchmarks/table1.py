@@ -13,7 +13,7 @@ All accuracies of a row are of the same test images, at the end of the image und
 not computed again, and an interrupted cell continues. --cells takes beginnings of names. After each cell its time is
 printed, and at the end the table, the command of each cell, and the paper's three conclusions.
 
---small is the budget of the documentation's table: a network and its controls take less than an hour on one thread of a CPU.
+--small is the budget of the docs' table: two areas and their controls take less than an hour on one thread of a CPU.
 It has at most 50,000 training images of 32 px with light augmentation, four epochs of the CNN by Muon, 1,024 images through
 time in stage linear, 2,560 in anneal and 8,192 in finetune, and 1,000 test images.
 """

@@ -64,7 +64,7 @@ SMALL: dict[str, Any] = {
     "finetune_images": 8192,
     "test_images": 1000,
 }
-"""The budget of the documentation's table: a network and its controls take less than an hour on one thread of a CPU."""
+"""The budget of the documentation's table: two areas and their controls take less than an hour on one thread of a CPU."""
 INITIALISING = ("cnn", "fold", "match", "linear", "anneal")
 NEAR = 3.0  # percent: a fine-tuned network that is worse than its CNN by no more comes near it
 

@@ -429,11 +429,14 @@ AT_ANY_TIME = {"test_images", "check_images", "test_every", "save_seconds", "mem
 
 
 ALSO_OF_RECURRENT = {
-    f"cnn_{name}"
-    for name in (
-        *("optimiser", "kernel_rate", "kernel_momentum", "momentum"),
-        *("weight_decay", "label_smoothing", "warmup", "schedule"),
-    )
+    "cnn_optimiser",
+    "cnn_kernel_rate",
+    "cnn_kernel_momentum",
+    "cnn_momentum",
+    "cnn_weight_decay",
+    "cnn_label_smoothing",
+    "cnn_warmup",
+    "cnn_schedule",
 }
 """Settings of the stage cnn that the control recurrent is trained with, too."""
 
